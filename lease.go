@@ -1,0 +1,98 @@
+package tms
+
+import (
+	"crypto/rand"
+	"math/big"
+	"time"
+)
+
+// Lease is one client's exclusive right to a token until an instant.
+type Lease struct {
+	// ID is the unguessable proof of this lease, new at every assignment. Only Assign, and a KeepAlive that named it,
+	// give it; it is empty everywhere else.
+	ID string
+
+	// Fence grows with every assignment of the token and is never issued twice, whatever restarts or failovers come
+	// between, so that the protected resource can refuse the smaller one. It is below 2^53.
+	Fence int64
+
+	ClientID   string    // who holds the lease, in the caller's words; may be empty
+	AssignedAt time.Time // when the lease began
+	ExpiresAt  time.Time // when the lease clock runs out
+
+	// TTL is what was left of the lease at the instant of the step. A client counts it from before it sent its request,
+	// on its own monotonic clock. It is zero or negative while a lease lives on in its grace.
+	TTL time.Duration
+}
+
+// AssignRequest asks for tokens for one client.
+type AssignRequest struct {
+	ClientID string        // who asks, in the caller's words; may be empty
+	Count    int           // how many tokens, all or none; zero: one
+	TTL      time.Duration // how long the leases last, at most the pool's MaxLease; zero: the pool's LeaseTTL
+}
+
+// AssignResult answers one AssignRequest: either tokens, each with its lease, or a refusal.
+type AssignResult struct {
+	Tokens []Token
+	Err    error
+}
+
+// LeaseKey names a token and, where LeaseID is set, the lease that the operation is meant for.
+type LeaseKey struct {
+	Token   string
+	LeaseID string        // empty: the token alone is the proof, unless the pool says RequireLeaseID
+	TTL     time.Duration // KeepAlive only: how long the lease is to last from now; zero: as long as it was assigned for
+}
+
+// TokenResult answers one LeaseKey: either the token as it now stands, or a refusal.
+type TokenResult struct {
+	Token Token
+	Err   error
+}
+
+// Validate refuses a request outside the limits and names the field as it is called on the wire.
+func (r AssignRequest) Validate() error {
+	if err := validateText("client_id", r.ClientID, MaxClientIDBytes); err != nil {
+		return err
+	}
+	if r.Count < 0 || r.Count > MaxAssignCount {
+		return Invalid("count", "must be 1 to %d", MaxAssignCount)
+	}
+	return validateOptionalTTL(r.TTL)
+}
+
+// Validate refuses a key outside the limits and names the field as it is called on the wire.
+func (k LeaseKey) Validate() error {
+	if err := ValidateToken("token", k.Token); err != nil {
+		return err
+	}
+	if err := validateText("lease_id", k.LeaseID, MaxLeaseIDBytes); err != nil {
+		return err
+	}
+	return validateOptionalTTL(k.TTL)
+}
+
+func validateOptionalTTL(ttl time.Duration) error {
+	if ttl == 0 {
+		return nil
+	}
+	return ValidateTTL("ttl", ttl)
+}
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// NewValue returns 128 random bits as 22 base62 characters: the value of a generated token, or a lease's ID. It uses
+// [crypto/rand] and is safe for concurrent use.
+func NewValue() string {
+	var bits [16]byte
+	rand.Read(bits[:])
+	n := new(big.Int).SetBytes(bits[:])
+	digit, base := new(big.Int), big.NewInt(62)
+	var text [22]byte
+	for i := len(text) - 1; i >= 0; i-- {
+		n.DivMod(n, base, digit)
+		text[i] = base62[digit.Int64()]
+	}
+	return string(text[:])
+}

@@ -1,0 +1,189 @@
+package tms
+
+import (
+	"fmt"
+	"time"
+)
+
+// DefaultPool is the pool of a request that names none. It always exists.
+const DefaultPool = "default"
+
+// Selection says which of a pool's available tokens the next assignment takes. The age of an available token counts
+// from its last sign of life; tokens of the same millisecond are ordered by their value.
+type Selection string
+
+const (
+	SelectRandom Selection = "random" // any, each as likely as the other
+	SelectFIFO   Selection = "fifo"   // the one whose last sign of life is longest ago
+	SelectLIFO   Selection = "lifo"   // the one whose last sign of life is latest
+)
+
+// OnLeaseExpiry says what becomes of a token whose lease ended without an unblock.
+type OnLeaseExpiry string
+
+const (
+	ExpiryReleases    OnLeaseExpiry = "release"    // it returns to the pool, after the cooldown if there is one
+	ExpiryDeletes     OnLeaseExpiry = "delete"     // it is deleted
+	ExpiryQuarantines OnLeaseExpiry = "quarantine" // it is put aside until somebody deletes it
+)
+
+// Policy is what a pool does with its tokens. Durations count in whole milliseconds.
+type Policy struct {
+	MaxTokens      int           // most tokens in the pool at once, in any state
+	LeaseTTL       time.Duration // how long a lease lasts from its assignment, where the request does not say
+	MaxLease       time.Duration // how long after its assignment a lease must end, whatever keeps it alive; zero: no limit
+	TokenTTL       time.Duration // how long a token lives after its last sign of life; zero: for ever
+	Grace          time.Duration // how long after its end a lease may still be revived by a keep-alive
+	Cooldown       time.Duration // how long a token rests between its return and its next assignment
+	OnLeaseExpiry  OnLeaseExpiry
+	Selection      Selection
+	RequireLeaseID bool // keep-alive, unblock and delete of an assigned token must name its lease_id
+	Paused         bool // assign is refused with ErrPoolPaused; everything else goes on
+}
+
+// DefaultPolicy returns the policy of a pool for which nothing else was said.
+func DefaultPolicy() Policy {
+	return Policy{
+		MaxTokens:     1_000_000,
+		LeaseTTL:      time.Minute,
+		TokenTTL:      5 * time.Minute,
+		OnLeaseExpiry: ExpiryReleases,
+		Selection:     SelectRandom,
+	}
+}
+
+// PolicyChange names the parts of a policy that are to be set. A nil field is left as it is: as it was in a pool that
+// exists, as in [DefaultPolicy] in a new one. The zero value changes nothing.
+type PolicyChange struct {
+	MaxTokens      *int
+	LeaseTTL       *time.Duration
+	MaxLease       *time.Duration
+	TokenTTL       *time.Duration
+	Grace          *time.Duration
+	Cooldown       *time.Duration
+	OnLeaseExpiry  *OnLeaseExpiry
+	Selection      *Selection
+	RequireLeaseID *bool
+	Paused         *bool
+}
+
+// Apply returns p with the change's fields set.
+func (c PolicyChange) Apply(p Policy) Policy {
+	set(&p.MaxTokens, c.MaxTokens)
+	set(&p.LeaseTTL, c.LeaseTTL)
+	set(&p.MaxLease, c.MaxLease)
+	set(&p.TokenTTL, c.TokenTTL)
+	set(&p.Grace, c.Grace)
+	set(&p.Cooldown, c.Cooldown)
+	set(&p.OnLeaseExpiry, c.OnLeaseExpiry)
+	set(&p.Selection, c.Selection)
+	set(&p.RequireLeaseID, c.RequireLeaseID)
+	set(&p.Paused, c.Paused)
+	return p
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// Pool is a named set of tokens under one policy.
+type Pool struct {
+	Name   string
+	Policy Policy
+}
+
+// Stats are the sizes of a pool's sets, and what has expired in it since it was made.
+type Stats struct {
+	Available, Assigned, Cooling, Quarantined int
+
+	// Expired counts what every server of the store has carried out in this pool, not this one's share.
+	Expired ExpiryCounts
+}
+
+// Total returns the number of tokens in the pool.
+func (s Stats) Total() int { return s.Available + s.Assigned + s.Cooling + s.Quarantined }
+
+// ExpiryCounts says what became of tokens whose clocks ran out.
+type ExpiryCounts struct {
+	Released    int64 // leases that ended and whose token returned to the pool or went to rest
+	Quarantined int64 // leases that ended and whose token was put aside
+	Deleted     int64 // tokens that were deleted, by the token clock or by OnLeaseExpiry
+}
+
+// Total returns the number of expiries.
+func (c ExpiryCounts) Total() int64 { return c.Released + c.Quarantined + c.Deleted }
+
+// Add returns the sums.
+func (c ExpiryCounts) Add(o ExpiryCounts) ExpiryCounts {
+	return ExpiryCounts{c.Released + o.Released, c.Quarantined + o.Quarantined, c.Deleted + o.Deleted}
+}
+
+// Expired is what one sweep of a pool did and when the next one has work.
+type Expired struct {
+	ExpiryCounts
+
+	Now     time.Time     // the store's clock at this step
+	NextDue time.Time     // when the next deadline passes; before Now: more is due already; zero: nothing will be due
+	Overdue time.Duration // how long the oldest deadline had passed when the sweep began
+}
+
+// ValidatePoolName refuses a pool name outside [a-z0-9][a-z0-9._-]{0,62}.
+func ValidatePoolName(field, name string) error {
+	if name == "" || len(name) > MaxPoolName {
+		return Invalid(field, "must have 1 to %d characters", MaxPoolName)
+	}
+	for i := range len(name) {
+		if !poolNameByte(name[i], i == 0) {
+			return Invalid(field, "must be a-z, 0-9, '.', '_' or '-', and begin with a letter or digit")
+		}
+	}
+	return nil
+}
+
+func poolNameByte(b byte, first bool) bool {
+	alnum := 'a' <= b && b <= 'z' || '0' <= b && b <= '9'
+	return alnum || !first && (b == '.' || b == '_' || b == '-')
+}
+
+// Validate refuses a change with a value outside the limits and names the field as it is called on the wire.
+func (c PolicyChange) Validate() error {
+	if c.MaxTokens != nil && (*c.MaxTokens < 1 || *c.MaxTokens > MaxMaxTokens) {
+		return Invalid("max_tokens", "must be 1 to %d", MaxMaxTokens)
+	}
+	for _, d := range []struct {
+		field  string
+		value  *time.Duration
+		zeroOK bool
+	}{
+		{"lease_ttl", c.LeaseTTL, false},
+		{"max_lease", c.MaxLease, true},
+		{"token_ttl", c.TokenTTL, true},
+		{"grace", c.Grace, true},
+		{"cooldown", c.Cooldown, true},
+	} {
+		if d.value == nil || d.zeroOK && *d.value == 0 {
+			continue
+		}
+		if err := ValidateTTL(d.field, *d.value); err != nil {
+			return err
+		}
+	}
+	if err := oneOf("on_lease_expiry", c.OnLeaseExpiry, ExpiryReleases, ExpiryDeletes, ExpiryQuarantines); err != nil {
+		return err
+	}
+	return oneOf("selection", c.Selection, SelectRandom, SelectFIFO, SelectLIFO)
+}
+
+func oneOf[T ~string](field string, value *T, allowed ...T) error {
+	if value == nil {
+		return nil
+	}
+	for _, a := range allowed {
+		if *value == a {
+			return nil
+		}
+	}
+	return Invalid(field, "must be one of %v", fmt.Sprint(allowed))
+}

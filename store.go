@@ -1,0 +1,90 @@
+package tms
+
+import "context"
+
+// Store keeps pools and their tokens. It is safe for concurrent use, by many servers where the implementation says so.
+//
+// Every method is one atomic step, or a sequence of such steps where it says so, at one instant of the store's own clock,
+// which counts milliseconds. A deadline passes when that clock is past it, so that no lease is shorter than its TTL. An
+// error that carries a [Code] means refused, and nothing changed; any other error means failed, and the outcome is
+// unknown. A result is durable to the store's stated level before it is returned. A method ends when its context does;
+// what it had asked for may then still be carried out.
+//
+// Arguments must be within the limits that the Validate functions of this package check; whoever opens a door to a store
+// checks them there, once. A pool that does not exist is refused with [ErrPoolNotFound] by every method but PutPool; the
+// pool [DefaultPool] always exists. Every method can be refused with [ErrStoreUnavailable].
+//
+// The cost of a step is O(log n) for each token that it touches, n being the size of the pool.
+type Store interface {
+	// PutPool makes the pool, or changes the policy of one that exists, and returns it. Parts of the policy that the
+	// change leaves out keep their values.
+	PutPool(ctx context.Context, name string, change PolicyChange) (Pool, error)
+
+	// Pool returns a pool and the sizes of its sets. It first carries out a bounded number of expiries that are due, so
+	// that in a pool that is kept swept the sizes hold no token whose clock has run out.
+	Pool(ctx context.Context, name string) (Pool, Stats, error)
+
+	// Pools returns the names of at most limit pools, in order, that come after the given one. Empty means from the first.
+	Pools(ctx context.Context, after string, limit int) ([]string, error)
+
+	// DeletePool deletes a pool with all its tokens and leases, in steps of at most 1,000 tokens. The pool is gone for
+	// everybody with the first step. The pool [DefaultPool] is refused with [ErrInvalidRequest].
+	DeletePool(ctx context.Context, name string) error
+
+	// Generate puts tokens into the pool, all or none. A value that the pool has already, or that stands twice in the
+	// request, is counted as existing: its token clock is wound, and nothing else of it changes. Codes: [ErrPoolFull].
+	Generate(ctx context.Context, pool string, tokens []NewToken) (Generated, error)
+
+	// Assign answers each request, in order, with as many available tokens as it asks for, each under a new lease, or
+	// with a refusal. The error is for the whole batch. Codes: [ErrPoolPaused] for the batch, [ErrNoTokenAvailable] for
+	// an item, with RetryAfter where the store knows when a token comes back.
+	Assign(ctx context.Context, pool string, requests []AssignRequest) ([]AssignResult, error)
+
+	// KeepAlive pushes on the lease of each key, in order, and winds the token clock. It never shortens a lease. A token
+	// that nobody holds has its clock wound only, and its result has no lease. More than 1,000 keys go in several steps.
+	// Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder], [ErrMaxLeaseExceeded].
+	KeepAlive(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
+
+	// Unblock ends the lease of each key, in order, and returns its token to the pool, where it is available at once or
+	// after the pool's cooldown. More than 1,000 keys go in several steps. Codes of an item: [ErrTokenNotFound],
+	// [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one, [ErrNotHolder].
+	Unblock(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
+
+	// Delete deletes the token of each key, in order, in whatever state it is, and with it its lease. More than 1,000
+	// keys go in several steps. Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder].
+	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
+
+	// Expire is one sweep: it carries out at most limit expiries that are due, and says when to come back. Nothing but the
+	// space that is taken and the sizes that Pool reports depends on it. It finishes the removal of a pool whose
+	// DeletePool was interrupted, and then answers [ErrPoolNotFound].
+	Expire(ctx context.Context, pool string, limit int) (Expired, error)
+
+	// Token returns one token. Codes: [ErrTokenNotFound].
+	Token(ctx context.Context, pool, value string) (Token, error)
+
+	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are
+	// read is on exactly one of them. It looks at no more than limit tokens, so that a page may hold fewer, or none, and
+	// still have a next one. Codes: [ErrInvalidRequest] for a cursor that is none of this pool's.
+	Tokens(ctx context.Context, pool string, filter Filter, cursor string, limit int) (Page, error)
+
+	// Close ends the store's work and frees what it holds. No method may be called after it.
+	Close() error
+}
+
+// Filter chooses tokens. The zero value lets every token through.
+type Filter struct {
+	State    State  // empty: any
+	ClientID string // the holder's; empty: anybody's or nobody's
+}
+
+// Page is a part of a listing.
+type Page struct {
+	Tokens []Token
+	Next   string // the cursor of the next page; empty: this was the last
+}
+
+// Readier is a store that can say whether it is fit to serve.
+type Readier interface {
+	// Ready returns nil, or an error that tells an operator what is wrong. It may ask the store's server.
+	Ready(ctx context.Context) error
+}

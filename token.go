@@ -1,0 +1,108 @@
+package tms
+
+import (
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// State is what a token is at an instant. A token is in exactly one state.
+type State string
+
+const (
+	Available   State = "available"   // it can be assigned
+	Assigned    State = "assigned"    // a client holds it, or may still revive its lease
+	Cooling     State = "cooling"     // it came back and rests until its cooldown is over
+	Quarantined State = "quarantined" // it was put aside; it neither expires nor is assigned
+)
+
+// Limits of what a request may carry. A longer or larger one is refused with [ErrInvalidRequest].
+const (
+	MaxPoolName      = 63          // bytes
+	MaxTokenBytes    = 512         // bytes of a token's value
+	MaxClientIDBytes = 256         // bytes
+	MaxLeaseIDBytes  = 64          // bytes
+	MaxMetadataBytes = 4096        // bytes of a token's metadata, keys and values together
+	MaxBatch         = 10_000      // tokens or leases in one request
+	MaxAssignCount   = 1_000       // tokens of one assignment
+	MaxMaxTokens     = 100_000_000 // tokens in one pool
+	MinTTL           = 100 * time.Millisecond
+	MaxTTL           = 30 * 24 * time.Hour
+)
+
+// Token is one member of a pool as it stood at one instant of the store's clock.
+type Token struct {
+	Pool      string
+	Value     string // what names the token in its pool
+	State     State
+	Metadata  map[string]string // what the token was brought with; nil where nothing was
+	ExpiresAt time.Time         // when the token clock runs out; zero: never. A live lease outlasts it
+	ReadyAt   time.Time         // of a cooling token: when it becomes available; zero otherwise
+	Lease     *Lease            // of an assigned token; nil otherwise
+}
+
+// NewToken is a token to be generated.
+type NewToken struct {
+	Value    string            // brought by the user; empty: the store draws one with [NewValue]
+	Metadata map[string]string // kept with the token; nil: none
+}
+
+// Generated is what became of the tokens of one Generate, in the order in which they were asked for.
+type Generated struct {
+	Tokens    []string
+	Created   int       // how many are new
+	Existing  int       // how many were there already; generate wound their clocks and changed nothing else
+	ExpiresAt time.Time // when their token clocks run out; zero: never
+}
+
+// ValidateToken refuses a token value that is empty, longer than [MaxTokenBytes], not UTF-8 or holds a control character.
+func ValidateToken(field, value string) error {
+	if value == "" {
+		return Invalid(field, "must be given")
+	}
+	return validateText(field, value, MaxTokenBytes)
+}
+
+func validateText(field, text string, most int) error {
+	switch {
+	case len(text) > most:
+		return Invalid(field, "must have at most %d bytes, has %d", most, len(text))
+	case !utf8.ValidString(text):
+		return Invalid(field, "must be UTF-8")
+	}
+	for _, r := range text {
+		if !unicode.IsPrint(r) {
+			return Invalid(field, "must be printable, holds %U", r)
+		}
+	}
+	return nil
+}
+
+// ValidateMetadata refuses metadata whose keys and values have more than [MaxMetadataBytes] together, or an empty key.
+func ValidateMetadata(field string, metadata map[string]string) error {
+	size := 0
+	for key, value := range metadata {
+		if key == "" {
+			return Invalid(field, "must not have an empty key")
+		}
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return Invalid(field, "must be UTF-8")
+		}
+		size += len(key) + len(value)
+	}
+	if size > MaxMetadataBytes {
+		return Invalid(field, "must have at most %d bytes, has %d", MaxMetadataBytes, size)
+	}
+	return nil
+}
+
+// ValidateTTL refuses a duration outside [MinTTL] to [MaxTTL], or one that is not whole milliseconds.
+func ValidateTTL(field string, ttl time.Duration) error {
+	if ttl < MinTTL || ttl > MaxTTL {
+		return Invalid(field, "must be %v to %v", MinTTL, MaxTTL)
+	}
+	if ttl%time.Millisecond != 0 {
+		return Invalid(field, "must be whole milliseconds")
+	}
+	return nil
+}
