@@ -1,0 +1,219 @@
+// Package rules holds the transitions of a token as pure functions of its record, the pool's policy, an instant and a
+// request. The embedded store runs on them, and so does the model that every store is compared with.
+//
+// Instants are whole milliseconds since 1970 on the store's clock. A deadline has passed when the clock is past it.
+package rules
+
+import (
+	"maps"
+	"math"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Never is the instant that does not come.
+const Never = math.MaxInt64
+
+// Record is what a store remembers of a token beyond its name. It is a value: a transition returns a new one.
+type Record struct {
+	State    tms.State
+	Seen     int64 // the last sign of life
+	Until    int64 // assigned: the lease's end; cooling: ready at; quarantined: since
+	Lease    Lease // while assigned; zero otherwise
+	Metadata map[string]string
+}
+
+// Lease is the part of a record that one assignment sets.
+type Lease struct {
+	ID         string
+	Fence      int64
+	ClientID   string
+	AssignedAt int64
+	TTL        int64 // what a keep-alive that names no TTL renews for, ms
+}
+
+// New returns the record of a token that is generated at now.
+func New(now int64, metadata map[string]string) Record {
+	return Record{State: tms.Available, Seen: now, Metadata: metadata}
+}
+
+// At returns the record as it stands at now, every deadline that has passed carried out at its own instant. It returns
+// false if the token is dead by then.
+func (r Record) At(p tms.Policy, now int64) (Record, bool, tms.ExpiryCounts) {
+	var counts tms.ExpiryCounts
+	alive := true
+	for alive && now > r.Due(p) {
+		r, alive = r.expire(p, &counts)
+	}
+	return r, alive, counts
+}
+
+// Due returns the record's next deadline.
+func (r Record) Due(p tms.Policy) int64 {
+	switch r.State {
+	case tms.Available:
+		return r.tokenClock(p)
+	case tms.Assigned:
+		return r.leaseOver(p)
+	case tms.Cooling:
+		return min(r.Until, r.tokenClock(p))
+	}
+	return Never
+}
+
+// tokenClock returns when the token clock runs out.
+func (r Record) tokenClock(p tms.Policy) int64 {
+	if p.TokenTTL == 0 {
+		return Never
+	}
+	return r.Seen + p.TokenTTL.Milliseconds()
+}
+
+// leaseOver returns when the lease is past reviving.
+func (r Record) leaseOver(p tms.Policy) int64 { return r.Until + p.Grace.Milliseconds() }
+
+// expire carries out the next deadline.
+func (r Record) expire(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) {
+	switch {
+	case r.State == tms.Assigned:
+		return r.endLease(p, counts)
+	case r.State == tms.Cooling && r.Until < r.tokenClock(p):
+		return r.rest(tms.Available, 0), true
+	}
+	counts.Deleted++
+	return Record{}, false
+}
+
+// endLease carries out the end of a lease that nobody kept alive.
+func (r Record) endLease(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) {
+	over := r.leaseOver(p)
+	switch {
+	case p.OnLeaseExpiry == tms.ExpiryQuarantines:
+		counts.Quarantined++
+		return r.rest(tms.Quarantined, over), true
+	case p.OnLeaseExpiry == tms.ExpiryDeletes, over > r.tokenClock(p):
+		counts.Deleted++
+		return Record{}, false
+	}
+	counts.Released++
+	return r.giveBack(p, over), true
+}
+
+// giveBack returns the record of a token that came back at the given instant.
+func (r Record) giveBack(p tms.Policy, at int64) Record {
+	if p.Cooldown > 0 {
+		return r.rest(tms.Cooling, at+p.Cooldown.Milliseconds())
+	}
+	return r.rest(tms.Available, 0)
+}
+
+// rest returns the record without a lease.
+func (r Record) rest(state tms.State, until int64) Record {
+	return Record{State: state, Seen: r.Seen, Until: until, Metadata: r.Metadata}
+}
+
+// Touch returns the record after a sign of life at now. A quarantined token's clock stands still.
+func (r Record) Touch(now int64) Record {
+	if r.State != tms.Quarantined {
+		r.Seen = now
+	}
+	return r
+}
+
+// Assign returns the record of an available token under a new lease: its ID, fence and client are given, for ttl, or for
+// the pool's lease TTL if that is zero, and never for more than the pool's longest lease.
+func (r Record) Assign(p tms.Policy, now int64, l Lease, ttl time.Duration) Record {
+	if ttl == 0 {
+		ttl = p.LeaseTTL
+	}
+	if p.MaxLease > 0 {
+		ttl = min(ttl, p.MaxLease)
+	}
+	l.AssignedAt, l.TTL = now, ttl.Milliseconds()
+	return Record{State: tms.Assigned, Seen: now, Until: now + l.TTL, Lease: l, Metadata: r.Metadata}
+}
+
+// KeepAlive returns the record after a keep-alive of a token that lives at now.
+func (r Record) KeepAlive(p tms.Policy, now int64, key tms.LeaseKey) (Record, error) {
+	if err := r.mayAct(p, key); err != nil || r.State != tms.Assigned {
+		return r.Touch(now), err
+	}
+	ttl := r.Lease.TTL
+	if key.TTL > 0 {
+		ttl = key.TTL.Milliseconds()
+	}
+	end := now + ttl
+	if p.MaxLease > 0 {
+		longest := r.Lease.AssignedAt + p.MaxLease.Milliseconds()
+		if r.Until >= longest {
+			return r, tms.ErrMaxLeaseExceeded
+		}
+		end = min(end, longest)
+	}
+	r.Until = max(r.Until, end)
+	return r.Touch(now), nil
+}
+
+// Unblock returns the record after an unblock of a token that lives at now.
+func (r Record) Unblock(p tms.Policy, now int64, key tms.LeaseKey) (Record, error) {
+	if err := r.mayAct(p, key); err != nil {
+		return r, err
+	}
+	if r.State != tms.Assigned {
+		return r, tms.ErrNotAssigned
+	}
+	return r.giveBack(p, now).Touch(now), nil
+}
+
+// Delete says whether the token, which lives, may be deleted with this key.
+func (r Record) Delete(p tms.Policy, key tms.LeaseKey) error { return r.mayAct(p, key) }
+
+// mayAct refuses a key that is not that of the present lease, or that names none where the pool requires it.
+func (r Record) mayAct(p tms.Policy, key tms.LeaseKey) error {
+	switch {
+	case key.LeaseID != "" && key.LeaseID != r.Lease.ID:
+		return tms.ErrLeaseLost
+	case key.LeaseID == "" && r.State == tms.Assigned && p.RequireLeaseID:
+		return tms.ErrNotHolder
+	}
+	return nil
+}
+
+// Token returns the record in the words of the contract, as it stands at now. The lease's ID is left out unless reveal
+// is set: only the caller who proved to hold it, or was just given it, may see it.
+func (r Record) Token(pool, value string, p tms.Policy, now int64, reveal bool) tms.Token {
+	t := tms.Token{Pool: pool, Value: value, State: r.State, Metadata: maps.Clone(r.Metadata)}
+	if r.State != tms.Quarantined {
+		t.ExpiresAt = Instant(r.tokenClock(p))
+	}
+	switch r.State {
+	case tms.Cooling:
+		t.ReadyAt = Instant(r.Until)
+	case tms.Assigned:
+		t.Lease = r.lease(now, reveal)
+	}
+	return t
+}
+
+func (r Record) lease(now int64, reveal bool) *tms.Lease {
+	l := &tms.Lease{
+		Fence:      r.Lease.Fence,
+		ClientID:   r.Lease.ClientID,
+		AssignedAt: Instant(r.Lease.AssignedAt),
+		ExpiresAt:  Instant(r.Until),
+		TTL:        time.Duration(r.Until-now) * time.Millisecond,
+	}
+	if reveal {
+		l.ID = r.Lease.ID
+	}
+	return l
+}
+
+// Instant returns ms as a time in UTC, and the zero time for [Never].
+func Instant(ms int64) time.Time {
+	if ms == Never {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

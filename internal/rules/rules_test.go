@@ -1,0 +1,71 @@
+package rules_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+	"pgregory.net/rapid"
+)
+
+func policies() *rapid.Generator[tms.Policy] {
+	ms := func(t *rapid.T, name string, most int) time.Duration {
+		return time.Duration(rapid.IntRange(0, most).Draw(t, name)) * time.Millisecond
+	}
+	return rapid.Custom(func(t *rapid.T) tms.Policy {
+		return tms.Policy{
+			LeaseTTL:      1 + ms(t, "lease", 20),
+			TokenTTL:      ms(t, "token", 40),
+			MaxLease:      ms(t, "max", 30),
+			Grace:         ms(t, "grace", 10),
+			Cooldown:      ms(t, "cooldown", 10),
+			OnLeaseExpiry: rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes, tms.ExpiryQuarantines}).Draw(t, "expiry"),
+		}
+	})
+}
+
+// A sweep may come by or not: what stands at an instant is the same.
+func TestDeadlinesAreFacts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := policies().Draw(t, "policy")
+		ttl := time.Duration(rapid.IntRange(0, 20).Draw(t, "ttl")) * time.Millisecond
+		start := rules.New(1000, nil).Assign(p, 1000, rules.Lease{ID: "a", Fence: 1}, ttl)
+		first := int64(1000 + rapid.IntRange(0, 100).Draw(t, "first"))
+		second := first + int64(rapid.IntRange(0, 100).Draw(t, "second"))
+
+		swept, alive, early := start.At(p, first)
+		var late tms.ExpiryCounts
+		if alive {
+			swept, alive, late = swept.At(p, second)
+		}
+		straight, survives, counts := start.At(p, second)
+		if diff := cmp.Diff(straight, swept); diff != "" || alive != survives || early.Add(late) != counts {
+			t.Fatalf("with a sweep at %d the token is %v and %v was counted, without %v and %v:\n%s",
+				first, alive, early.Add(late), survives, counts, diff)
+		}
+		if survives && straight.Due(p) < second {
+			t.Fatalf("at %d a deadline of %d is still open", second, straight.Due(p))
+		}
+	})
+}
+
+// A lease ends neither early nor, once it cannot be revived, late.
+func TestALeaseLastsItsTTL(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := policies().Draw(t, "policy")
+		r := rules.New(0, nil).Assign(p, 0, rules.Lease{ID: "a", Fence: 1}, 15*time.Millisecond)
+		end := min(15, r.Lease.TTL)
+		if p.MaxLease == 0 && end != 15 {
+			t.Fatalf("the lease was cut to %d ms and the pool sets no longest lease", end)
+		}
+		over := end + p.Grace.Milliseconds()
+		if held, _, _ := r.At(p, over); held.State != tms.Assigned {
+			t.Fatalf("at its last instant the token is %s", held.State)
+		}
+		if after, alive, _ := r.At(p, over+1); alive && after.State == tms.Assigned {
+			t.Fatal("one millisecond later it is still assigned")
+		}
+	})
+}
