@@ -120,6 +120,11 @@ func (c ExpiryCounts) Add(o ExpiryCounts) ExpiryCounts {
 	return ExpiryCounts{c.Released + o.Released, c.Quarantined + o.Quarantined, c.Deleted + o.Deleted}
 }
 
+// Sub returns the differences.
+func (c ExpiryCounts) Sub(o ExpiryCounts) ExpiryCounts {
+	return ExpiryCounts{c.Released - o.Released, c.Quarantined - o.Quarantined, c.Deleted - o.Deleted}
+}
+
 // Expired is what one sweep of a pool did and when the next one has work.
 type Expired struct {
 	ExpiryCounts
