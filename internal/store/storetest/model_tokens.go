@@ -1,0 +1,230 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// Generate puts tokens into the pool.
+func (m *Model) Generate(ctx context.Context, pool string, tokens []tms.NewToken) (done tms.Generated, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		fresh := map[string]rules.Record{}
+		for _, t := range tokens {
+			if t.Value == "" {
+				t.Value = tms.NewValue()
+			}
+			done.Tokens = append(done.Tokens, t.Value)
+			if _, twice := fresh[t.Value]; twice || p.has(t.Value) {
+				done.Existing++
+				continue
+			}
+			fresh[t.Value] = rules.New(now, t.Metadata)
+		}
+		if done.Created = len(fresh); done.Created > 0 && len(p.tokens)+done.Created > p.policy.MaxTokens {
+			return tms.Refuse(tms.ErrPoolFull, "the pool holds at most %d tokens", p.policy.MaxTokens)
+		}
+		done.ExpiresAt = rules.Instant(p.windAll(done.Tokens, fresh, now))
+		return nil
+	})
+	if err != nil {
+		return tms.Generated{}, err
+	}
+	return done, nil
+}
+
+func (p *modelPool) has(value string) bool {
+	_, found := p.tokens[value]
+	return found
+}
+
+// windAll adds the fresh tokens, winds the clocks of the others and returns when their clocks run out.
+func (p *modelPool) windAll(values []string, fresh map[string]rules.Record, now int64) int64 {
+	for _, value := range values {
+		if !p.has(value) {
+			p.tokens[value] = fresh[value]
+		}
+		p.tokens[value] = p.tokens[value].Touch(now)
+	}
+	if p.policy.TokenTTL == 0 {
+		return rules.Never
+	}
+	return now + p.policy.TokenTTL.Milliseconds()
+}
+
+// Assign leases tokens.
+func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignRequest) (results []tms.AssignResult, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		if p.policy.Paused {
+			return tms.Refuse(tms.ErrPoolPaused, "the pool gives no tokens for now")
+		}
+		for _, request := range reqs {
+			results = append(results, m.assign(p, now, request))
+		}
+		return nil
+	})
+	return results, err
+}
+
+func (m *Model) assign(p *modelPool, now int64, request tms.AssignRequest) (result tms.AssignResult) {
+	count := max(request.Count, 1)
+	if len(p.available()) < count {
+		refusal := tms.Refuse(tms.ErrNoTokenAvailable, "the pool has fewer than %d available tokens", count)
+		refusal.RetryAfter = p.retryAfter(now)
+		return tms.AssignResult{Err: refusal}
+	}
+	for range count {
+		value, id, fence := m.draw(p.policy, p.available())
+		lease := rules.Lease{ID: id, Fence: fence, ClientID: request.ClientID}
+		p.tokens[value] = p.tokens[value].Assign(p.policy, now, lease, request.TTL)
+		result.Tokens = append(result.Tokens, p.tokens[value].Token(p.name, value, p.policy, now, true))
+	}
+	return result
+}
+
+// retryAfter returns how long it is until the next token may come back, and zero if none will.
+func (p *modelPool) retryAfter(now int64) time.Duration {
+	next := int64(rules.Never)
+	for _, r := range p.tokens {
+		if r.State == tms.Assigned || r.State == tms.Cooling {
+			next = min(next, r.Due(p.policy))
+		}
+	}
+	if next == rules.Never {
+		return 0
+	}
+	return time.Duration(next-now+1) * time.Millisecond
+}
+
+// transition is one of the steps that a lease key asks for.
+type transition func(r rules.Record, p tms.Policy, now int64, key tms.LeaseKey) (rules.Record, error)
+
+// KeepAlive pushes on leases.
+func (m *Model) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	return m.each(ctx, pool, keys, rules.Record.KeepAlive)
+}
+
+// Unblock ends leases.
+func (m *Model) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	return m.each(ctx, pool, keys, rules.Record.Unblock)
+}
+
+func (m *Model) each(ctx context.Context, pool string, keys []tms.LeaseKey, to transition) (results []tms.TokenResult, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		for _, key := range keys {
+			results = append(results, p.act(now, key, to))
+		}
+		return nil
+	})
+	return results, err
+}
+
+func (p *modelPool) act(now int64, key tms.LeaseKey, to transition) tms.TokenResult {
+	if !p.has(key.Token) {
+		return tms.TokenResult{Err: tms.ErrTokenNotFound}
+	}
+	r, err := to(p.tokens[key.Token], p.policy, now, key)
+	if err != nil {
+		return tms.TokenResult{Err: err}
+	}
+	p.tokens[key.Token] = r
+	return tms.TokenResult{Token: r.Token(p.name, key.Token, p.policy, now, key.LeaseID != "")}
+}
+
+// Delete deletes tokens.
+func (m *Model) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) (results []error, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, _ int64) error {
+		for _, key := range keys {
+			results = append(results, p.delete(key))
+		}
+		return nil
+	})
+	return results, err
+}
+
+func (p *modelPool) delete(key tms.LeaseKey) error {
+	if !p.has(key.Token) {
+		return tms.ErrTokenNotFound
+	}
+	err := p.tokens[key.Token].Delete(p.policy, key)
+	if err == nil {
+		delete(p.tokens, key.Token)
+	}
+	return err
+}
+
+// Token returns one token.
+func (m *Model) Token(ctx context.Context, pool, value string) (t tms.Token, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		if !p.has(value) {
+			return tms.Refuse(tms.ErrTokenNotFound, "the pool has no such token")
+		}
+		t = p.tokens[value].Token(pool, value, p.policy, now, false)
+		return nil
+	})
+	return t, err
+}
+
+// place is where a token stands in the listing, and what a cursor holds.
+type place struct {
+	Pool  string
+	State tms.State
+	Score int64
+	Value string
+}
+
+func (a place) compare(b place) int {
+	return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Score, b.Score), cmp.Compare(a.Value, b.Value))
+}
+
+// Tokens returns a page.
+func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		places, err := p.after(cursor)
+		if err != nil {
+			return err
+		}
+		for _, at := range places[:min(limit, len(places))] {
+			t := p.tokens[at.Value].Token(pool, at.Value, p.policy, now, false)
+			if passes(f, t) {
+				page.Tokens = append(page.Tokens, t)
+			}
+		}
+		if limit < len(places) {
+			next, _ := json.Marshal(places[limit-1]) // a struct of strings and a number
+			page.Next = string(next)
+		}
+		return nil
+	})
+	return page, err
+}
+
+// after returns the places behind the cursor, in order.
+func (p *modelPool) after(cursor string) ([]place, error) {
+	from := place{Pool: p.name}
+	if cursor != "" {
+		if err := json.Unmarshal([]byte(cursor), &from); err != nil || from.Pool != p.name {
+			return nil, tms.Invalid("cursor", "is none of this pool's")
+		}
+	}
+	var places []place
+	for value, r := range p.tokens {
+		at := place{p.name, r.State, cmp.Or(r.Until, r.Seen), value}
+		if at.compare(from) > 0 {
+			places = append(places, at)
+		}
+	}
+	slices.SortFunc(places, place.compare)
+	return places, nil
+}
+
+// passes says whether the filter lets the token through.
+func passes(f tms.Filter, t tms.Token) bool {
+	return (f.State == "" || t.State == f.State) &&
+		(f.ClientID == "" || t.Lease != nil && t.Lease.ClientID == f.ClientID)
+}

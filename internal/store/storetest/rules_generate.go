@@ -1,0 +1,171 @@
+package storetest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+var generateRules = []rule{
+	{"GenerateDrawsValues", "a value that the user leaves out is drawn: 22 base62 characters, unique", generateDraws},
+	{"GenerateBringsValues", "brought values are answered in order, and their tokens are available", generateBrings},
+	{"GenerateCountsExisting", "a value that the pool has, or that stands twice in the request, counts as existing", generateExisting},
+	{"GenerateWindsTheClock", "generate winds the token clock of an existing token and changes nothing else of it", generateWinds},
+	{"GenerateKeepsMetadata", "a token keeps the metadata it was brought with, in every answer about it", generateMetadata},
+	{"PoolHasAMaximum", "generate beyond max_tokens is refused with pool_full, and creates nothing", generateFull},
+	{"DeadTokensTakeNoRoom", "a token whose clock has run out does not count towards max_tokens, swept or not", generateOverDead},
+	{"EveryStateTakesRoom", "max_tokens counts the tokens in any state", generateAllStates},
+	{"GenerateTenThousand", "one generate takes 10,000 tokens", generateMany},
+	{"TokenTTLZeroIsForEver", "token_ttl 0 means that the token clock never runs out", tokenTTLZero},
+}
+
+func generateDraws(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	g := e.generate(pool, make([]string, 100)...)
+	e.equal("created", g.Created, 100)
+	e.equal("existing", g.Existing, 0)
+	e.equal("expires_at", g.ExpiresAt, e.instant(5*minute))
+	shape, seen := regexp.MustCompile(`^[0-9A-Za-z]{22}$`), map[string]bool{}
+	for _, value := range g.Tokens {
+		if seen[value] || !shape.MatchString(value) {
+			e.Fatalf("drawn value %q is not 22 base62 characters, or not unique", value)
+		}
+		seen[value] = true
+		e.is(pool, value, tms.Available)
+	}
+	e.equal("values", len(seen), 100)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 100})
+}
+
+func generateBrings(e *env) {
+	pool := e.pool(tms.PolicyChange{TokenTTL: new(minute)})
+	want := tms.Generated{Tokens: []string{"c", "a", "b"}, Created: 3, ExpiresAt: e.instant(minute)}
+	e.equal("generated", e.generate(pool, "c", "a", "b"), want)
+	e.equal("token", e.look(pool, "a"),
+		tms.Token{Pool: pool, Value: "a", State: tms.Available, ExpiresAt: e.instant(minute)})
+}
+
+func generateExisting(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, "a")
+	g := e.generate(pool, "a", "b", "b", "c")
+	e.equal("values", g.Tokens, []string{"a", "b", "b", "c"})
+	e.equal("created and existing", []int{g.Created, g.Existing}, []int{2, 2})
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 3})
+}
+
+func generateWinds(e *env) {
+	pool := e.pool(tms.PolicyChange{TokenTTL: new(minute), LeaseTTL: new(2 * minute)})
+	e.fill(pool, "a")
+	lease := e.take(pool)
+	e.fill(pool, "b")
+	e.advance(minute)
+	g := e.generate(pool, "a", "b")
+	e.equal("created and existing", []int{g.Created, g.Existing}, []int{0, 2})
+	e.equal("expires_at", g.ExpiresAt, e.instant(minute))
+	e.equal("expires_at of b", e.look(pool, "b").ExpiresAt, e.instant(minute))
+	assigned := e.look(pool, "a")
+	e.equal("expires_at of a", assigned.ExpiresAt, e.instant(minute))
+	e.equal("lease of a", assigned.Lease.ExpiresAt, lease.Lease.ExpiresAt)
+	e.equal("fence of a", assigned.Lease.Fence, lease.Lease.Fence)
+}
+
+func generateMetadata(e *env) {
+	pool := e.pool(tms.PolicyChange{OnLeaseExpiry: new(tms.ExpiryQuarantines), Cooldown: new(minute)})
+	first := map[string]string{"region": "eu", "ключ": "значение \"}{:\n"}
+	tokens := []tms.NewToken{{Value: "a", Metadata: first}, {Value: "a", Metadata: map[string]string{"twice": "no"}}}
+	_, err := e.Generate(e.Context(), pool, tokens)
+	e.must(err)
+	tokens[0].Metadata = map[string]string{"region": "us"}
+	_, err = e.Generate(e.Context(), pool, tokens)
+	e.must(err)
+	lease := e.take(pool)
+	e.equal("of assign", lease.Metadata, first)
+	kept, err := e.keep(pool, keyOf(lease))
+	e.must(err)
+	e.equal("of keep-alive", kept.Metadata, first)
+	back, err := e.giveBack(pool, keyOf(lease))
+	e.must(err)
+	e.equal("of unblock", back.Metadata, first)
+	e.equal("of lookup", e.look(pool, "a").Metadata, first)
+	e.equal("of the listing", e.list(pool, tms.Filter{}, 10)[0].Metadata, first)
+	e.must(e.drop(pool, byValue("a")))
+	e.fill(pool, "a")
+	e.equal("of a token generated again", e.look(pool, "a").Metadata, map[string]string(nil))
+}
+
+func generateFull(e *env) {
+	pool := e.pool(tms.PolicyChange{MaxTokens: new(3)})
+	e.fill(pool, "a", "b")
+	e.advance(minute)
+	_, err := e.Generate(e.Context(), pool, newTokens("c", "a", "d"))
+	e.refused(err, tms.ErrPoolFull)
+	e.is(pool, "c", "")
+	e.equal("expires_at of a", e.look(pool, "a").ExpiresAt, e.instant(4*minute))
+	e.fill(pool, "c")
+	e.equal("existing", e.generate(pool, "a", "b", "c").Existing, 3)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 3})
+	e.must(e.drop(pool, byValue("a")))
+	e.fill(pool, "d")
+}
+
+func generateOverDead(e *env) {
+	const size = 1500
+	pool := e.pool(tms.PolicyChange{MaxTokens: new(size), TokenTTL: new(minute)})
+	e.fill(pool, numbered("old", size)...)
+	e.advance(minute)
+	_, err := e.Generate(e.Context(), pool, newTokens("new"))
+	e.refused(err, tms.ErrPoolFull)
+	e.advance(ms)
+	e.fill(pool, numbered("new", size)...)
+	e.is(pool, "old0", "")
+	e.sweepAll(pool)
+	e.equal("sizes", e.sizes(pool), tms.Stats{Available: size})
+}
+
+func generateAllStates(e *env) {
+	pool := e.pool(tms.PolicyChange{MaxTokens: new(4), Cooldown: new(minute), Selection: new(tms.SelectFIFO),
+		OnLeaseExpiry: new(tms.ExpiryQuarantines)})
+	e.fill(pool, "a", "b", "c", "d")
+	e.takeAs(pool, tms.AssignRequest{TTL: second})
+	e.advance(second + ms)
+	_, err := e.giveBack(pool, keyOf(e.take(pool)))
+	e.must(err)
+	e.take(pool)
+	e.equal("sizes", e.sizes(pool), tms.Stats{Available: 1, Assigned: 1, Cooling: 1, Quarantined: 1})
+	_, err = e.Generate(e.Context(), pool, newTokens("e"))
+	e.refused(err, tms.ErrPoolFull)
+}
+
+func generateMany(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	values := numbered(strings.Repeat("n", 20), tms.MaxBatch)
+	e.fill(pool, values...)
+	e.equal("existing", e.generate(pool, values...).Existing, tms.MaxBatch)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: tms.MaxBatch})
+}
+
+func tokenTTLZero(e *env) {
+	pool := e.pool(tms.PolicyChange{TokenTTL: new(0 * second)})
+	if g := e.generate(pool, "a"); !g.ExpiresAt.IsZero() {
+		e.Fatalf("expires_at is %v instead of zero", g.ExpiresAt)
+	}
+	e.advance(10 * tms.MaxTTL)
+	e.equal("token", e.look(pool, "a"), tms.Token{Pool: pool, Value: "a", State: tms.Available})
+	done := e.sweep(pool, 10)
+	if done.Total() != 0 || !done.NextDue.IsZero() {
+		e.Fatalf("nothing will be due, but the sweep says %+v", done)
+	}
+	e.take(pool)
+}
+
+// numbered returns values that begin with the prefix.
+func numbered(prefix string, n int) []string {
+	values := make([]string, n)
+	for i := range values {
+		values[i] = fmt.Sprintf("%s%d", prefix, i)
+	}
+	return values
+}

@@ -1,0 +1,11 @@
+package storetest
+
+import (
+	"testing"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+func openModel(_ testing.TB, clock *Clock) []tms.Store { return []tms.Store{NewModel(clock)} }
+
+func TestModel(t *testing.T) { Run(t, openModel) }
