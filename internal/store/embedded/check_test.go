@@ -1,0 +1,85 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-cmp/cmp"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// Check compares the indexes of every pool with its tokens, and the log with the memory.
+func (s *Store) Check(ctx context.Context) error {
+	return s.locked(ctx, func() error {
+		var wrong []error
+		for _, p := range s.pools {
+			wrong = append(wrong, p.check())
+		}
+		return errors.Join(append(wrong, s.checkLog())...)
+	})
+}
+
+func (p *pool) check() error {
+	listed := 0
+	for _, state := range rules.States {
+		p.set(state).tree.Scan(func(i item) bool {
+			if p.tokens[i.value] == i.entry && i.record.State == state && position(i.entry) == i {
+				listed++
+			}
+			return true
+		})
+	}
+	sizes := p.available.size() + p.assigned.size() + p.cooling.size() + p.quarantined.size()
+	if listed != len(p.tokens) || sizes != listed {
+		return fmt.Errorf("pool %s: %d tokens, %d stand in their sets, which hold %d", p.name, len(p.tokens), listed, sizes)
+	}
+	if p.cooling.size() != p.coolingSeen.size() {
+		return fmt.Errorf("pool %s: %d cool, %d of them in order of death", p.name, p.cooling.size(), p.coolingSeen.size())
+	}
+	return nil
+}
+
+// checkLog reads the log as an opening would, with the group that is not yet written laid on top.
+func (s *Store) checkLog() error {
+	if s.journal == nil || s.journal.open.batch != nil {
+		return nil
+	}
+	if s.journal.writing != nil {
+		<-s.journal.writing.done
+	}
+	other := &Store{pools: map[string]*pool{}, journal: s.journal}
+	if err := other.read(); err != nil {
+		return err
+	}
+	for name, p := range s.pools {
+		if diff := cmp.Diff(p.remembered(), other.pools[name].remembered()); diff != "" {
+			return fmt.Errorf("pool %s: in memory -, in the log +\n%s", name, diff)
+		}
+	}
+	if len(s.pools) != len(other.pools) {
+		return fmt.Errorf("%d pools in memory, %d in the log", len(s.pools), len(other.pools))
+	}
+	return nil
+}
+
+type memory struct {
+	Policy  tms.Policy
+	Expired tms.ExpiryCounts
+	Tokens  map[string]rules.Record
+}
+
+func (p *pool) remembered() memory {
+	m := memory{p.policy, p.expired, map[string]rules.Record{}}
+	for value, e := range p.tokens {
+		m.Tokens[value] = e.record
+		if len(e.record.Metadata) == 0 {
+			r := e.record
+			r.Metadata = nil
+			m.Tokens[value] = r
+		}
+	}
+	return m
+}

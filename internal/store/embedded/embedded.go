@@ -1,0 +1,155 @@
+// Package embedded is a [tms.Store] in one process. Its state lives in memory; every step is written to a durable log
+// before it is answered, and concurrent steps share one write and one fsync.
+//
+// One lock orders all steps. What a step did is visible to the next one at once, and no step is answered before
+// everything that it may have seen is durable, so that no answer is ever taken back.
+package embedded
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Options says how a store is opened. The zero value is a store in memory alone.
+type Options struct {
+	// Dir is the data directory, made if it is missing, and locked while the store is open. Empty: the state lives in
+	// memory and ends with the process.
+	Dir string
+
+	// SyncInterval is the longest time between two fsyncs. Zero: every answer waits for its own, so that nothing that
+	// was acknowledged can be lost. Otherwise a crash of the machine, not of the process, loses up to that much.
+	SyncInterval time.Duration
+
+	// Now is the store's clock. Nil: the wall clock at opening, carried on by the monotonic clock.
+	Now func() time.Time
+
+	// NewID draws the values of generated tokens and the IDs of leases. Nil: [tms.NewValue].
+	NewID func() string
+
+	Logger *slog.Logger // nil: no logs
+}
+
+// Store is an embedded [tms.Store].
+type Store struct {
+	now   func() time.Time
+	newID func() string
+
+	mu        sync.Mutex // orders the steps and guards what follows
+	pools     map[string]*pool
+	lastNow   int64 // the instant of the last step: the clock never goes back
+	lastFence int64
+	journal   *journal // nil: memory alone
+}
+
+// Open opens the store in o.Dir, or an empty one in memory. It fails if another process holds the directory, or if what
+// lies there cannot be read. Reading takes about a second for a million tokens.
+func Open(o Options) (*Store, error) {
+	s := &Store{now: o.Now, newID: o.NewID, pools: map[string]*pool{}}
+	if s.now == nil {
+		start := time.Now()
+		s.now = func() time.Time { return start.Add(time.Since(start)) }
+	}
+	if s.newID == nil {
+		s.newID = tms.NewValue
+	}
+	if o.Dir != "" {
+		if err := s.load(o); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := s.PutPool(context.Background(), tms.DefaultPool, tms.PolicyChange{}); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Failed returns a channel that is closed when a write or an fsync has failed. From then on no step is answered; the
+// process should end with [Store.Err]. What was acknowledged is in the data directory.
+func (s *Store) Failed() <-chan struct{} {
+	if s.journal == nil {
+		return nil
+	}
+	return s.journal.failed
+}
+
+// Err returns what closed the channel of [Store.Failed], or nil.
+func (s *Store) Err() error {
+	if s.journal == nil {
+		return nil
+	}
+	return s.journal.err()
+}
+
+// Ready implements [tms.Readier]: a store is ready unless a write has failed.
+func (s *Store) Ready(context.Context) error { return s.Err() }
+
+// Close writes what is not yet durable, and frees the data directory. It returns the error that stopped the store, if
+// one did.
+func (s *Store) Close() error {
+	if s.journal == nil {
+		return nil
+	}
+	return s.journal.close()
+}
+
+// step is one atomic step on one pool at one instant.
+type step struct {
+	*pool
+	store *Store
+	now   int64
+}
+
+// do runs one step on the named pool and waits until everything that the step may have seen is durable. The step is
+// carried out whether or not ctx ends during that wait.
+func (s *Store) do(ctx context.Context, name string, run func(*step) error) error {
+	return s.locked(ctx, func() error {
+		p := s.pools[name]
+		if p == nil {
+			return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name)
+		}
+		expired := p.expired
+		err := run(&step{pool: p, store: s, now: s.instant()})
+		if p.expired != expired && s.pools[name] == p {
+			s.journal.setExpired(name, p.expired)
+		}
+		return err
+	})
+}
+
+// locked runs f under the lock and waits for the log. A refusal waits as well: what it is founded on must not be lost.
+func (s *Store) locked(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	err := f()
+	pending := s.journal.pending()
+	s.mu.Unlock()
+	if lost := pending.wait(ctx); lost != nil {
+		return lost
+	}
+	return err
+}
+
+// instant returns the present instant, never earlier than that of the step before.
+func (s *Store) instant() int64 {
+	s.lastNow = max(s.lastNow, s.now().UnixMilli())
+	return s.lastNow
+}
+
+// epochBits is how far an epoch stands above the counter in a fence.
+const epochBits = 32
+
+// nextFence returns a number above all that were ever issued. The epoch is made durable before its first fence is.
+func (s *Store) nextFence() int64 {
+	s.lastFence++
+	if s.lastFence&(1<<epochBits-1) == 0 {
+		s.journal.setEpoch(s.lastFence >> epochBits)
+	}
+	return s.lastFence
+}

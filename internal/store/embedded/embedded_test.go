@@ -1,0 +1,347 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+	"github.com/manankarani/token-manager/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("TMS_TEST_HOLD_DIR"); dir != "" {
+		holdDir(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestContractInMemory(t *testing.T) {
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+		return []tms.Store{open(t, Options{Now: clock.Now})}
+	})
+}
+
+func TestContractOnDisk(t *testing.T) {
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+		return []tms.Store{open(t, Options{Dir: t.TempDir(), Now: clock.Now})}
+	})
+}
+
+// open opens a store that is checked and closed at the end of the test.
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { shut(t, s) })
+	return s
+}
+
+func shut(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Check(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// take assigns n tokens.
+func take(t testing.TB, s *Store, n int) []tms.Token {
+	t.Helper()
+	results, err := s.Assign(t.Context(), tms.DefaultPool, []tms.AssignRequest{{ClientID: "c", Count: n}})
+	if err != nil || results[0].Err != nil {
+		t.Fatal(err, results)
+	}
+	return results[0].Tokens
+}
+
+func fill(t testing.TB, s *Store, n int) []string {
+	t.Helper()
+	made, err := s.Generate(t.Context(), tms.DefaultPool, make([]tms.NewToken, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.Tokens
+}
+
+// What was acknowledged is there after the process was opened anew, with every lease, policy and count.
+func TestReopenedStoreRemembersEverything(t *testing.T) {
+	clock, dir := storetest.NewClock(), t.TempDir()
+	s, err := Open(Options{Dir: dir, Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cooldown := time.Minute
+	s.PutPool(t.Context(), "a", tms.PolicyChange{Cooldown: &cooldown})
+	s.PutPool(t.Context(), "b", tms.PolicyChange{})
+	s.Generate(t.Context(), "a", []tms.NewToken{{Value: "x", Metadata: map[string]string{"site": "Oslo", "": ""}}, {Value: "y"}})
+	s.Assign(t.Context(), "a", []tms.AssignRequest{{ClientID: "one two"}})
+	clock.Advance(2 * time.Minute)
+	s.Expire(t.Context(), "a", 10)
+	fill(t, s, 20)
+	take(t, s, 5)
+	s.DeletePool(t.Context(), "b")
+	before := map[string]memory{}
+	for name, p := range s.pools {
+		before[name] = p.remembered()
+	}
+	shut(t, s)
+
+	again := open(t, Options{Dir: dir, Now: clock.Now})
+	after := map[string]memory{}
+	for name, p := range again.pools {
+		after[name] = p.remembered()
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("before -, after +\n%s", diff)
+	}
+}
+
+func TestFencesRiseOverOpenings(t *testing.T) {
+	dir, last := t.TempDir(), int64(0)
+	for range 3 {
+		s, err := Open(Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, s, 1)
+		token := take(t, s, 1)[0]
+		if token.Lease.Fence <= last || token.Lease.Fence>>epochBits == last>>epochBits {
+			t.Errorf("fence %d after %d: no new epoch", token.Lease.Fence, last)
+		}
+		last = token.Lease.Fence
+		shut(t, s)
+	}
+}
+
+// The counter of an epoch that is used up carries over, and the next opening stays above it.
+func TestFencesRiseOverACarry(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 3)
+	s.lastFence |= 1<<epochBits - 2
+	carried := take(t, s, 2)[1].Lease.Fence
+	shut(t, s)
+	again := open(t, Options{Dir: dir})
+	if fence := take(t, again, 1)[0].Lease.Fence; fence <= carried {
+		t.Errorf("fence %d was issued after %d", fence, carried)
+	}
+}
+
+func TestTheClockNeverGoesBack(t *testing.T) {
+	var ms atomic.Int64
+	ms.Store(1_000_000)
+	s := open(t, Options{Now: func() time.Time { return time.UnixMilli(ms.Load()) }})
+	fill(t, s, 1)
+	first := take(t, s, 1)[0].Lease
+	ms.Add(-60_000)
+	results, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: s.anyValue(), LeaseID: first.ID}})
+	if err != nil || results[0].Err != nil || results[0].Token.Lease.TTL != time.Minute {
+		t.Errorf("after the clock was set back a keep-alive answers %+v, %v", results, err)
+	}
+}
+
+func (s *Store) anyValue() string {
+	for value := range s.pools[tms.DefaultPool].tokens {
+		return value
+	}
+	return ""
+}
+
+// A data directory belongs to one process.
+func TestTheDataDirectoryIsLocked(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	fill(t, s, 1)
+	if _, err := Open(Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), dir+" is in use") {
+		t.Errorf("a second store in the process: %v", err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "TMS_TEST_HOLD_DIR="+dir)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "is in use") {
+		t.Errorf("a second process: %v, %s", err, out)
+	}
+}
+
+// holdDir is what the process of [TestTheDataDirectoryIsLocked] does.
+func holdDir(dir string) {
+	if _, err := Open(Options{Dir: dir}); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// A write that fails ends the store: the step is not answered as done, nothing is after it, and what was acknowledged
+// before is there at the next opening.
+func TestTheFirstFailedWriteStopsTheStore(t *testing.T) {
+	for name, op := range map[string]errorfs.OpKind{"write": errorfs.OpFileWrite, "fsync": errorfs.OpFileSyncData} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			broken := onBrokenDisk(t, op)
+			s, err := Open(Options{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			acknowledged := fill(t, s, 10)
+			broken.Store(true)
+			if _, err := s.Generate(t.Context(), tms.DefaultPool, make([]tms.NewToken, 1)); err == nil || tms.CodeOf(err) != "" {
+				t.Errorf("generate on a broken disk: %v", err)
+			}
+			<-s.Failed()
+			broken.Store(false)
+			if err := s.Ready(t.Context()); err == nil {
+				t.Error("a failed store is ready")
+			}
+			if _, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: acknowledged[0]}}); err == nil || tms.CodeOf(err) != "" {
+				t.Errorf("a keep-alive after the failure: %v", err)
+			}
+			if err := s.Close(); err == nil {
+				t.Error("closing says nothing of the failure")
+			}
+			s.journal.closeDB()
+			again := open(t, Options{Dir: dir})
+			for _, value := range acknowledged {
+				if _, err := again.Token(t.Context(), tms.DefaultPool, value); err != nil {
+					t.Errorf("an acknowledged token after the failure: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// onBrokenDisk puts a disk under the stores of this test that fails with every operation of a kind on the log while the
+// switch is set.
+func onBrokenDisk(t *testing.T, kind errorfs.OpKind) *atomic.Bool {
+	broken := &atomic.Bool{}
+	real := diskFS
+	diskFS = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && op.Kind == kind && strings.HasSuffix(op.Path, ".log") {
+			return errors.New("the disk is broken")
+		}
+		return nil
+	}))
+	t.Cleanup(func() { diskFS = real })
+	return broken
+}
+
+// Steps that run at once share their fsyncs, and each is durable when it is answered.
+func TestConcurrentStepsAreAllDurable(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 50 {
+				fill(t, s, 1)
+			}
+		})
+	}
+	all.Wait()
+	shut(t, s)
+	again := open(t, Options{Dir: dir})
+	if n := len(again.pools[tms.DefaultPool].tokens); n != 800 {
+		t.Errorf("%d of 800 tokens are there", n)
+	}
+}
+
+func TestSyncAtAnIntervalClosesDurably(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Options{Dir: dir, SyncInterval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 100)
+	time.Sleep(10 * time.Millisecond) // some intervals pass
+	fill(t, s, 100)
+	shut(t, s)
+	if n := len(open(t, Options{Dir: dir}).pools[tms.DefaultPool].tokens); n != 200 {
+		t.Errorf("%d of 200 tokens are there", n)
+	}
+}
+
+// A caller whose deadline passes while the disk is slow gets an error that claims nothing.
+func TestAWaitForTheLogEndsWithTheContext(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	s.journal.lock.Lock() // as if the disk took its time: nothing is written meanwhile
+	g := s.journal.pending()
+	if g == nil || g == s.journal.writing {
+		s.journal.setEpoch(7)
+		g = s.journal.pending()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := g.wait(ctx); !errors.Is(err, context.Canceled) || tms.CodeOf(err) != "" {
+		t.Errorf("wait: %v", err)
+	}
+	s.journal.lock.Unlock()
+}
+
+func TestALogOfAnotherVersionIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	db, err := pebble.Open(dir, &pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Set(versionKey, []byte{layoutVersion + 1}, pebble.Sync)
+	db.Close()
+	if _, err := Open(Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "version") {
+		t.Errorf("open: %v", err)
+	}
+}
+
+func TestRecordsSurviveTheirEncoding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		instant := rapid.Int64Range(-1, 1<<50)
+		r := rules.Record{
+			State:    rapid.SampledFrom(rules.States).Draw(t, "state"),
+			Seen:     instant.Draw(t, "seen"),
+			Until:    instant.Draw(t, "until"),
+			Metadata: rapid.MapOfN(rapid.String(), rapid.String(), 1, 5).Draw(t, "metadata"),
+		}
+		if r.State == tms.Assigned {
+			r.Lease = rules.Lease{ID: rapid.String().Draw(t, "id"), Fence: instant.Draw(t, "fence"),
+				ClientID: rapid.String().Draw(t, "client"), AssignedAt: instant.Draw(t, "at"), TTL: instant.Draw(t, "ttl")}
+		}
+		raw := encodeRecord(r)
+		got, err := decodeRecord(raw)
+		if diff := cmp.Diff(r, got); diff != "" || err != nil {
+			t.Fatalf("%v\n%s", err, diff)
+		}
+		cut := rapid.IntRange(0, len(raw)-1).Draw(t, "cut")
+		decodeRecord(raw[:cut]) // must not panic; most cuts are errors, those between two pairs are not
+	})
+}
+
+func TestDamagedRecordsAreNotRead(t *testing.T) {
+	for _, raw := range []string{"", "z", "a", "l\x02\x02", "a\x02\x02\x05abc", "a\x02\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
+		if _, err := decodeRecord([]byte(raw)); err == nil {
+			t.Errorf("%q was read", raw)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package embedded
+
+import (
+	"context"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// deadline is an instant and the token whose clock runs out then; [rules.Never] and nil where there is none.
+type deadline struct {
+	at int64
+	*entry
+}
+
+// deadlineOf returns when the first token of an index is due, which is ttl after its instant.
+func deadlineOf(x *index, ttl time.Duration) deadline {
+	e := x.first()
+	if e == nil {
+		return deadline{rules.Never, nil}
+	}
+	return deadline{x.earliest() + ttl.Milliseconds(), e}
+}
+
+func earlier(a, b deadline) deadline {
+	if b.at < a.at {
+		return b
+	}
+	return a
+}
+
+// nextReturn returns the next lease to end or cooldown to be over.
+func (p *pool) nextReturn() deadline {
+	return earlier(deadlineOf(p.assigned, p.policy.Grace), deadlineOf(p.cooling, 0))
+}
+
+// nextDeath returns the next token clock to run out of a token that nobody holds.
+func (p *pool) nextDeath() deadline {
+	if p.policy.TokenTTL == 0 {
+		return deadline{rules.Never, nil}
+	}
+	return earlier(deadlineOf(p.available, p.policy.TokenTTL), deadlineOf(p.coolingSeen, p.policy.TokenTTL))
+}
+
+func (p *pool) nextDeadline() deadline { return earlier(p.nextReturn(), p.nextDeath()) }
+
+// settle carries out the deadlines of one token that have passed, and says whether it still lives.
+func (t *step) settle(e *entry) (alive bool) {
+	if t.now <= e.record.Due(t.policy) {
+		return true
+	}
+	record, alive, counts := e.record.At(t.policy, t.now)
+	t.expired = t.expired.Add(counts)
+	if alive {
+		t.put(e.value, record)
+	} else {
+		t.drop(e)
+	}
+	return alive
+}
+
+// expire settles at most limit tokens, the longest overdue first, and says whether more are due.
+func (t *step) expire(limit int) (more bool) {
+	for range limit {
+		d := t.nextDeadline()
+		if d.at >= t.now {
+			return false
+		}
+		t.settle(d.entry)
+	}
+	return t.nextDeadline().at < t.now
+}
+
+// Expire implements [tms.Store].
+func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.Expired, err error) {
+	err = s.do(ctx, pool, func(t *step) error {
+		before := t.expired
+		result.Now = rules.Instant(t.now)
+		if late := t.now - t.nextDeadline().at; late > 0 {
+			result.Overdue = time.Duration(late) * time.Millisecond
+		}
+		t.expire(limit)
+		result.NextDue = rules.Instant(t.nextDeadline().at)
+		result.ExpiryCounts = t.expired.Sub(before)
+		return nil
+	})
+	return result, err
+}

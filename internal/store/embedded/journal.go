@@ -1,0 +1,261 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// journal makes steps durable. Steps append to the open group under the store's lock; one goroutine takes the group,
+// writes it with one fsync, and takes the next, which has gathered meanwhile (group commit). A nil journal keeps
+// nothing.
+//
+// The first write or fsync that fails ends it: no group is ever written again, since after a failed fsync nobody knows
+// what is on the disk, and a later one would claim success.
+type journal struct {
+	db    *pebble.DB
+	held  *pebble.Lock  // on the data directory
+	every time.Duration // between fsyncs; zero: with every group
+
+	// Guarded by the store's lock.
+	open    *group // gathers; empty if its batch is nil
+	writing *group // was taken last
+
+	wake   chan struct{} // holds one token when the open group is not empty
+	stop   chan struct{}
+	idle   sync.WaitGroup
+	lock   sync.Locker // the store's
+	failed chan struct{}
+	once   sync.Once
+	cause  error // set before failed is closed
+}
+
+// group is what one write makes durable.
+type group struct {
+	journal *journal
+	batch   *pebble.Batch
+	done    chan struct{} // closed when the group is durable
+}
+
+func newJournal(o Options, lock sync.Locker) *journal {
+	j := &journal{
+		every:  o.SyncInterval,
+		wake:   make(chan struct{}, 1),
+		stop:   make(chan struct{}),
+		lock:   lock,
+		failed: make(chan struct{}),
+	}
+	j.open = j.newGroup()
+	return j
+}
+
+// start begins to write.
+func (j *journal) start() {
+	j.idle.Go(j.run)
+	if j.every > 0 {
+		j.idle.Go(j.syncs)
+	}
+}
+
+func (j *journal) newGroup() *group { return &group{journal: j, done: make(chan struct{})} }
+
+// batch returns the batch of the open group.
+func (j *journal) batch() *pebble.Batch {
+	if j.open.batch == nil {
+		j.open.batch = j.db.NewBatch()
+		j.wake <- struct{}{}
+	}
+	return j.open.batch
+}
+
+// append adds one record to the open group. Encoding into memory cannot fail; should the batch refuse all the same, the
+// journal ends.
+func (j *journal) append(err error) {
+	if err != nil {
+		j.fail(err)
+	}
+}
+
+func (j *journal) setToken(pool, value string, r rules.Record) {
+	if j != nil {
+		j.append(j.batch().Set(tokenKey(pool, value), encodeRecord(r), nil))
+	}
+}
+
+func (j *journal) deleteToken(pool, value string) {
+	if j != nil {
+		j.append(j.batch().Delete(tokenKey(pool, value), nil))
+	}
+}
+
+func (j *journal) setPool(p *pool) {
+	if j != nil {
+		j.append(j.batch().Set(poolKey(p.name), encodePolicy(p.policy), nil))
+	}
+}
+
+func (j *journal) setExpired(pool string, counts tms.ExpiryCounts) {
+	if j != nil {
+		j.append(j.batch().Set(expiredKey(pool), encodeCounts(counts), nil))
+	}
+}
+
+func (j *journal) deletePool(name string) {
+	if j == nil {
+		return
+	}
+	j.append(j.batch().Delete(poolKey(name), nil))
+	j.append(j.batch().Delete(expiredKey(name), nil))
+	from, to := tokenRange(name)
+	j.append(j.batch().DeleteRange(from, to, nil))
+}
+
+func (j *journal) setEpoch(epoch int64) {
+	if j != nil {
+		j.append(j.batch().Set(epochKey, encodeEpoch(epoch), nil))
+	}
+}
+
+// pending returns the group that everything so far is durable with; nil if everything is.
+func (j *journal) pending() *group {
+	switch {
+	case j == nil:
+		return nil
+	case j.open.batch != nil:
+		return j.open
+	}
+	return j.writing
+}
+
+// wait returns nil when the group is durable. Any error means that the outcome is unknown.
+func (g *group) wait(ctx context.Context) error {
+	if g == nil {
+		return nil
+	}
+	select {
+	case <-g.done:
+		return nil
+	case <-g.journal.failed:
+		return fmt.Errorf("the store has stopped: %w", g.journal.err())
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the log: %w", ctx.Err())
+	}
+}
+
+// run writes groups until the journal is closed or fails.
+func (j *journal) run() {
+	for {
+		select {
+		case <-j.wake:
+			j.write(j.take())
+		case <-j.stop:
+			return
+		case <-j.failed:
+			return
+		}
+	}
+}
+
+// take closes the open group to further steps.
+func (j *journal) take() *group {
+	j.lock.Lock()
+	defer j.lock.Unlock()
+	j.writing, j.open = j.open, j.newGroup()
+	return j.writing
+}
+
+func (j *journal) write(g *group) {
+	how := pebble.Sync
+	if j.every > 0 {
+		how = pebble.NoSync
+	}
+	// Pebble reports a failed write to its logger and then returns nil: see pebbleLog.
+	err := errors.Join(g.batch.Commit(how), g.batch.Close())
+	if err != nil {
+		j.fail(err)
+	}
+	if j.err() == nil {
+		close(g.done)
+	}
+}
+
+// syncs makes what was written durable, at the journal's interval.
+func (j *journal) syncs() {
+	tick := time.NewTicker(j.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			j.sync()
+		case <-j.stop:
+			return
+		case <-j.failed:
+			return
+		}
+	}
+}
+
+func (j *journal) sync() {
+	if err := j.db.LogData(nil, pebble.Sync); err != nil {
+		j.fail(err)
+	}
+}
+
+// fail ends the journal.
+func (j *journal) fail(err error) {
+	j.once.Do(func() {
+		j.cause = err
+		close(j.failed)
+	})
+}
+
+func (j *journal) err() error {
+	select {
+	case <-j.failed:
+		return j.cause
+	default:
+		return nil
+	}
+}
+
+// close writes the open group and closes the database. After a failure it leaves the database as it is: closing would
+// write.
+func (j *journal) close() error {
+	close(j.stop)
+	j.idle.Wait()
+	if j.err() == nil && j.open.batch != nil {
+		j.write(j.take())
+	}
+	if j.err() == nil {
+		j.sync()
+	}
+	if err := j.err(); err != nil {
+		return err
+	}
+	return j.closeDB()
+}
+
+func (j *journal) closeDB() error { return errors.Join(j.db.Close(), j.held.Close()) }
+
+// pebbleLog hears from Pebble what concerns the journal. Pebble expects Fatalf not to return; it returns here so that
+// the process can say what happened and end in order, and the journal takes no step after it.
+type pebbleLog struct {
+	journal *journal
+	log     *slog.Logger
+}
+
+func (l pebbleLog) Infof(string, ...any) {}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.log.Error("the log of the store", "error", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLog) Fatalf(format string, args ...any) { l.journal.fail(fmt.Errorf(format, args...)) }

@@ -1,0 +1,157 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// diskFS is the file system of the log. A test puts one that fails in its place.
+var diskFS = vfs.Default
+
+// load opens the log in o.Dir, reads the state back and begins a new epoch.
+func (s *Store) load(o Options) error {
+	j, err := openJournal(o, &s.mu)
+	if err != nil {
+		return err
+	}
+	s.journal = j
+	if err := errors.Join(s.read(), s.beginEpoch()); err != nil {
+		return errors.Join(fmt.Errorf("reading %s: %w", o.Dir, err), j.closeDB())
+	}
+	j.start()
+	return nil
+}
+
+func openJournal(o Options, lock sync.Locker) (*journal, error) {
+	logger := o.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	held, err := pebble.LockDirectory(o.Dir, diskFS)
+	if err != nil {
+		return nil, fmt.Errorf("the data directory %s is in use by another process: %w", o.Dir, err)
+	}
+	j := newJournal(o, lock)
+	j.held = held
+	j.db, err = pebble.Open(o.Dir, pebbleOptions(j, logger))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", o.Dir, err), held.Close())
+	}
+	return j, nil
+}
+
+// pebbleOptions returns what differs from Pebble's defaults: every record is read once, at the start, so that neither
+// caches nor filters would earn their keep.
+func pebbleOptions(j *journal, logger *slog.Logger) *pebble.Options {
+	return &pebble.Options{
+		FS:            diskFS,
+		Lock:          j.held,
+		Logger:        pebbleLog{j, logger},
+		MemTableSize:  64 << 20,
+		EventListener: &pebble.EventListener{BackgroundError: j.fail},
+	}
+}
+
+// read brings the state back into memory.
+func (s *Store) read() error {
+	version, err := s.journal.get(versionKey)
+	switch {
+	case err != nil:
+		return err
+	case version == nil:
+		return s.journal.db.Set(versionKey, []byte{layoutVersion}, pebble.Sync)
+	case len(version) != 1 || version[0] != layoutVersion:
+		return fmt.Errorf("its layout is version %d, this program reads version %d", version, layoutVersion)
+	}
+	return errors.Join(
+		s.journal.scan(poolPrefix, s.readPool),
+		s.journal.scan(expiredPrefix, s.readExpired),
+		s.journal.scan(tokenPrefix, s.readToken),
+	)
+}
+
+func (s *Store) readPool(key, value []byte) error {
+	policy, err := decodePolicy(value)
+	s.pools[string(key)] = newPool(string(key), policy)
+	return err
+}
+
+func (s *Store) readExpired(key, value []byte) (err error) {
+	p := s.pools[string(key)]
+	if p == nil {
+		return fmt.Errorf("counts of a pool %q that is not there", key)
+	}
+	p.expired, err = decodeCounts(value)
+	return err
+}
+
+func (s *Store) readToken(key, value []byte) error {
+	name, token, err := splitTokenKey(key)
+	if err != nil {
+		return err
+	}
+	p := s.pools[name]
+	if p == nil {
+		return fmt.Errorf("a token of a pool %q that is not there", name)
+	}
+	record, err := decodeRecord(value)
+	if err != nil {
+		return err
+	}
+	p.put(token, record)
+	return nil
+}
+
+// beginEpoch lifts the fences above all that were issued before this opening.
+func (s *Store) beginEpoch() error {
+	stored, err := s.journal.get(epochKey)
+	if err != nil {
+		return err
+	}
+	epoch := decodeEpoch(stored) + 1
+	s.lastFence = epoch << epochBits
+	return s.journal.db.Set(epochKey, encodeEpoch(epoch), pebble.Sync)
+}
+
+// get returns the value of a key, or nil if there is none.
+func (j *journal) get(key []byte) ([]byte, error) {
+	value, closer, err := j.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte{}, value...), closer.Close()
+}
+
+// scan calls f for each record whose key begins with prefix, with the rest of the key.
+func (j *journal) scan(prefix byte, f func(key, value []byte) error) (err error) {
+	i, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, i.Close()) }()
+	for i.First(); i.Valid(); i.Next() {
+		if err := f(i.Key()[1:], i.Value()); err != nil {
+			return err
+		}
+	}
+	return i.Error()
+}
+
+var _ interface {
+	tms.Store
+	tms.Readier
+} = (*Store)(nil)

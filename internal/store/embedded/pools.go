@@ -1,0 +1,123 @@
+package embedded
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// PutPool implements [tms.Store].
+func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (made tms.Pool, err error) {
+	err = s.locked(ctx, func() error {
+		p := s.pools[name]
+		if p == nil {
+			p = newPool(name, tms.DefaultPolicy())
+			s.pools[name] = p
+		}
+		p.policy = change.Apply(p.policy)
+		s.journal.setPool(p)
+		made = tms.Pool{Name: name, Policy: p.policy}
+		return nil
+	})
+	return made, err
+}
+
+// Pool implements [tms.Store].
+func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms.Stats, err error) {
+	err = s.do(ctx, name, func(t *step) error {
+		t.expire(maxStep)
+		pool = tms.Pool{Name: name, Policy: t.policy}
+		stats = tms.Stats{
+			Available:   t.available.size(),
+			Assigned:    t.assigned.size(),
+			Cooling:     t.cooling.size(),
+			Quarantined: t.quarantined.size(),
+			Expired:     t.expired,
+		}
+		return nil
+	})
+	return pool, stats, err
+}
+
+// Pools implements [tms.Store].
+func (s *Store) Pools(ctx context.Context, after string, limit int) (names []string, err error) {
+	err = s.locked(ctx, func() error {
+		names = slices.Sorted(maps.Keys(s.pools))
+		return nil
+	})
+	from, found := slices.BinarySearch(names, after)
+	if found {
+		from++
+	}
+	return names[from:min(len(names), from+limit)], err
+}
+
+// DeletePool implements [tms.Store]. It is one step whatever the pool's size: the log forgets a range.
+func (s *Store) DeletePool(ctx context.Context, name string) error {
+	if name == tms.DefaultPool {
+		return tms.Invalid("pool", "%q cannot be deleted", name)
+	}
+	return s.do(ctx, name, func(*step) error {
+		delete(s.pools, name)
+		s.journal.deletePool(name)
+		return nil
+	})
+}
+
+// Tokens implements [tms.Store].
+func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page, err error) {
+	from, err := rules.ParseCursor(pool, cursor)
+	if err != nil {
+		return page, err
+	}
+	err = s.do(ctx, pool, func(t *step) error {
+		t.expire(maxStep)
+		page = t.page(f, from, limit)
+		return nil
+	})
+	return page, err
+}
+
+// page returns what the filter lets through of the next limit tokens after the cursor.
+func (t *step) page(f tms.Filter, after rules.Cursor, limit int) (page tms.Page) {
+	seen := 0
+	for _, state := range rules.Listed(f, after) {
+		t.set(state).after(state, after, func(i item) bool {
+			if seen++; seen > limit {
+				page.Next = after.String()
+				return false
+			}
+			after = rules.Cursor{Pool: t.name, State: state, At: i.at, Value: i.value}
+			if token, ok := t.listed(i.entry, f); ok {
+				page.Tokens = append(page.Tokens, token)
+			}
+			return true
+		})
+		if page.Next != "" {
+			break
+		}
+	}
+	return page
+}
+
+// after calls f for the tokens that come after the cursor, if it stands in this state, or else for all.
+func (x *index) after(state tms.State, c rules.Cursor, f func(item) bool) {
+	if c.State != state {
+		x.tree.Scan(f)
+		return
+	}
+	place := item{c.At, &entry{value: c.Value}}
+	x.tree.Ascend(place, func(i item) bool { return !place.less(i) || f(i) })
+}
+
+// listed returns the token as it stands now, if it lives and the filter lets it through.
+func (t *step) listed(e *entry, f tms.Filter) (tms.Token, bool) {
+	record, alive, _ := e.record.At(t.policy, t.now)
+	if !alive || f.State != "" && f.State != record.State || f.ClientID != "" && f.ClientID != record.Lease.ClientID {
+		return tms.Token{}, false
+	}
+	return record.Token(t.name, e.value, t.policy, t.now, false), true
+}
