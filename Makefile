@@ -1,0 +1,44 @@
+# Targets of TMS. `make` alone lists them.
+
+GO      ?= go
+PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test tools check unit cross bench cover
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## serve on 127.0.0.1:8080 with the tokens in ./data
+	$(GO) run ./cmd/tms serve
+
+build: ## build the binary for this machine: bin/tms
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/tms ./cmd/tms
+
+test: tools check unit cross ## everything CI runs: formatting, vet, all tests with the race detector, builds for every platform
+
+tools:
+	@./.ci/tools
+
+check:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }
+	$(GO) vet ./...
+
+unit:
+	$(GO) test -race -p 2 -timeout 10m ./...
+
+cross:
+	@for platform in $(PLATFORMS); do \
+		echo "build $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/tms || exit 1; \
+	done
+
+bench: tools ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 30m ./...
+
+cover: tools ## run the tests and write what they cover: bin/cover.html
+	@mkdir -p bin
+	$(GO) test -p 2 -timeout 10m -coverpkg=./... -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
