@@ -1,0 +1,230 @@
+package api
+
+import (
+	"fmt"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// PoolName returns the pool that a request means: [tms.DefaultPool] where it names none.
+func PoolName(name string) (string, error) {
+	if name == "" {
+		return tms.DefaultPool, nil
+	}
+	return name, tms.ValidatePoolName("pool", name)
+}
+
+// NewTokens returns the tokens that the request asks for, or refuses it naming the field.
+func (r *GenerateRequest) NewTokens() ([]tms.NewToken, error) {
+	if r.Tokens == nil {
+		return drawn(r.Count)
+	}
+	if r.Count != nil {
+		return nil, tms.Invalid("count", "must not be given together with tokens")
+	}
+	if err := checkBatch("tokens", len(r.Tokens)); err != nil {
+		return nil, err
+	}
+	tokens := make([]tms.NewToken, len(r.Tokens))
+	for i, t := range r.Tokens {
+		if err := t.validate(); err != nil {
+			return nil, at("tokens", i, err)
+		}
+		tokens[i] = tms.NewToken{Value: t.Token, Metadata: t.Metadata}
+	}
+	return tokens, nil
+}
+
+func drawn(count *int) ([]tms.NewToken, error) {
+	n := 1
+	if count != nil {
+		n = *count
+	}
+	if n < 1 || n > tms.MaxBatch {
+		return nil, tms.Invalid("count", "must be 1 to %d", tms.MaxBatch)
+	}
+	return make([]tms.NewToken, n), nil
+}
+
+func (t NewToken) validate() error {
+	if t.Token != "" {
+		if err := tms.ValidateToken("", t.Token); err != nil {
+			return err
+		}
+	}
+	return tms.ValidateMetadata("metadata", t.Metadata)
+}
+
+// AssignRequest returns the request for the store, with its Count set, or refuses it naming the field.
+func (r *AssignRequest) AssignRequest() (tms.AssignRequest, error) {
+	request := tms.AssignRequest{ClientID: r.ClientID, Count: 1}
+	if r.Count != nil {
+		request.Count = *r.Count
+	}
+	if request.Count < 1 { // which the store would take for "not given"
+		return request, tms.Invalid("count", "must be 1 to %d", tms.MaxAssignCount)
+	}
+	var err error
+	if request.TTL, err = ttl(r.TTL); err != nil {
+		return request, err
+	}
+	return request, request.Validate()
+}
+
+// Keys returns the keys of the request, and whether it is a batch, or refuses it naming the field.
+func (r *KeepAliveRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
+	return keysOf(r.KeepAliveKey, r.Leases)
+}
+
+// Keys returns the keys of the request, and whether it is a batch, or refuses it naming the field.
+func (r *KeyRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
+	return keysOf(r.Key, r.Leases)
+}
+
+type wireKey interface {
+	leaseKey() (tms.LeaseKey, error)
+	given() string // the first field that has a value
+}
+
+func keysOf[K wireKey](single K, leases []K) ([]tms.LeaseKey, bool, error) {
+	if leases == nil {
+		key, err := single.leaseKey()
+		return []tms.LeaseKey{key}, false, err
+	}
+	if field := single.given(); field != "" {
+		return nil, true, tms.Invalid(field, "must not be given together with leases")
+	}
+	if err := checkBatch("leases", len(leases)); err != nil {
+		return nil, true, err
+	}
+	keys := make([]tms.LeaseKey, len(leases))
+	for i, lease := range leases {
+		var err error
+		if keys[i], err = lease.leaseKey(); err != nil {
+			return nil, true, at("leases", i, err)
+		}
+	}
+	return keys, true, nil
+}
+
+func (k Key) leaseKey() (tms.LeaseKey, error) {
+	key := tms.LeaseKey{Token: k.Token, LeaseID: k.LeaseID}
+	return key, key.Validate()
+}
+
+func (k KeepAliveKey) leaseKey() (tms.LeaseKey, error) {
+	key := tms.LeaseKey{Token: k.Token, LeaseID: k.LeaseID}
+	var err error
+	if key.TTL, err = ttl(k.TTL); err != nil {
+		return key, err
+	}
+	return key, key.Validate()
+}
+
+func (k Key) given() string {
+	switch {
+	case k.Token != "":
+		return "token"
+	case k.LeaseID != "":
+		return "lease_id"
+	}
+	return ""
+}
+
+func (k KeepAliveKey) given() string {
+	if k.TTL != nil {
+		return "ttl"
+	}
+	return Key{Token: k.Token, LeaseID: k.LeaseID}.given()
+}
+
+// ttl refuses a zero that was given, because the store takes zero for "not given". It leaves all else to Validate.
+func ttl(d *Duration) (time.Duration, error) {
+	if d == nil {
+		return 0, nil
+	}
+	if *d == 0 {
+		return 0, tms.ValidateTTL("ttl", 0)
+	}
+	return time.Duration(*d), nil
+}
+
+func checkBatch(field string, n int) error {
+	if n < 1 || n > tms.MaxBatch {
+		return tms.Invalid(field, "must have 1 to %d entries, has %d", tms.MaxBatch, n)
+	}
+	return nil
+}
+
+// at says in which entry of a batch the field is.
+func at(batch string, i int, err error) error {
+	refusal, ok := err.(*tms.Refusal)
+	if !ok {
+		return err
+	}
+	entry := fmt.Sprintf("%s[%d]", batch, i)
+	if refusal.Field != "" {
+		entry += "." + refusal.Field
+	}
+	refusal.Field = entry
+	return refusal
+}
+
+// GeneratedOf returns the answer to a generate.
+func GeneratedOf(pool string, g tms.Generated) *Generated {
+	answer := &Generated{
+		Pool:      pool,
+		Tokens:    g.Tokens,
+		Created:   g.Created,
+		Existing:  g.Existing,
+		ExpiresAt: Time{g.ExpiresAt},
+	}
+	if len(g.Tokens) == 1 {
+		answer.Token = g.Tokens[0]
+	}
+	return answer
+}
+
+// TokenOf returns the token as anybody may see it, without its lease_id.
+func TokenOf(t tms.Token) Token {
+	view := Token{
+		Pool:      t.Pool,
+		Token:     t.Value,
+		State:     t.State,
+		ReadyAt:   Time{t.ReadyAt},
+		ExpiresAt: Time{t.ExpiresAt},
+		Metadata:  t.Metadata,
+	}
+	if t.Lease != nil {
+		view.Fence = t.Lease.Fence
+		view.ClientID = t.Lease.ClientID
+		view.AssignedAt = Time{t.Lease.AssignedAt}
+		view.LeaseExpiresAt = Time{t.Lease.ExpiresAt}
+		view.TTLMS = t.Lease.TTL.Milliseconds()
+	}
+	return view
+}
+
+const renewals = 3 // how often a lease should be renewed in its lifetime, so that two lost renewals do no harm
+
+// LeaseOf returns the token as its holder sees it. A token without a lease is as [TokenOf] has it.
+func LeaseOf(t tms.Token) Token {
+	view := TokenOf(t)
+	if t.Lease != nil {
+		view.LeaseID = t.Lease.ID
+		view.RenewAfterMS = view.TTLMS / renewals
+	}
+	return view
+}
+
+// PoolOf returns the pool with its policy.
+func PoolOf(p tms.Pool) Pool { return Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)} }
+
+// PoolStatsOf returns the pool with its policy and counts.
+func PoolStatsOf(p tms.Pool, s tms.Stats) Pool {
+	pool := PoolOf(p)
+	pool.Tokens = &Counts{s.Available, s.Assigned, s.Cooling, s.Quarantined, s.Total()}
+	pool.Expired = &Expired{s.Expired.Released, s.Expired.Quarantined, s.Expired.Deleted}
+	return pool
+}

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+	tms "github.com/manankarani/token-manager"
+)
+
+// TestOneListOfCodes reads the constants of error.go, the table of statuses and the enum of openapi.yaml: they agree.
+func TestOneListOfCodes(t *testing.T) {
+	want := append(codesOfRoot(t), CodeFailed)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(meanings))); diff != "" {
+		t.Errorf("error.go and the table in status.go differ (-error.go +status.go):\n%s", diff)
+	}
+	var described []tms.Code
+	for _, code := range document(t).Components.Schemas["Code"].Value.Enum {
+		described = append(described, tms.Code(code.(string)))
+	}
+	slices.Sort(described)
+	if diff := cmp.Diff(want, described); diff != "" {
+		t.Errorf("error.go and openapi.yaml differ (-error.go +openapi.yaml):\n%s", diff)
+	}
+}
+
+func TestEveryCodeHasAnErrorStatusAndASentence(t *testing.T) {
+	for code, m := range meanings {
+		if m.status < 400 || m.status > 599 || m.status == 401 || m.status == 403 || m.detail == "" {
+			t.Errorf("%s: status %d, detail %q", code, m.status, m.detail)
+		}
+	}
+	if got := Status("nonsense"); got != 500 {
+		t.Errorf("a code that nobody knows has status %d, want 500", got)
+	}
+}
+
+func document(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// codesOfRoot returns the values of all constants of type Code in the root package's error.go.
+func codesOfRoot(t *testing.T) (codes []tms.Code) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../error.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if ok && len(spec.Values) == 1 && spec.Type != nil && spec.Type.(*ast.Ident).Name == "Code" {
+			codes = append(codes, codeOf(t, spec))
+		}
+		return true
+	})
+	if len(codes) < 10 {
+		t.Fatalf("found only the codes %v", codes)
+	}
+	return codes
+}
+
+func codeOf(t *testing.T, spec *ast.ValueSpec) tms.Code {
+	t.Helper()
+	text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tms.Code(text)
+}

@@ -1,0 +1,57 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Problem is the body of every error: problem details of RFC 9457 with the code of the refusal. Code, and nothing else of
+// it, is meant for programs to decide by.
+type Problem struct {
+	Type         string   `json:"type"`
+	Title        string   `json:"title"`
+	Status       int      `json:"status"`
+	Code         tms.Code `json:"code"`
+	Detail       string   `json:"detail,omitzero"`
+	Field        string   `json:"field,omitzero"`
+	RetryAfterMS int64    `json:"retry_after_ms,omitzero"`
+}
+
+// NewProblem returns the problem that err is on the wire. An error without a [tms.Code] becomes [CodeFailed]; its text,
+// which was written for operators, stays behind.
+func NewProblem(err error) *Problem {
+	code := tms.CodeOf(err)
+	if code == "" {
+		code = CodeFailed
+	}
+	p := &Problem{Type: "about:blank", Status: Status(code), Code: code, Detail: meanings[code].detail}
+	p.Title = http.StatusText(p.Status)
+	var refusal *tms.Refusal
+	if errors.As(err, &refusal) && code != CodeFailed {
+		p.refine(refusal)
+	}
+	return p
+}
+
+func (p *Problem) refine(r *tms.Refusal) {
+	if r.Detail != "" {
+		p.Detail = r.Detail
+	}
+	p.Field = r.Field
+	p.RetryAfterMS = ceil(r.RetryAfter, time.Millisecond)
+}
+
+// RetryAfterSeconds returns the value of the Retry-After header, rounded up; zero means that there is none.
+func (p *Problem) RetryAfterSeconds() int64 {
+	return ceil(time.Duration(p.RetryAfterMS)*time.Millisecond, time.Second)
+}
+
+func ceil(d, unit time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64((d + unit - 1) / unit)
+}

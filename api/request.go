@@ -1,0 +1,112 @@
+package api
+
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	tms "github.com/manankarani/token-manager"
+)
+
+// GenerateRequest asks for new tokens: Count of them with drawn values, or those of Tokens. The zero value asks for one.
+type GenerateRequest struct {
+	Pool   string     `json:"pool,omitzero"`
+	Count  *int       `json:"count,omitzero"`
+	Tokens []NewToken `json:"tokens,omitzero"`
+}
+
+// NewToken is a token to be generated. On the wire it is a string, its value, or an object with the value and metadata;
+// an object without the value has one drawn.
+type NewToken struct {
+	Token    string
+	Metadata map[string]string
+}
+
+type newTokenObject struct {
+	Token    *string           `json:"token,omitzero"`
+	Metadata map[string]string `json:"metadata,omitzero"`
+}
+
+// UnmarshalJSONFrom reads either form. A value that is given must not be empty.
+func (t *NewToken) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	var o newTokenObject
+	switch dec.PeekKind() {
+	case '"':
+		text, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		value := text.String()
+		o.Token = &value
+	case '{':
+		if err := json.UnmarshalDecode(dec, &o); err != nil {
+			return err
+		}
+	default:
+		return &json.SemanticError{JSONKind: dec.PeekKind()}
+	}
+	return t.set(o)
+}
+
+func (t *NewToken) set(o newTokenObject) error {
+	t.Metadata = o.Metadata
+	if o.Token == nil {
+		return nil
+	}
+	t.Token = *o.Token
+	if t.Token == "" {
+		return tms.Invalid("", "must not be empty")
+	}
+	return nil
+}
+
+// MarshalJSONTo writes the shorter form that says all.
+func (t NewToken) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if t.Metadata == nil && t.Token != "" {
+		return enc.WriteToken(jsontext.String(t.Token))
+	}
+	o := newTokenObject{Metadata: t.Metadata}
+	if t.Token != "" {
+		o.Token = &t.Token
+	}
+	return json.MarshalEncode(enc, &o)
+}
+
+// AssignRequest asks for Count tokens for one client; a nil Count asks for one.
+type AssignRequest struct {
+	Pool     string    `json:"pool,omitzero"`
+	ClientID string    `json:"client_id,omitzero"`
+	TTL      *Duration `json:"ttl,omitzero"`
+	Count    *int      `json:"count,omitzero"`
+}
+
+// KeepAliveKey names a token and its lease, and how long the lease is to last from now.
+type KeepAliveKey struct {
+	Token   string    `json:"token,omitzero"`
+	LeaseID string    `json:"lease_id,omitzero"`
+	TTL     *Duration `json:"ttl,omitzero"`
+}
+
+// KeepAliveRequest is either one key or a batch of Leases.
+type KeepAliveRequest struct {
+	Pool string `json:"pool,omitzero"`
+	KeepAliveKey
+	Leases []KeepAliveKey `json:"leases,omitzero"`
+}
+
+// Key names a token and its lease.
+type Key struct {
+	Token   string `json:"token,omitzero"`
+	LeaseID string `json:"lease_id,omitzero"`
+}
+
+// KeyRequest asks to unblock or delete: either one key or a batch of Leases.
+type KeyRequest struct {
+	Pool string `json:"pool,omitzero"`
+	Key
+	Leases []Key `json:"leases,omitzero"`
+}
+
+// LookupRequest asks for one token.
+type LookupRequest struct {
+	Pool  string `json:"pool,omitzero"`
+	Token string `json:"token"`
+}
