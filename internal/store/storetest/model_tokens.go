@@ -3,7 +3,6 @@ package storetest
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -63,23 +62,27 @@ func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignReques
 		if p.policy.Paused {
 			return tms.Refuse(tms.ErrPoolPaused, "the pool gives no tokens for now")
 		}
+		free := p.available()
 		for _, request := range reqs {
-			results = append(results, m.assign(p, now, request))
+			results = append(results, m.assign(p, now, request, &free))
 		}
 		return nil
 	})
 	return results, err
 }
 
-func (m *Model) assign(p *modelPool, now int64, request tms.AssignRequest) (result tms.AssignResult) {
+// assign answers one request out of the free values, which it takes away.
+func (m *Model) assign(p *modelPool, now int64, request tms.AssignRequest, free *[]string) (result tms.AssignResult) {
 	count := max(request.Count, 1)
-	if len(p.available()) < count {
+	if len(*free) < count {
 		refusal := tms.Refuse(tms.ErrNoTokenAvailable, "the pool has fewer than %d available tokens", count)
 		refusal.RetryAfter = p.retryAfter(now)
 		return tms.AssignResult{Err: refusal}
 	}
 	for range count {
-		value, id, fence := m.draw(p.policy, p.available())
+		value, id, fence := m.draw(p.policy, *free)
+		at := slices.Index(*free, value)
+		*free = slices.Delete(*free, at, at+1)
 		lease := rules.Lease{ID: id, Fence: fence, ClientID: request.ClientID}
 		p.tokens[value] = p.tokens[value].Assign(p.policy, now, lease, request.TTL)
 		result.Tokens = append(result.Tokens, p.tokens[value].Token(p.name, value, p.policy, now, true))
@@ -170,18 +173,6 @@ func (m *Model) Token(ctx context.Context, pool, value string) (t tms.Token, err
 	return t, err
 }
 
-// place is where a token stands in the listing, and what a cursor holds.
-type place struct {
-	Pool  string
-	State tms.State
-	Score int64
-	Value string
-}
-
-func (a place) compare(b place) int {
-	return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Score, b.Score), cmp.Compare(a.Value, b.Value))
-}
-
 // Tokens returns a page.
 func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page, err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
@@ -196,8 +187,7 @@ func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 			}
 		}
 		if limit < len(places) {
-			next, _ := json.Marshal(places[limit-1]) // a struct of strings and a number
-			page.Next = string(next)
+			page.Next = places[limit-1].String()
 		}
 		return nil
 	})
@@ -205,22 +195,26 @@ func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 }
 
 // after returns the places behind the cursor, in order.
-func (p *modelPool) after(cursor string) ([]place, error) {
-	from := place{Pool: p.name}
-	if cursor != "" {
-		if err := json.Unmarshal([]byte(cursor), &from); err != nil || from.Pool != p.name {
-			return nil, tms.Invalid("cursor", "is none of this pool's")
-		}
+func (p *modelPool) after(cursor string) ([]rules.Cursor, error) {
+	from, err := rules.ParseCursor(p.name, cursor)
+	if err != nil {
+		return nil, err
 	}
-	var places []place
+	var places []rules.Cursor
 	for value, r := range p.tokens {
-		at := place{p.name, r.State, cmp.Or(r.Until, r.Seen), value}
-		if at.compare(from) > 0 {
+		at := rules.Cursor{Pool: p.name, State: r.State, At: cmp.Or(r.Until, r.Seen), Value: value}
+		if byPlace(at, from) > 0 {
 			places = append(places, at)
 		}
 	}
-	slices.SortFunc(places, place.compare)
+	slices.SortFunc(places, byPlace)
 	return places, nil
+}
+
+// byPlace compares two places in a listing. That of the zero Cursor is before all.
+func byPlace(a, b rules.Cursor) int {
+	state := cmp.Compare(slices.Index(rules.States, a.State), slices.Index(rules.States, b.State))
+	return cmp.Or(state, cmp.Compare(a.At, b.At), cmp.Compare(a.Value, b.Value))
 }
 
 // passes says whether the filter lets the token through.

@@ -1,3 +1,3 @@
 package storetest
 
-var unblockRules, deleteRules, clockRules, expiryRules, poolRules, listRules, requestRules, defectRules, raceRules, randomRules []rule
+var defectRules, raceRules, randomRules []rule
