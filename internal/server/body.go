@@ -1,0 +1,80 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+func takesBody(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodDelete
+}
+
+// readBody reads the whole body into the buffer. It refuses one that is too large or not JSON.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, buffer *bytes.Buffer) ([]byte, error) {
+	if r.ContentLength > s.config.MaxBodyBytes {
+		w.Header().Set("Connection", "close") // the rest will not be read
+		return nil, s.tooLarge()
+	}
+	if err := checkMedia(r); err != nil {
+		return nil, err
+	}
+	body := r.Body
+	if r.ContentLength < 0 {
+		body = http.MaxBytesReader(w, body, s.config.MaxBodyBytes)
+	}
+	if _, err := buffer.ReadFrom(body); err != nil {
+		return nil, s.unreadable(err)
+	}
+	return buffer.Bytes(), nil
+}
+
+func (s *Server) unreadable(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return s.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return tms.Invalid("", "the body did not arrive within %v", s.config.ReadTimeout)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &goneError{err}
+	}
+	return tms.Invalid("", "the body cannot be read")
+}
+
+// goneError says that the client left before its request had arrived.
+type goneError struct{ error }
+
+// Unwrap makes it a refusal: nothing changed.
+func (*goneError) Unwrap() error { return tms.ErrInvalidRequest }
+
+func (s *Server) tooLarge() error {
+	return tms.Refuse(tms.ErrBodyTooLarge, "the body has more than %d bytes", s.config.MaxBodyBytes)
+}
+
+// checkMedia refuses a body that does not say it is JSON. Browsers cannot send one to another site without asking first.
+func checkMedia(r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body without Content-Encoding")
+	}
+	if given := r.Header.Get("Content-Type"); given != api.JSON && !isJSON(given) {
+		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body as JSON with Content-Type: application/json (curl --json does)")
+	}
+	return nil
+}
+
+func isJSON(contentType string) bool {
+	media, params, err := mime.ParseMediaType(contentType)
+	charset, ok := params["charset"]
+	return err == nil && media == api.JSON && (!ok || strings.EqualFold(charset, "utf-8"))
+}

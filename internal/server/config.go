@@ -1,0 +1,63 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// Config says what a Server serves and within which limits. Store must be set; a zero field has its default, see below.
+type Config struct {
+	Store   tms.Store
+	Logger  *slog.Logger // requests at debug, failures at error; never token values, lease ids or queries. Nil: no logs
+	Version string       // shown by /livez; empty: not shown
+
+	Metrics http.Handler // answers /metrics; nil: that route is not found
+
+	// Observe, where it is set, is called after every request with the pattern of its route ("other" where there is
+	// none), its method ("other" where HTTP does not define it), the status and the time that it took. The status is
+	// [StatusClientGone] where the client gave up before there was an answer. It is called by many goroutines at once.
+	Observe func(route, method string, status int, elapsed time.Duration)
+
+	MaxBodyBytes    int64         // most bytes of a request's body
+	MaxHeaderBytes  int           // most bytes of a request's header
+	MaxConnections  int           // most connections at once; more wait to be accepted
+	HeaderTimeout   time.Duration // longest time in which a request's header arrives
+	ReadTimeout     time.Duration // longest time in which a whole request arrives
+	WriteTimeout    time.Duration // longest time from a request's header to the end of its answer
+	IdleTimeout     time.Duration // after which a connection without requests is closed
+	ReadyTimeout    time.Duration // longest time in which the store says whether it is ready
+	ShutdownTimeout time.Duration // that requests have to end when the server stops
+
+	// DrainDelay is how long the server goes on as before once /readyz says that it is stopping, so that load balancers
+	// can notice. Its default is zero.
+	DrainDelay time.Duration
+}
+
+// withDefaults is the one place of the defaults.
+func (c Config) withDefaults() Config {
+	byDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	byDefault(&c.MaxBodyBytes, api.MaxBodyBytes)
+	byDefault(&c.MaxHeaderBytes, 32<<10)
+	byDefault(&c.MaxConnections, 10_000)
+	byDefault(&c.HeaderTimeout, 5*time.Second)
+	byDefault(&c.ReadTimeout, 30*time.Second)
+	byDefault(&c.WriteTimeout, time.Minute)
+	byDefault(&c.IdleTimeout, 2*time.Minute)
+	byDefault(&c.ReadyTimeout, 2*time.Second)
+	byDefault(&c.ShutdownTimeout, 10*time.Second)
+	if c.Observe == nil {
+		c.Observe = func(string, string, int, time.Duration) {}
+	}
+	return c
+}
+
+func byDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

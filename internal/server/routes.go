@@ -1,0 +1,68 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// route is one method of one path.
+type route struct {
+	method, pattern string
+	answer          endpoint
+}
+
+// routes is the one list of what the server answers.
+func (s *Server) routes() []route {
+	return []route{
+		{http.MethodPost, api.PathGenerate, with(fromBody[api.GenerateRequest], s.generate)},
+		{http.MethodPost, api.PathAssign, with(fromBody[api.AssignRequest], s.assign)},
+		{http.MethodPost, api.PathKeepAlive, with(fromBody[api.KeepAliveRequest], s.keepAlive)},
+		{http.MethodPost, api.PathUnblock, with(fromBody[api.KeyRequest], s.unblock)},
+		{http.MethodDelete, api.PathDelete, with(fromBodyOrQuery, s.delete)},
+		{http.MethodPost, api.PathLookup, with(fromBody[api.LookupRequest], s.lookup)},
+		{http.MethodGet, api.PathPools, with(fromPageQuery, s.pools)},
+		{http.MethodGet, api.PathPool, with(fromPath, s.pool)},
+		{http.MethodPut, api.PathPool, with(fromPathAndBody, s.putPool)},
+		{http.MethodDelete, api.PathPool, with(fromPath, s.deletePool)},
+		{http.MethodGet, api.PathTokens, with(fromTokensQuery, s.tokens)},
+		{http.MethodGet, api.PathLive, s.live},
+		{http.MethodGet, api.PathReady, s.ready},
+		{http.MethodGet, api.PathMetrics, s.metrics},
+		{http.MethodGet, api.PathOpenAPI, s.openAPI},
+	}
+}
+
+const otherRoute = "other" // stands for paths and methods that are none of ours, so that nobody can invent metrics labels
+
+// mux registers the routes, and below them what refuses every other method and every other path.
+func (s *Server) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	for _, r := range s.routes() {
+		mux.Handle(r.method+" "+r.pattern, s.serve(r))
+		methods[r.pattern] = append(methods[r.pattern], r.method)
+	}
+	for pattern, allowed := range methods {
+		mux.Handle(pattern, s.serve(route{"", pattern, wrongMethod(allowed)}))
+	}
+	mux.Handle("/", s.serve(route{"", otherRoute, noRoute}))
+	return mux
+}
+
+func noRoute(*call) (int, any, error) { return 0, nil, tms.ErrNotFound }
+
+func wrongMethod(allowed []string) endpoint {
+	if slices.Contains(allowed, http.MethodGet) {
+		allowed = append(allowed, http.MethodHead)
+	}
+	slices.Sort(allowed)
+	list := strings.Join(allowed, ", ")
+	return func(c *call) (int, any, error) {
+		c.header.Set("Allow", list)
+		return 0, nil, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes %s", list)
+	}
+}

@@ -1,0 +1,108 @@
+// Package server serves a [tms.Store] over HTTP, as package api describes it.
+//
+// Every request goes the same way: the mux finds its route, [Server.answer] reads its body, the route's endpoint decodes
+// and checks it, calls the store and returns a status and an answer or an error, and these are written, counted and
+// logged in one place.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Server serves a store over HTTP. It is made with [New].
+type Server struct {
+	config   Config
+	store    tms.Store
+	log      *slog.Logger
+	handler  http.Handler
+	stopping atomic.Bool  // from the end of Serve's context: /readyz says no
+	active   atomic.Int64 // requests that may be inside the store
+}
+
+// New returns a server for the store of the configuration. It does nothing before [Server.Serve].
+func New(config Config) *Server {
+	config = config.withDefaults()
+	s := &Server{config: config, store: config.Store, log: config.Logger}
+	s.handler = s.mux()
+	return s
+}
+
+// Handler returns the handler of all routes, without the timeouts and the limit of connections that Serve adds.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Serve serves on the listener until ctx ends, and closes the listener. Then /readyz says no, after DrainDelay no
+// connection is accepted any more, and the requests that are under way have ShutdownTimeout to end. It returns nil when
+// they have. When it returns, no request is inside the store any more, so that the caller may close it; only where a
+// store does not return although the request's context has ended does Serve give up and return an error that says so.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	hs := s.httpServer(requests)
+	served := make(chan error, 1)
+	go func() { served <- hs.Serve(limit(listener, s.config.MaxConnections)) }()
+	select {
+	case err := <-served:
+		hs.Close()
+		cancel()
+		return errors.Join(err, s.wait(time.Second))
+	case <-ctx.Done():
+	}
+	s.drain()
+	err := s.shutdown(hs, cancel)
+	<-served
+	return err
+}
+
+func (s *Server) httpServer(requests context.Context) *http.Server {
+	return &http.Server{
+		Handler:           s.handler,
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		MaxHeaderBytes:    s.config.MaxHeaderBytes,
+		ReadHeaderTimeout: s.config.HeaderTimeout,
+		ReadTimeout:       s.config.ReadTimeout,
+		WriteTimeout:      s.config.WriteTimeout,
+		IdleTimeout:       s.config.IdleTimeout,
+	}
+}
+
+func (s *Server) drain() {
+	s.stopping.Store(true)
+	s.log.Info("stopping", "drain_delay", s.config.DrainDelay, "shutdown_timeout", s.config.ShutdownTimeout)
+	if s.config.DrainDelay > 0 {
+		time.Sleep(s.config.DrainDelay)
+	}
+}
+
+// shutdown lets the requests end, by force where their time is up: their connections are closed and their contexts end.
+func (s *Server) shutdown(hs *http.Server, cancel context.CancelFunc) error {
+	ctx, done := context.WithTimeout(context.Background(), s.config.ShutdownTimeout)
+	defer done()
+	err := hs.Shutdown(ctx)
+	if err == nil {
+		return nil
+	}
+	cut := s.active.Load()
+	hs.Close()
+	cancel()
+	return errors.Join(fmt.Errorf("server: %d requests were cut off after %v: %w", cut, s.config.ShutdownTimeout, err), s.wait(5*time.Second))
+}
+
+// wait returns when no request is inside the store any more. It is called when all of their contexts have ended.
+func (s *Server) wait(atMost time.Duration) error {
+	for deadline := time.Now().Add(atMost); s.active.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("server: %d requests did not end with their contexts", s.active.Load())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+const (
+	scrapeTimeout = 3 * time.Second // for all pools of one scrape
+	scrapePage    = 100             // names of pools asked for at once
+	scrapePools   = 1_000           // most pools of one scrape, the first by name, so that nobody can flood Prometheus
+)
+
+// poolCollector asks the store for the sizes of its pools when Prometheus asks for them. Every server of a store that is
+// shared reports the same.
+type poolCollector struct {
+	store    tms.Store
+	tokens   *prometheus.Desc
+	expiries *prometheus.Desc
+	complete *prometheus.Desc
+}
+
+func newPoolCollector(store tms.Store) *poolCollector {
+	return &poolCollector{
+		store: store,
+		tokens: prometheus.NewDesc("tms_tokens",
+			"Tokens by pool and state.", []string{"pool", "state"}, nil),
+		expiries: prometheus.NewDesc("tms_expiries_total",
+			"Expiries carried out in a pool by all servers of the store since the pool was made.", []string{"pool", "outcome"}, nil),
+		complete: prometheus.NewDesc("tms_pools_complete",
+			"1 if tms_tokens and tms_expiries_total show every pool; 0 if the store did not answer in time or has over 1,000 pools.", nil, nil),
+	}
+}
+
+// Describe is part of [prometheus.Collector].
+func (c *poolCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- c.tokens
+	out <- c.expiries
+	out <- c.complete
+}
+
+// Collect is part of [prometheus.Collector]. It takes no longer than scrapeTimeout.
+func (c *poolCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	complete := 0.
+	if c.collect(ctx, out) {
+		complete = 1
+	}
+	out <- prometheus.MustNewConstMetric(c.complete, prometheus.GaugeValue, complete)
+}
+
+// collect says whether it has shown every pool.
+func (c *poolCollector) collect(ctx context.Context, out chan<- prometheus.Metric) bool {
+	last := ""
+	for range scrapePools / scrapePage {
+		names, err := c.store.Pools(ctx, last, scrapePage)
+		if err != nil {
+			return false
+		}
+		for _, name := range names {
+			if !c.show(ctx, name, out) {
+				return false
+			}
+		}
+		if len(names) < scrapePage {
+			return true
+		}
+		last = names[len(names)-1]
+	}
+	return false
+}
+
+func (c *poolCollector) show(ctx context.Context, name string, out chan<- prometheus.Metric) bool {
+	_, stats, err := c.store.Pool(ctx, name)
+	if errors.Is(err, tms.ErrPoolNotFound) {
+		return true // deleted since it was listed
+	}
+	if err != nil {
+		return false
+	}
+	for state, n := range map[tms.State]int{
+		tms.Available: stats.Available, tms.Assigned: stats.Assigned, tms.Cooling: stats.Cooling, tms.Quarantined: stats.Quarantined,
+	} {
+		out <- prometheus.MustNewConstMetric(c.tokens, prometheus.GaugeValue, float64(n), name, string(state))
+	}
+	for outcome, n := range map[string]int64{
+		"released": stats.Expired.Released, "quarantined": stats.Expired.Quarantined, "deleted": stats.Expired.Deleted,
+	} {
+		out <- prometheus.MustNewConstMetric(c.expiries, prometheus.CounterValue, float64(n), name, outcome)
+	}
+	return true
+}

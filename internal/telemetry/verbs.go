@@ -1,0 +1,106 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// wrapped is a store whose operations are counted and timed.
+type wrapped struct {
+	tms.Store
+	verbs map[verb]*meter // of every verb; never changed
+}
+
+// ready is a wrapped store that can say whether it is fit to serve.
+type ready struct {
+	*wrapped
+	tms.Readier
+}
+
+func (w *wrapped) PutPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
+	start := time.Now()
+	p, err := w.Store.PutPool(ctx, name, change)
+	w.verbs[putPool].whole(start, err)
+	return p, err
+}
+
+func (w *wrapped) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, error) {
+	start := time.Now()
+	p, stats, err := w.Store.Pool(ctx, name)
+	w.verbs[pool].whole(start, err)
+	return p, stats, err
+}
+
+func (w *wrapped) Pools(ctx context.Context, after string, limit int) ([]string, error) {
+	start := time.Now()
+	names, err := w.Store.Pools(ctx, after, limit)
+	w.verbs[pools].whole(start, err)
+	return names, err
+}
+
+func (w *wrapped) DeletePool(ctx context.Context, name string) error {
+	start := time.Now()
+	err := w.Store.DeletePool(ctx, name)
+	w.verbs[deletePool].whole(start, err)
+	return err
+}
+
+func (w *wrapped) Generate(ctx context.Context, pool string, tokens []tms.NewToken) (tms.Generated, error) {
+	start := time.Now()
+	generated, err := w.Store.Generate(ctx, pool, tokens)
+	w.verbs[generate].whole(start, err)
+	return generated, err
+}
+
+func (w *wrapped) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	start := time.Now()
+	results, err := w.Store.Assign(ctx, pool, requests)
+	each(w.verbs[assign], start, len(requests), results, func(r tms.AssignResult) error { return r.Err }, err)
+	return results, err
+}
+
+func (w *wrapped) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	start := time.Now()
+	results, err := w.Store.KeepAlive(ctx, pool, keys)
+	each(w.verbs[keepAlive], start, len(keys), results, errOfToken, err)
+	return results, err
+}
+
+func (w *wrapped) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	start := time.Now()
+	results, err := w.Store.Unblock(ctx, pool, keys)
+	each(w.verbs[unblock], start, len(keys), results, errOfToken, err)
+	return results, err
+}
+
+func (w *wrapped) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([]error, error) {
+	start := time.Now()
+	results, err := w.Store.Delete(ctx, pool, keys)
+	each(w.verbs[deleting], start, len(keys), results, func(err error) error { return err }, err)
+	return results, err
+}
+
+func (w *wrapped) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
+	start := time.Now()
+	expired, err := w.Store.Expire(ctx, pool, limit)
+	w.verbs[expire].whole(start, err)
+	return expired, err
+}
+
+func (w *wrapped) Token(ctx context.Context, pool, value string) (tms.Token, error) {
+	start := time.Now()
+	found, err := w.Store.Token(ctx, pool, value)
+	w.verbs[token].whole(start, err)
+	return found, err
+}
+
+func (w *wrapped) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (tms.Page, error) {
+	start := time.Now()
+	page, err := w.Store.Tokens(ctx, pool, f, cursor, limit)
+	w.verbs[tokens].whole(start, err)
+	return page, err
+}
+
+func errOfToken(r tms.TokenResult) error { return r.Err }
