@@ -1,3 +1,3 @@
 package storetest
 
-var defectRules, raceRules, randomRules []rule
+var randomRules []rule
