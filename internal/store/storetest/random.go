@@ -1,0 +1,234 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+var randomRules = []rule{
+	{"RandomPrograms", "whatever is asked, in whatever order and at whatever instant, a store answers as the model does", randomPrograms},
+}
+
+// randomPrograms runs random operations in step on the stores and on a model that lives by the same clock, each program in
+// a pool of its own. What is the store's to choose, the model follows, if the choice is a legal one.
+func randomPrograms(e *env) {
+	rapid.Check(e.tester.(rapid.TB), func(t *rapid.T) {
+		p := newProgram(t, e)
+		t.Repeat(map[string]func(*rapid.T){
+			"generate":  p.generate,
+			"assign":    p.assign,
+			"keepAlive": p.keepAlive,
+			"unblock":   p.unblock,
+			"delete":    p.delete,
+			"tick":      p.tick,
+			"tick on":   p.tick, // under three names, so that time passes often
+			"tick more": p.tick,
+			"lookup":    p.lookup,
+			"list":      p.list,
+			"sweep":     p.sweep,
+			"policy":    p.policy,
+			"recreate":  p.recreate,
+		})
+		p.settle()
+		p.list(t)
+		p.invariants()
+	})
+}
+
+// program is one random program: the stores as an env of its own, and the model.
+type program struct {
+	*env
+	model *Model
+	pool  string
+	held  []tms.LeaseKey // every lease that was ever given, the latest last
+	given []tms.Token    // what the store gave in the present assignment, for the model to follow
+}
+
+func newProgram(t *rapid.T, outer *env) *program {
+	p := &program{env: newEnv(t, newWitness(outer.stores), outer.clock), model: NewModel(outer.clock)}
+	p.model.draw = p.follow
+	change := drawPolicy(t)
+	p.pool = p.env.pool(change)
+	_, err := p.model.PutPool(t.Context(), p.pool, change)
+	p.must(err)
+	return p
+}
+
+// follow is the model's draw: what the store gave, if the model has it to give.
+func (p *program) follow(policy tms.Policy, available []string) (string, string, int64) {
+	t := p.given[0]
+	p.given = p.given[1:]
+	at := slices.Index(available, t.Value)
+	legal := map[tms.Selection]bool{tms.SelectRandom: at >= 0, tms.SelectFIFO: at == 0,
+		tms.SelectLIFO: at == len(available)-1}
+	if at < 0 || !legal[policy.Selection] {
+		p.Fatalf("assign gave %q, but the pool's %s choice is from %q", t.Value, policy.Selection, available)
+	}
+	return t.Value, t.Lease.ID, t.Lease.Fence
+}
+
+// agree ends the test if the store's answer or code is not the model's.
+func (p *program) agree(verb string, got, want any, gotErr, wantErr error) {
+	p.Helper()
+	if tms.CodeOf(gotErr) != tms.CodeOf(wantErr) || (gotErr == nil) != (wantErr == nil) {
+		p.Fatalf("%s: the store says %v, the model %v", verb, gotErr, wantErr)
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(sameCode)); gotErr == nil && diff != "" {
+		p.Fatalf("%s: the model -, the store +\n%s", verb, diff)
+	}
+}
+
+func sameCode(a, b error) bool { return tms.CodeOf(a) == tms.CodeOf(b) && (a == nil) == (b == nil) }
+
+func (p *program) generate(t *rapid.T) {
+	tokens := rapid.SliceOfN(newTokenGen, 1, 6).Draw(t, "tokens")
+	got, gotErr := p.Generate(t.Context(), p.pool, tokens)
+	for i := range got.Tokens {
+		tokens[i].Value = got.Tokens[i] // the model need not draw
+	}
+	want, wantErr := p.model.Generate(t.Context(), p.pool, tokens)
+	p.agree("generate", got, want, gotErr, wantErr)
+}
+
+func (p *program) assign(t *rapid.T) {
+	requests := rapid.SliceOfN(requestGen, 1, 3).Draw(t, "requests")
+	got, gotErr := p.Assign(t.Context(), p.pool, requests)
+	for _, result := range got {
+		p.given = append(p.given, result.Tokens...)
+	}
+	for _, given := range p.given {
+		p.held = append(p.held, keyOf(given))
+	}
+	p.enough(t, requests, got)
+	want, wantErr := p.model.Assign(t.Context(), p.pool, requests)
+	p.agree("assign", got, want, gotErr, wantErr)
+}
+
+// enough checks that the store gave as many tokens as the model will want to follow.
+func (p *program) enough(t *rapid.T, requests []tms.AssignRequest, got []tms.AssignResult) {
+	_, stats, err := p.model.Pool(t.Context(), p.pool)
+	p.must(err)
+	for i := range got {
+		count := max(1, requests[i].Count)
+		if (got[i].Err == nil) != (count <= stats.Available) || got[i].Err == nil && len(got[i].Tokens) != count {
+			p.Fatalf("%d of %d available tokens were asked for, and the answer is %+v", count, stats.Available, got[i])
+		}
+		stats.Available -= len(got[i].Tokens)
+	}
+}
+
+func (p *program) keepAlive(t *rapid.T) {
+	keys := p.drawKeys(t)
+	got, gotErr := p.KeepAlive(t.Context(), p.pool, keys)
+	want, wantErr := p.model.KeepAlive(t.Context(), p.pool, keys)
+	p.agree("keep-alive", got, want, gotErr, wantErr)
+}
+
+func (p *program) unblock(t *rapid.T) {
+	keys := p.drawKeys(t)
+	got, gotErr := p.Unblock(t.Context(), p.pool, keys)
+	want, wantErr := p.model.Unblock(t.Context(), p.pool, keys)
+	p.agree("unblock", got, want, gotErr, wantErr)
+}
+
+func (p *program) delete(t *rapid.T) {
+	keys := p.drawKeys(t)[:1]
+	got, gotErr := p.Delete(t.Context(), p.pool, keys)
+	want, wantErr := p.model.Delete(t.Context(), p.pool, keys)
+	p.agree("delete", got, want, gotErr, wantErr)
+}
+
+// tick moves the clock a little, or to the next deadline or the instants beside it.
+func (p *program) tick(t *rapid.T) {
+	now := p.clock.Millis()
+	_, due := p.model.pools[p.pool].next()
+	by := rapid.SampledFrom([]time.Duration{0, ms, 50 * ms, 100 * ms, 250 * ms, second}).Draw(t, "by")
+	if rapid.IntRange(0, 2).Draw(t, "toward a deadline") > 0 && due >= now && due < now+time.Hour.Milliseconds() {
+		by = time.Duration(due-now+rapid.Int64Range(-1, 1).Draw(t, "beside it")) * ms
+	}
+	p.advance(max(by, 0))
+}
+
+func (p *program) lookup(t *rapid.T) {
+	value := rapid.SampledFrom(someValues).Draw(t, "value")
+	got, gotErr := p.Token(t.Context(), p.pool, value)
+	want, wantErr := p.model.Token(t.Context(), p.pool, value)
+	p.agree("lookup", got, want, gotErr, wantErr)
+}
+
+// list compares all tokens that pass a filter, read in pages of any size.
+func (p *program) list(t *rapid.T) {
+	f := filterGen.Draw(t, "filter")
+	want, err := p.model.Tokens(t.Context(), p.pool, f, "", 1<<30)
+	p.must(err)
+	got := p.env.list(p.pool, f, rapid.IntRange(1, 12).Draw(t, "limit"))
+	p.equal("listed", byName(got), byName(want.Tokens))
+}
+
+// byName indexes tokens by their values.
+func byName(tokens []tms.Token) map[string]tms.Token {
+	index := map[string]tms.Token{}
+	for _, t := range tokens {
+		index[t.Value] = t
+	}
+	return index
+}
+
+func (p *program) sweep(t *rapid.T) {
+	limit := rapid.IntRange(1, 4).Draw(t, "limit")
+	got := p.env.sweep(p.pool, limit)
+	if got.Total() > int64(limit) {
+		p.Fatalf("a sweep of at most %d expiries carried out %+v", limit, got)
+	}
+	p.equal("the store's clock", got.Now, p.clock.Now())
+}
+
+// settle sweeps both, after which nothing that the store remembers may differ: sizes, counts, next deadline, order.
+func (p *program) settle() {
+	p.Helper()
+	p.sweepAll(p.pool)
+	want, err := p.model.Expire(p.Context(), p.pool, 1<<30)
+	p.must(err)
+	p.equal("next due after a full sweep", p.env.sweep(p.pool, 10).NextDue, want.NextDue)
+	gotPool, gotStats, gotErr := p.Pool(p.Context(), p.pool)
+	wantPool, wantStats, wantErr := p.model.Pool(p.Context(), p.pool)
+	p.agree("pool", gotPool, wantPool, gotErr, wantErr)
+	p.equal("stats", gotStats, wantStats)
+	for _, state := range []tms.State{tms.Available, tms.Assigned, tms.Cooling, tms.Quarantined} {
+		page, err := p.model.Tokens(p.Context(), p.pool, tms.Filter{State: state}, "", 1<<30)
+		p.must(err)
+		got := valuesOf(p.env.list(p.pool, tms.Filter{State: state}, 7))
+		p.equal(fmt.Sprintf("the order of %s tokens", state), got, valuesOf(page.Tokens))
+	}
+}
+
+// policy changes the policy. What is due has been swept before, so that it is carried out under the old one.
+func (p *program) policy(t *rapid.T) {
+	p.settle()
+	change := drawPolicy(t)
+	got, gotErr := p.PutPool(t.Context(), p.pool, change)
+	want, wantErr := p.model.PutPool(t.Context(), p.pool, change)
+	p.agree("put pool", got, want, gotErr, wantErr)
+}
+
+// recreate deletes the pool, rarely, and makes it again.
+func (p *program) recreate(t *rapid.T) {
+	if rapid.IntRange(0, 4).Draw(t, "really") > 0 {
+		return
+	}
+	p.agree("delete pool", nil, nil, p.DeletePool(t.Context(), p.pool), p.model.DeletePool(t.Context(), p.pool))
+	p.policyOfNew(t)
+}
+
+func (p *program) policyOfNew(t *rapid.T) {
+	change := drawPolicy(t)
+	got, gotErr := p.PutPool(t.Context(), p.pool, change)
+	want, wantErr := p.model.PutPool(t.Context(), p.pool, change)
+	p.agree("put pool", got, want, gotErr, wantErr)
+}
