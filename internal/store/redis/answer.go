@@ -1,0 +1,163 @@
+package redis
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// errAgain is the answer of a step that has to be run once more.
+var errAgain = errors.New("some expiries were carried out, and nothing else")
+
+// errDeleting is the answer of a step on a pool that is being deleted.
+var errDeleting = errors.New("the pool is being deleted")
+
+// answer reads an answer from its first element to its last. The first element that has not the expected form ends it:
+// err says so, and whatever is read then is zero.
+type answer struct {
+	values []rueidis.RedisMessage
+	err    error
+	now    int64
+}
+
+// readAnswer returns the elements after the instant of the step, or the refusal.
+func readAnswer(pool string, m rueidis.RedisMessage) (*answer, error) {
+	if code, err := m.ToString(); err == nil {
+		return nil, refusal(pool, code)
+	}
+	values, err := m.ToArray()
+	a := &answer{values: values, err: err}
+	a.now = a.int()
+	return a, a.failure()
+}
+
+// refusal returns the error for a code that a function answered.
+func refusal(pool, code string) error {
+	switch code {
+	case again:
+		return errAgain
+	case "deleting":
+		return errDeleting
+	case string(tms.ErrPoolNotFound):
+		return noPool(pool)
+	case string(tms.ErrTokenNotFound):
+		return noToken(pool)
+	}
+	return tms.Code(code)
+}
+
+// failure returns an error if the answer has not the expected form. Then nothing is known of the outcome.
+func (a *answer) failure() error {
+	if a.err == nil {
+		return nil
+	}
+	return malformed(a.err)
+}
+
+// next returns the next element, or nil after the first error.
+func (a *answer) next() *rueidis.RedisMessage {
+	if a.err == nil && len(a.values) == 0 {
+		a.err = errors.New("it ends early")
+	}
+	if a.err != nil {
+		return nil
+	}
+	m := &a.values[0]
+	a.values = a.values[1:]
+	return m
+}
+
+func (a *answer) more() bool { return a.err == nil && len(a.values) > 0 }
+
+func (a *answer) int() (n int64) {
+	if m := a.next(); m != nil {
+		n, a.err = m.AsInt64()
+	}
+	return n
+}
+
+func (a *answer) text() (text string) {
+	if m := a.next(); m != nil {
+		text, a.err = m.ToString()
+	}
+	return text
+}
+
+// array returns the next element, an array, for reading.
+func (a *answer) array() *answer {
+	inner := &answer{now: a.now, err: a.err}
+	if m := a.next(); m != nil {
+		inner.values, a.err = m.ToArray()
+		inner.err = a.err
+	}
+	return inner
+}
+
+// instant reads an instant, zero for -1.
+func (a *answer) instant() time.Time {
+	at := a.int()
+	if at < 0 {
+		return time.Time{}
+	}
+	return rules.Instant(at)
+}
+
+// policy reads the token TTL, which is what a token's clocks need of its pool's policy.
+func (a *answer) policy() tms.Policy {
+	return tms.Policy{TokenTTL: time.Duration(a.int()) * time.Millisecond}
+}
+
+// record reads a token as every function but assign answers it.
+func (a *answer) record() rules.Record {
+	in := a.array()
+	state := in.int()
+	if in.err == nil && (state < 1 || int(state) > len(rules.States)) {
+		in.err = errors.New("there is no such state")
+	}
+	if in.err != nil {
+		a.err = in.err
+		return rules.Record{}
+	}
+	r := rules.Record{State: rules.States[state-1], Until: in.int()}
+	if r.State == tms.Assigned {
+		in.lease(&r)
+	} else {
+		r.Seen = in.int()
+	}
+	r.Metadata = in.metadata()
+	a.err = in.err
+	return r
+}
+
+// lease reads a lease string: "lease_id fence assigned_at seen ttl client_id".
+func (a *answer) lease(r *rules.Record) {
+	parts := strings.SplitN(a.text(), " ", 6)
+	if len(parts) != 6 {
+		a.err = errors.Join(a.err, errors.New("a lease has too few parts"))
+		return
+	}
+	r.Lease.ID, r.Lease.ClientID = parts[0], parts[5]
+	numbers := []*int64{&r.Lease.Fence, &r.Lease.AssignedAt, &r.Seen, &r.Lease.TTL}
+	for i, n := range numbers {
+		var err error
+		if *n, err = strconv.ParseInt(parts[i+1], 10, 64); err != nil {
+			a.err = err
+		}
+	}
+}
+
+func (a *answer) metadata() map[string]string {
+	text := a.text()
+	if text == "" || a.err != nil {
+		return nil
+	}
+	metadata, err := decodeMetadata(text)
+	a.err = err
+	return metadata
+}

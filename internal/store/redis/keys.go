@@ -1,0 +1,39 @@
+package redis
+
+// poolIndex is the sorted set with the names of all pools. It lies in a slot of its own.
+const poolIndex = "tms:pools"
+
+// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. The last two are prefixes: a token's value
+// follows.
+var keyNames = [...]string{"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:"}
+
+// keyPrefix returns how all keys of the pool begin. The braces put them into one hash slot.
+func keyPrefix(pool string) string { return "tms:{" + pool + "}:" }
+
+// poolKeys returns the KEYS of every function for the pool.
+func poolKeys(pool string) []string {
+	prefix := keyPrefix(pool)
+	keys := make([]string, len(keyNames))
+	for i, name := range keyNames {
+		keys[i] = prefix + name
+	}
+	return keys
+}
+
+// The functions of the library in tms.lua.
+const (
+	libraryName = "tms1"
+
+	fnPutPool    = "tms1_put_pool"
+	fnPool       = "tms1_pool"
+	fnDeletePool = "tms1_delete_pool"
+	fnPurge      = "tms1_purge"
+	fnGenerate   = "tms1_generate"
+	fnAssign     = "tms1_assign"
+	fnKeepAlive  = "tms1_keep_alive"
+	fnUnblock    = "tms1_unblock"
+	fnDelete     = "tms1_delete"
+	fnExpire     = "tms1_expire"
+	fnToken      = "tms1_token"
+	fnTokens     = "tms1_tokens"
+)

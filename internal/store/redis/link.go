@@ -1,0 +1,243 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+//go:embed tms.lua
+var library string
+
+// pause is how long a failed attempt to connect stands for those that ask next.
+const pause = 100 * time.Millisecond
+
+// clientOption returns what rueidis is to be told. Its errors do not show the URL, which may hold a password.
+func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, error) {
+	if _, err := url.Parse(address); err != nil {
+		return rueidis.ClientOption{}, errors.New("redis: the URL cannot be read; it has the form redis://user:password@host:port/db")
+	}
+	option, err := rueidis.ParseURL(address)
+	if err != nil {
+		return option, err
+	}
+	option.Dialer.Timeout = timeout
+	option.ConnWriteTimeout = max(timeout, time.Second) // a silent connection is given up after this and a ping's second
+	option.Sentinel.TopologyRefreshInterval = 5 * time.Second
+	option.DisableRetry = true // nothing is sent twice
+	option.DisableCache = true
+	option.AlwaysPipelining = true // a call ends with its context, and the connection lives on
+	option.RingScaleEachConn = 12
+	option.DialCtxFn = dialer(option.DialCtxFn)
+	return option, nil
+}
+
+type dialFunc = func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error)
+
+// dialer marks the errors of dial, and of the default way if that is nil, as being from before anything was sent.
+func dialer(dial dialFunc) dialFunc {
+	if dial == nil {
+		dial = dialTCP
+	}
+	return func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+		conn, err := dial(ctx, address, d, config)
+		if err != nil {
+			return nil, unsent{err}
+		}
+		return conn, nil
+	}
+}
+
+func dialTCP(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if config == nil {
+		return d.DialContext(ctx, "tcp", address)
+	}
+	secure := tls.Dialer{NetDialer: d, Config: config}
+	return secure.DialContext(ctx, "tcp", address)
+}
+
+// link makes the client when it is first needed, tries again after a failure, and keeps the library loaded. Once made,
+// the client connects again by itself.
+type link struct {
+	option  rueidis.ClientOption
+	timeout time.Duration
+	log     *slog.Logger
+	client  atomic.Pointer[rueidis.Client]
+	loading sync.Mutex // held while the library is loaded
+
+	mu      sync.Mutex
+	attempt *attempt // the last one
+	closed  bool
+}
+
+// attempt is one attempt to connect.
+type attempt struct {
+	done  chan struct{} // closed when err is set
+	err   error
+	until time.Time // how long a failure stands
+}
+
+func newLink(option rueidis.ClientOption, timeout time.Duration, log *slog.Logger) *link {
+	return &link{option: option, timeout: timeout, log: log}
+}
+
+// connected returns the client. Its errors are from before anything was sent.
+func (l *link) connected(ctx context.Context) (rueidis.Client, error) {
+	if client := l.client.Load(); client != nil {
+		return *client, nil
+	}
+	a := l.try()
+	select {
+	case <-a.done:
+	case <-ctx.Done():
+		return nil, unsent{ctx.Err()}
+	}
+	if a.err != nil {
+		return nil, unsent{a.err}
+	}
+	return *l.client.Load(), nil
+}
+
+// try returns the attempt under way, the last one while its failure stands, or else a new one.
+func (l *link) try() *attempt {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.attempt != nil && !l.attempt.over() {
+		return l.attempt
+	}
+	l.attempt = &attempt{done: make(chan struct{})}
+	if l.closed {
+		l.attempt.err = rueidis.ErrClosing
+		close(l.attempt.done)
+		return l.attempt
+	}
+	go l.connect(l.attempt)
+	return l.attempt
+}
+
+// over says whether the attempt failed a while ago.
+func (a *attempt) over() bool {
+	select {
+	case <-a.done:
+		return a.err != nil && time.Now().After(a.until)
+	default:
+		return false
+	}
+}
+
+// connect makes the client and loads the library.
+func (l *link) connect(a *attempt) {
+	defer close(a.done)
+	client, err := rueidis.NewClient(l.option)
+	if err == nil {
+		if err = l.prepare(client); err != nil {
+			client.Close()
+		}
+	}
+	if err != nil {
+		a.err, a.until = err, time.Now().Add(pause)
+		return
+	}
+	l.client.Store(&client)
+}
+
+// prepare holds that the server is fit for the library, and loads it.
+func (l *link) prepare(client rueidis.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+	defer cancel()
+	for _, node := range client.Nodes() {
+		info, err := serverInfo(ctx, node)
+		if err == nil {
+			err = info.checkVersion()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return l.load(ctx, client)
+}
+
+// reload loads the library after a server said that it has not got it.
+func (l *link) reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	client, err := l.connected(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.load(ctx, client); err != nil {
+		return unsent{fmt.Errorf("loading the function library: %w", err)}
+	}
+	return nil
+}
+
+// load loads the library into every server that takes writes and has another one, or none.
+func (l *link) load(ctx context.Context, client rueidis.Client) error {
+	l.loading.Lock()
+	defer l.loading.Unlock()
+	for address, node := range client.Nodes() {
+		if err := l.loadNode(ctx, node); err != nil {
+			if text, _ := asRedis(err); client.Mode() == rueidis.ClientModeCluster && strings.HasPrefix(text, "READONLY") {
+				continue // a replica has it from its master
+			}
+			return fmt.Errorf("%s: %w", address, err)
+		}
+	}
+	return nil
+}
+
+func (l *link) loadNode(ctx context.Context, node rueidis.Client) error {
+	loaded, err := loadedLibrary(ctx, node)
+	if err != nil || loaded == library {
+		return err
+	}
+	err = node.Do(ctx, node.B().FunctionLoad().Replace().FunctionCode(library).Build()).Error()
+	if err == nil {
+		l.log.Info("loaded the function library into redis", "library", libraryName, "replaced", loaded != "")
+	}
+	return err
+}
+
+// loadedLibrary returns the code of the library that a server has, or "".
+func loadedLibrary(ctx context.Context, node rueidis.Client) (string, error) {
+	list := node.B().FunctionList().Libraryname(libraryName).Withcode().Build()
+	libraries, err := node.Do(ctx, list).ToArray()
+	if err != nil || len(libraries) == 0 {
+		return "", err
+	}
+	fields, err := libraries[0].AsMap()
+	if err != nil {
+		return "", err
+	}
+	code := fields["library_code"]
+	return code.ToString()
+}
+
+// close ends the client, and waits for an attempt under way.
+func (l *link) close() {
+	l.mu.Lock()
+	l.closed = true
+	a := l.attempt
+	l.mu.Unlock()
+	if a != nil {
+		<-a.done
+	}
+	if client := l.client.Load(); client != nil {
+		(*client).Close()
+	}
+}
+
+var _ tms.Readier = (*Store)(nil)

@@ -1,0 +1,180 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redis/rueidis"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// PutPool implements [tms.Store]. A pool of that name whose deletion is under way is deleted to its end first.
+//
+// The index of names lies in another slot, so that it cannot change in the same step. The name goes in before the pool
+// is made, so that no pool is without it, and once more afterwards, in case a deletion took it out in between.
+func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
+	if err := s.addName(ctx, name); err != nil {
+		return tms.Pool{}, err
+	}
+	a, err := s.callOnce(ctx, name, fnPutPool, []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change)})
+	for errors.Is(err, errDeleting) {
+		if err := s.purge(ctx, name); err != nil {
+			return tms.Pool{}, err
+		}
+		a, err = s.callOnce(ctx, name, fnPutPool, []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change)})
+	}
+	if err != nil {
+		return tms.Pool{}, err
+	}
+	p, err := readPool(name, a)
+	if err == nil {
+		err = s.addName(ctx, name)
+	}
+	return p, err
+}
+
+// readPool reads a policy.
+func readPool(name string, a *answer) (tms.Pool, error) {
+	text := a.text()
+	if err := a.failure(); err != nil {
+		return tms.Pool{}, err
+	}
+	p, err := decodePolicy(text)
+	if err != nil {
+		return tms.Pool{}, malformed(err)
+	}
+	return tms.Pool{Name: name, Policy: p}, nil
+}
+
+// Pool implements [tms.Store].
+func (s *Store) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, error) {
+	a, err := s.call(ctx, name, fnPool)
+	if err != nil {
+		return tms.Pool{}, tms.Stats{}, err
+	}
+	p, err := readPool(name, a)
+	if err != nil {
+		return tms.Pool{}, tms.Stats{}, err
+	}
+	var stats tms.Stats
+	for _, size := range []*int{&stats.Available, &stats.Assigned, &stats.Cooling, &stats.Quarantined} {
+		*size = int(a.int())
+	}
+	stats.Expired = a.counts()
+	return p, stats, a.failure()
+}
+
+func (a *answer) counts() tms.ExpiryCounts {
+	return tms.ExpiryCounts{Released: a.int(), Quarantined: a.int(), Deleted: a.int()}
+}
+
+// Pools implements [tms.Store].
+func (s *Store) Pools(ctx context.Context, after string, limit int) ([]string, error) {
+	names, err := s.names(ctx, after, limit)
+	if err != nil || !lacksDefault(names, after, limit) {
+		return names, err
+	}
+	if _, err := s.PutPool(ctx, tms.DefaultPool, tms.PolicyChange{}); err != nil {
+		return nil, err
+	}
+	return s.names(ctx, after, limit)
+}
+
+// lacksDefault says whether the default pool should be among the names and is not.
+func lacksDefault(names []string, after string, limit int) bool {
+	if limit <= 0 || after >= tms.DefaultPool || slices.Contains(names, tms.DefaultPool) {
+		return false
+	}
+	return len(names) < limit || names[len(names)-1] > tms.DefaultPool
+}
+
+func (s *Store) names(ctx context.Context, after string, limit int) ([]string, error) {
+	from := "-"
+	if after != "" {
+		from = "(" + after
+	}
+	m, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Zrangebylex().Key(poolIndex).Min(from).Max("+").Limit(0, int64(limit)).Build()
+	})
+	if err != nil {
+		return nil, outcome(err)
+	}
+	names, err := m.AsStrSlice()
+	if err != nil {
+		return nil, malformed(err)
+	}
+	return names, nil
+}
+
+func (s *Store) addName(ctx context.Context, name string) error {
+	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Zadd().Key(poolIndex).ScoreMember().ScoreMember(0, name).Build()
+	})
+	return nilOr(err)
+}
+
+// dropName takes the name of a pool that is gone out of the index, and puts it back if the pool was made again meanwhile.
+func (s *Store) dropName(ctx context.Context, name string) error {
+	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Zrem().Key(poolIndex).Member(name).Build()
+	})
+	if err != nil {
+		return outcome(err)
+	}
+	m, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Exists().Key(poolKeys(name)[0]).Build()
+	})
+	if err != nil {
+		return outcome(err)
+	}
+	if n, err := m.AsInt64(); err != nil || n == 0 {
+		return err
+	}
+	return s.addName(ctx, name)
+}
+
+func nilOr(err error) error {
+	if err == nil {
+		return nil
+	}
+	return outcome(err)
+}
+
+// DeletePool implements [tms.Store]. If it fails after its first step, [Store.Expire] or a [Store.PutPool] of that name
+// finishes it.
+func (s *Store) DeletePool(ctx context.Context, name string) error {
+	if name == tms.DefaultPool {
+		return tms.Invalid("pool", "%q cannot be deleted", name)
+	}
+	if _, err := s.callOnce(ctx, name, fnDeletePool, nil); err != nil {
+		return err
+	}
+	if err := s.finish(ctx, name); err != nil {
+		return fmt.Errorf("the pool is gone, but not all that it held: %v", err) // no code: something has changed
+	}
+	return nil
+}
+
+// finish removes what is left of a pool that is being deleted, and its name.
+func (s *Store) finish(ctx context.Context, name string) error {
+	if err := s.purge(ctx, name); err != nil {
+		return err
+	}
+	return s.dropName(ctx, name)
+}
+
+// purge removes what is left of a pool that is being deleted.
+func (s *Store) purge(ctx context.Context, name string) error {
+	for {
+		a, err := s.callOnce(ctx, name, fnPurge, nil)
+		if err != nil {
+			return err
+		}
+		if more := a.int(); more == 0 {
+			return a.failure()
+		}
+	}
+}

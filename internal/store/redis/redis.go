@@ -1,0 +1,176 @@
+// Package redis is a [tms.Store] in Redis 7.0 or later, or Valkey, that any number of servers share.
+//
+// Every step is one function of a Redis Functions library, tms.lua, and thereby atomic. Functions are not idempotent, so
+// that no call is ever repeated after it was sent, unless Redis itself said that nothing ran.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// DefaultTimeout is the longest that one step waits for Redis where Options do not say.
+const DefaultTimeout = 3 * time.Second
+
+// Options says how a store is opened.
+type Options struct {
+	// URL is redis://user:password@host:port/db, rediss:// for TLS, or unix:///path. Further addresses of a cluster
+	// follow as ?addr=host:port, and ?master_set=NAME says that the addresses are Sentinels.
+	URL string
+
+	// Timeout is the longest that one step waits for Redis; zero: [DefaultTimeout]. A context that ends earlier ends the
+	// step earlier. A method that goes in several steps can take longer in all.
+	Timeout time.Duration
+
+	// Now is the store's clock. Nil: the clock of Redis, which is the one to use where several servers share it.
+	Now func() time.Time
+
+	// NewID draws the values of generated tokens and the IDs of leases. Nil: [tms.NewValue].
+	NewID func() string
+
+	Logger *slog.Logger // nil: no logs
+}
+
+// Store is a [tms.Store] in Redis.
+type Store struct {
+	link  *link
+	now   func() time.Time
+	newID func() string
+
+	// suspect is set while the last that was heard of Redis was an error of the connection.
+	suspect atomic.Bool
+}
+
+// Open returns a store on the Redis at o.URL. It does not wait for Redis, and does not fail because Redis is away: the
+// store connects when it is first asked, and again whenever the connection is lost. It fails if the URL is wrong.
+func Open(o Options) (*Store, error) {
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.NewID == nil {
+		o.NewID = tms.NewValue
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	option, err := clientOption(o.URL, o.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}, nil
+}
+
+// Close ends the connections. Calls under way end with an error.
+func (s *Store) Close() error {
+	s.link.close()
+	return nil
+}
+
+// instant returns the store's clock as the functions take it: empty for the clock of Redis.
+func (s *Store) instant() string {
+	if s.now == nil {
+		return ""
+	}
+	return strconv.FormatInt(s.now().UnixMilli(), 10)
+}
+
+// again is the answer of a step that carried out some expiries and has to be run once more. As there are only so many
+// expiries, that comes to an end.
+const again = "again"
+
+// call runs one function on a pool. Its error is a refusal, or says that the outcome is unknown. The pool "default" is
+// made if it is missing.
+func (s *Store) call(ctx context.Context, pool, function string, args ...string) (*answer, error) {
+	a, err := s.callOnce(ctx, pool, function, args)
+	if pool == tms.DefaultPool && errors.Is(err, tms.ErrPoolNotFound) {
+		if _, err := s.PutPool(ctx, pool, tms.PolicyChange{}); err != nil {
+			return nil, err
+		}
+		a, err = s.callOnce(ctx, pool, function, args)
+	}
+	return a, err
+}
+
+// repeat runs the function until it no longer asks for another step.
+func (s *Store) repeat(ctx context.Context, pool, function string, args ...string) (*answer, error) {
+	for {
+		a, err := s.call(ctx, pool, function, args...)
+		if !errors.Is(err, errAgain) {
+			return a, err
+		}
+	}
+}
+
+func (s *Store) callOnce(ctx context.Context, pool, function string, args []string) (*answer, error) {
+	build := func(b rueidis.Builder) rueidis.Completed {
+		keys := poolKeys(pool)
+		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.instant()).Arg(args...).Build()
+	}
+	result, err := s.do(ctx, build)
+	if isUnknownFunction(err) {
+		if err = s.link.reload(ctx); err == nil {
+			result, err = s.do(ctx, build)
+		}
+	}
+	if err != nil {
+		return nil, outcome(err)
+	}
+	return readAnswer(pool, result)
+}
+
+// do sends one command and waits for its result until ctx or the step's time is over.
+func (s *Store) do(ctx context.Context, build func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.link.timeout)
+	defer cancel()
+	client, err := s.link.connected(ctx)
+	if err != nil {
+		return rueidis.RedisMessage{}, err
+	}
+	result := s.send(ctx, client, build(client.B()))
+	s.suspect.Store(result.NonRedisError() != nil)
+	return result.ToMessage()
+}
+
+// send hands the command to rueidis, which watches ctx while it waits for the reply, but neither while it waits for
+// another call's attempt to connect nor while its queue is full. Both happen only to a connection in trouble, and then
+// the call gets a goroutine of its own, which rueidis frees when it gives the connection up.
+func (s *Store) send(ctx context.Context, client rueidis.Client, cmd rueidis.Completed) rueidis.RedisResult {
+	if !s.suspect.Load() {
+		return client.Do(ctx, cmd)
+	}
+	done := make(chan rueidis.RedisResult, 1)
+	go func() { done <- client.Do(ctx, cmd) }()
+	select {
+	case result := <-done:
+		return result
+	case <-ctx.Done():
+		return rueidis.NewErrorResult(ctx.Err())
+	}
+}
+
+func noPool(pool string) error { return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", pool) }
+
+func noToken(pool string) error {
+	return tms.Refuse(tms.ErrTokenNotFound, "pool %q has no such token", pool)
+}
+
+// ms returns a duration as the functions take it, "" for zero.
+func ms(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10)
+}
+
+var errMalformed = errors.New("the answer of a function has not the form it should have")
+
+func malformed(err error) error { return fmt.Errorf("redis: %w: %w", errMalformed, err) }

@@ -1,0 +1,123 @@
+// Package redistest starts real Redis servers for tests and benchmarks.
+package redistest
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a redis-server process on a free port of the loopback interface, with a data directory of its own.
+type Server struct {
+	Addr string // host:port
+
+	t    testing.TB
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+}
+
+// Start starts a Redis server that keeps nothing on disk, unless the arguments say so, and returns its address. The
+// arguments are options of redis-server such as "--requirepass", "secret". The server ends with the test.
+func Start(t testing.TB, args ...string) (addr string) {
+	t.Helper()
+	return New(t, args...).Addr
+}
+
+// New starts a server as [Start] does, and returns it so that the test can stop and restart it.
+func New(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, dir: t.TempDir(), args: args}
+	s.Addr = freeAddr(t)
+	s.Start()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// URL returns the server's address as a store takes it.
+func (s *Server) URL() string { return "redis://" + s.Addr }
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Start starts the process again, on the same port and data directory, and waits until it takes connections.
+func (s *Server) Start() {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(s.Addr)
+	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--logfile", "log"}, s.args...)
+	s.cmd = exec.Command("redis-server", args...)
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("redis-server must be installed: %v", err)
+	}
+	s.done = make(chan struct{})
+	go func(cmd *exec.Cmd, done chan struct{}) {
+		cmd.Wait()
+		close(done)
+	}(s.cmd, s.done)
+	s.awaitAnswer()
+}
+
+func (s *Server) awaitAnswer() {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if s.answers() {
+			return
+		}
+		select {
+		case <-s.done:
+			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+			s.t.Fatalf("redis-server ended: %s", log)
+		default:
+		}
+	}
+	s.t.Fatalf("redis-server at %s does not answer", s.Addr)
+}
+
+// answers says whether the server replies to a PING, with a refusal of the caller's rights if it must, but not because it
+// is still loading its data.
+func (s *Server) answers() bool {
+	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	fmt.Fprint(conn, "PING\r\n")
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	return err == nil && !strings.HasPrefix(reply, "-LOADING")
+}
+
+// Kill ends the process at once, as kill -9 does. It does nothing to one that has ended.
+func (s *Server) Kill() {
+	s.cmd.Process.Signal(syscall.SIGCONT)
+	s.cmd.Process.Kill()
+	<-s.done
+}
+
+// Stop makes the process hang: it keeps its connections and answers nothing. [Server.Continue] ends that.
+func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
+
+// Continue ends a [Server.Stop].
+func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig os.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}

@@ -1,0 +1,141 @@
+package redis_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/goleak"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+	"github.com/manankarani/token-manager/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// checked is a store that examines its Redis at the end of every rule.
+type checked struct {
+	*redis.Store
+	client rueidis.Client
+}
+
+func (c checked) Check(ctx context.Context) error { return checkRedis(ctx, c.client) }
+
+func TestContract(t *testing.T) {
+	server := redistest.New(t)
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+		return []tms.Store{checked{open(t, server, redis.Options{Now: clock.Now}), raw(t, server)}}
+	})
+}
+
+func TestContractOnTwoServersOfOneRedis(t *testing.T) {
+	server := redistest.New(t)
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+		o := redis.Options{Now: clock.Now}
+		return []tms.Store{open(t, server, o), checked{open(t, server, o), raw(t, server)}}
+	})
+}
+
+// open opens a store on the server. It ends with the test.
+func open(t testing.TB, server *redistest.Server, o redis.Options) *redis.Store {
+	t.Helper()
+	if o.URL == "" {
+		o.URL = server.URL()
+	}
+	s, err := redis.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// raw returns a client for what a store does not show.
+func raw(t testing.TB, server *redistest.Server) rueidis.Client {
+	t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, ForceSingleClient: true,
+		DisableCache: true, DisableRetry: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// ask runs a command that must succeed.
+func ask(t testing.TB, c rueidis.Client, command ...string) rueidis.RedisMessage {
+	t.Helper()
+	m, err := c.Do(t.Context(), c.B().Arbitrary(command...).Build()).ToMessage()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		t.Fatalf("%v: %v", command, err)
+	}
+	return m
+}
+
+// number runs a command that answers with one.
+func number(t testing.TB, c rueidis.Client, command ...string) int64 {
+	t.Helper()
+	m := ask(t, c, command...)
+	n, err := m.AsInt64()
+	if err != nil {
+		t.Fatalf("%v: %v", command, err)
+	}
+	return n
+}
+
+// must ends the test if err is not nil.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("unexpected error: %v", err)
+	}
+}
+
+// refused ends the test if err does not carry the code.
+func refused(t testing.TB, err error, code tms.Code) {
+	t.Helper()
+	if tms.CodeOf(err) != code {
+		t.Fatalf("got error %v, want %s", err, code)
+	}
+}
+
+// put makes a pool.
+func put(t testing.TB, s *redis.Store, name string, change tms.PolicyChange) {
+	t.Helper()
+	_, err := s.PutPool(t.Context(), name, change)
+	must(t, err)
+}
+
+// fill generates tokens with these values.
+func fill(t testing.TB, s *redis.Store, pool string, values ...string) {
+	t.Helper()
+	tokens := make([]tms.NewToken, len(values))
+	for i, value := range values {
+		tokens[i].Value = value
+	}
+	_, err := s.Generate(t.Context(), pool, tokens)
+	must(t, err)
+}
+
+// take assigns one token, which must be there.
+func take(t testing.TB, s *redis.Store, pool string) tms.Token {
+	t.Helper()
+	results, err := s.Assign(t.Context(), pool, []tms.AssignRequest{{ClientID: "tester"}})
+	must(t, err)
+	must(t, results[0].Err)
+	return results[0].Tokens[0]
+}
+
+// eventually ends the test if ok does not hold within a few seconds.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("in vain waited until %s", what)
+}
