@@ -187,8 +187,9 @@ func selectAfterExpiry(e *env) {
 	e.advance(second)
 	e.fill(pool, "b")
 	e.equal("oldest", e.take(pool).Value, "a") // its last sign of life is now that of b
-	e.advance(second + ms)
+	e.advance(second / 2)
 	e.fill(pool, "c")
+	e.advance(second/2 + ms)
 	e.equal("order", order(e, pool, 3), "abc")
 }
 

@@ -52,34 +52,43 @@ func keepDuringSweep(e *env) {
 	for range 100 {
 		lease := e.take(pool)
 		e.advance(second)
-		var keepErr error
+		var err error
 		parallel(4, func(i int) {
 			switch i {
 			case 0:
 				e.advance(ms)
 			case 1:
-				_, keepErr = e.keep(pool, keyOf(lease))
+				lease, err = e.keepOrRetake(pool, lease)
 			default:
 				_, err := e.Expire(e.Context(), pool, 10)
 				e.expect("expire", err, "")
 			}
 		})
-		e.keptOrFree(pool, lease, keepErr)
+		e.must(err)
+		e.stands(pool, lease)
 	}
 }
 
-// keptOrFree checks that the lease stands if its keep-alive was acknowledged, and that its token is free otherwise.
-func (e *env) keptOrFree(pool string, lease tms.Token, keepErr error) {
-	e.Helper()
-	if keepErr != nil {
-		e.refused(keepErr, tms.ErrLeaseLost)
-		e.is(pool, lease.Value, tms.Available)
-		return
+// keepOrRetake keeps the lease alive or, where it is lost, takes the pool's only token again.
+func (e *env) keepOrRetake(pool string, lease tms.Token) (tms.Token, error) {
+	_, err := e.keep(pool, keyOf(lease))
+	if tms.CodeOf(err) != tms.ErrLeaseLost {
+		return lease, err
 	}
+	result := e.tryTake(pool, tms.AssignRequest{})
+	if result.Err != nil {
+		return lease, result.Err
+	}
+	return result.Tokens[0], nil
+}
+
+// stands checks that the lease, which has just been acknowledged, outlives the sweeps, and ends it.
+func (e *env) stands(pool string, lease tms.Token) {
+	e.Helper()
 	e.sweepAll(pool)
 	now := e.look(pool, lease.Value)
 	if now.State != tms.Assigned || now.Lease.Fence != lease.Lease.Fence || now.Lease.TTL < second-ms {
-		e.Fatalf("the keep-alive was acknowledged, but the token reads %+v", now)
+		e.Fatalf("the lease was acknowledged, but the token reads %+v, its lease %+v", now, now.Lease)
 	}
 	_, err := e.giveBack(pool, keyOf(lease))
 	e.must(err)
