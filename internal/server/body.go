@@ -23,9 +23,6 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, buffer *bytes.
 		w.Header().Set("Connection", "close") // the rest will not be read
 		return nil, s.tooLarge()
 	}
-	if err := checkMedia(r); err != nil {
-		return nil, err
-	}
 	body := r.Body
 	if r.ContentLength < 0 {
 		body = http.MaxBytesReader(w, body, s.config.MaxBodyBytes)
@@ -33,7 +30,10 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, buffer *bytes.
 	if _, err := buffer.ReadFrom(body); err != nil {
 		return nil, s.unreadable(err)
 	}
-	return buffer.Bytes(), nil
+	if buffer.Len() == 0 {
+		return nil, nil
+	}
+	return buffer.Bytes(), checkMedia(r.Header)
 }
 
 func (s *Server) unreadable(err error) error {
@@ -60,14 +60,11 @@ func (s *Server) tooLarge() error {
 }
 
 // checkMedia refuses a body that does not say it is JSON. Browsers cannot send one to another site without asking first.
-func checkMedia(r *http.Request) error {
-	if r.ContentLength == 0 {
-		return nil
-	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+func checkMedia(h http.Header) error {
+	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body without Content-Encoding")
 	}
-	if given := r.Header.Get("Content-Type"); given != api.JSON && !isJSON(given) {
+	if given := h.Get("Content-Type"); given != api.JSON && !isJSON(given) {
 		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body as JSON with Content-Type: application/json (curl --json does)")
 	}
 	return nil
