@@ -39,9 +39,11 @@ func (d Duration) String() string {
 // Time is an instant as answers write it: RFC 3339 in UTC with milliseconds.
 type Time struct{ time.Time }
 
-const instantLayout = `"2006-01-02T15:04:05.000Z07:00"`
-
-// MarshalJSONTo writes the instant.
+// MarshalJSONTo writes the instant. It puts the milliseconds into what [time.RFC3339] gives, because package time is
+// several times slower with a layout of one's own, and every answer has instants.
 func (t Time) MarshalJSONTo(enc *jsontext.Encoder) error {
-	return enc.WriteValue(t.UTC().AppendFormat(enc.AvailableBuffer(), instantLayout))
+	text := t.UTC().AppendFormat(append(enc.AvailableBuffer(), '"'), time.RFC3339)
+	ms := t.Nanosecond() / int(time.Millisecond)
+	text = append(text[:len(text)-len("Z")], '.', '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z', '"')
+	return enc.WriteValue(text)
 }
