@@ -22,6 +22,100 @@ func (m shares) Assign(ctx context.Context, pool string, r []tms.AssignRequest) 
 	return results, err
 }
 
+// steals gives an assigned token where none is available.
+type steals struct{ *Model }
+
+func (m steals) Assign(ctx context.Context, pool string, r []tms.AssignRequest) ([]tms.AssignResult, error) {
+	results, err := m.Model.Assign(ctx, pool, r)
+	if err != nil || results[0].Err == nil {
+		return results, err
+	}
+	freed := false
+	m.meddle(pool, func(_ *modelPool, _ string, r rules.Record, _ int64) rules.Record {
+		if freed {
+			return r
+		}
+		freed = true
+		return rules.Record{State: tms.Available, Seen: r.Seen, Metadata: r.Metadata}
+	})
+	return m.Model.Assign(ctx, pool, r)
+}
+
+func falls(m *Model) tms.Store {
+	m.draw = func(p tms.Policy, available []string) (string, string, int64) {
+		value, id, fence := m.ownDraw(p, available)
+		return value, id, 1<<40 - fence
+	}
+	return m
+}
+
+// hasty sweeps by the token clock alone.
+type hasty struct{ *Model }
+
+func (m hasty) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
+	_ = m.step(ctx, pool, func(p *modelPool, now int64) error {
+		for value, r := range p.tokens {
+			if ttl := p.policy.TokenTTL.Milliseconds(); ttl > 0 && r.Seen+ttl < now {
+				delete(p.tokens, value)
+			}
+		}
+		return nil
+	})
+	return m.Model.Expire(ctx, pool, limit)
+}
+
+// remains empties a pool that is deleted, but not wholly.
+type remains struct{ *Model }
+
+func (m remains) PutPool(ctx context.Context, name string, c tms.PolicyChange) (tms.Pool, error) {
+	m.mu.Lock()
+	made := m.pools[name] == nil
+	m.mu.Unlock()
+	pool, err := m.Model.PutPool(ctx, name, c)
+	if made && m.fence > 0 { // something was assigned before, in this pool or another
+		_, _ = m.Generate(ctx, name, newTokens("a"))
+	}
+	return pool, err
+}
+
+// deviant keeps to another policy than it says.
+type deviant struct {
+	*Model
+	told  map[string]tms.Policy
+	twist func(p *tms.Policy)
+}
+
+// deviates returns a mutant that keeps to every policy but for the twist.
+func deviates(name, caught string, twist func(p *tms.Policy)) mutant {
+	return mutant{name, caught, false, func(m *Model) tms.Store { return deviant{m, map[string]tms.Policy{}, twist} }}
+}
+
+func (m deviant) PutPool(ctx context.Context, name string, c tms.PolicyChange) (tms.Pool, error) {
+	before, _, err := m.Model.Pool(ctx, name)
+	if err != nil {
+		before.Policy = tms.DefaultPolicy()
+	} else {
+		before.Policy = m.told[name]
+	}
+	policy := c.Apply(before.Policy)
+	m.told[name] = policy
+	_, err = m.Model.PutPool(ctx, name, c)
+	_ = m.step(ctx, name, func(p *modelPool, _ int64) error {
+		p.policy = policy
+		m.twist(&p.policy)
+		return nil
+	})
+	return tms.Pool{Name: name, Policy: policy}, err
+}
+
+func (m deviant) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, error) {
+	pool, stats, err := m.Model.Pool(ctx, name)
+	if told, found := m.told[name]; found {
+		pool.Policy = told
+	}
+	return pool, stats, err
+}
+
 type restarts struct{ *Model }
 
 func (m restarts) DeletePool(ctx context.Context, name string) error {

@@ -64,7 +64,7 @@ func (e *env) census(pool string, limit int) []tms.Token {
 	e.Helper()
 	tokens := e.list(pool, tms.Filter{}, limit)
 	slices.SortFunc(tokens, func(a, b tms.Token) int { return strings.Compare(a.Value, b.Value) })
-	few := max(1, len(tokens)/500) // of very many, every so many-th is looked up
+	few := max(1, len(tokens)/100) // of very many, every so many-th is looked up
 	for i, t := range tokens {
 		if i > 0 && t.Value == tokens[i-1].Value {
 			e.Fatalf("token %q is listed twice", t.Value)

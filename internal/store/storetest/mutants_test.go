@@ -41,7 +41,7 @@ func catches(t *testing.T, r rule, open Opener) bool {
 }
 
 // TestMutants plants one fault at a time into the model, each of which the rule named with it must catch. The random
-// programs must catch all but those that need two clients at once, a great number of tokens, or a word about sweeps.
+// programs must catch all but those that need two clients at once, or a rare chain of steps.
 func TestMutants(t *testing.T) {
 	quietRapid(t)
 	rules := map[string]rule{}

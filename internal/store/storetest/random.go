@@ -20,24 +20,37 @@ var randomRules = []rule{
 func randomPrograms(e *env) {
 	rapid.Check(e.tester.(rapid.TB), func(t *rapid.T) {
 		p := newProgram(t, e)
-		t.Repeat(map[string]func(*rapid.T){
-			"generate":  p.generate,
-			"assign":    p.assign,
-			"keepAlive": p.keepAlive,
-			"unblock":   p.unblock,
-			"delete":    p.delete,
-			"tick":      p.tick,
-			"tick on":   p.tick, // under three names, so that time passes often
-			"tick more": p.tick,
-			"lookup":    p.lookup,
-			"list":      p.list,
-			"sweep":     p.sweep,
-			"policy":    p.policy,
-			"recreate":  p.recreate,
-		})
+		p.generate(t)
+		p.assign(t)
+		p.run(t)
 		p.settle()
 		p.list(t)
 		p.invariants()
+	})
+}
+
+// run carries out random operations. What should happen often stands there more than once.
+func (p *program) run(t *rapid.T) {
+	t.Repeat(map[string]func(*rapid.T){
+		"generate":  p.generate,
+		"assign 1":  p.assign,
+		"assign 2":  p.assign,
+		"assign 3":  p.assign,
+		"keep 1":    p.keepAlive,
+		"keep 2":    p.keepAlive,
+		"keep 3":    p.keepAlive,
+		"unblock 1": p.unblock,
+		"unblock 2": p.unblock,
+		"delete":    p.delete,
+		"tick 1":    p.tick,
+		"tick 2":    p.tick,
+		"tick 3":    p.tick,
+		"tick 4":    p.tick,
+		"lookup":    p.lookup,
+		"list":      p.list,
+		"sweep":     p.sweep,
+		"policy":    p.policy,
+		"recreate":  p.recreate,
 	})
 }
 

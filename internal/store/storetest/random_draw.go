@@ -46,7 +46,7 @@ var (
 func drawPolicy(t *rapid.T) tms.PolicyChange {
 	expiries := rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes, tms.ExpiryQuarantines})
 	return tms.PolicyChange{
-		MaxTokens:      maybe(t, "max_tokens", rapid.SampledFrom([]int{2, 5, 100})),
+		MaxTokens:      maybe(t, "max_tokens", rapid.SampledFrom([]int{2, 5, 100, 100})),
 		LeaseTTL:       maybe(t, "lease_ttl", ttlGen),
 		MaxLease:       maybe(t, "max_lease", noneTTLs),
 		TokenTTL:       maybe(t, "token_ttl", noneTTLs),
@@ -55,7 +55,7 @@ func drawPolicy(t *rapid.T) tms.PolicyChange {
 		OnLeaseExpiry:  maybe(t, "on_lease_expiry", expiries),
 		Selection:      maybe(t, "selection", rapid.SampledFrom([]tms.Selection{tms.SelectRandom, tms.SelectFIFO, tms.SelectLIFO})),
 		RequireLeaseID: maybe(t, "require_lease_id", rapid.Bool()),
-		Paused:         maybe(t, "paused", rapid.SampledFrom([]bool{false, false, true})),
+		Paused:         maybe(t, "paused", rapid.SampledFrom([]bool{false, false, false, true})),
 	}
 }
 
@@ -73,17 +73,20 @@ func (p *program) drawKeys(t *rapid.T) []tms.LeaseKey {
 }
 
 func (p *program) drawKey(t *rapid.T) tms.LeaseKey {
-	key := tms.LeaseKey{Token: rapid.SampledFrom(someValues).Draw(t, "value"), TTL: noneTTLs.Draw(t, "ttl")}
-	kind := rapid.SampledFrom([]string{"current", "current", "none", "any", "wrong"}).Draw(t, "lease_id")
-	switch {
-	case kind == "wrong":
+	key := tms.LeaseKey{Token: rapid.SampledFrom(someValues).Draw(t, "value")}
+	if last := len(p.held) - 1; last >= 0 && rapid.IntRange(0, 3).Draw(t, "held lately") > 0 {
+		key = p.held[rapid.IntRange(max(0, last-3), last).Draw(t, "lease")]
+	}
+	key.TTL = noneTTLs.Draw(t, "ttl")
+	switch rapid.SampledFrom([]string{"its own", "its own", "none", "any", "wrong"}).Draw(t, "lease_id") {
+	case "none":
+		key.LeaseID = ""
+	case "wrong":
 		key.LeaseID = "0123456789012345678901"
-	case kind == "any" && len(p.held) > 0:
-		key.LeaseID = p.held[rapid.IntRange(0, len(p.held)-1).Draw(t, "lease")].LeaseID
-	case kind == "current" && len(p.held) > 0:
-		last := len(p.held) - 1
-		recent := p.held[rapid.IntRange(max(0, last-3), last).Draw(t, "lease")]
-		key.Token, key.LeaseID = recent.Token, recent.LeaseID
+	case "any":
+		if len(p.held) > 0 {
+			key.LeaseID = rapid.SampledFrom(p.held).Draw(t, "other").LeaseID
+		}
 	}
 	return key
 }

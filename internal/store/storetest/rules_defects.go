@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -49,12 +50,12 @@ func leaseEndsOnTime(e *env) {
 func keepDuringSweep(e *env) {
 	pool := e.pool(tms.PolicyChange{LeaseTTL: new(second), TokenTTL: new(0 * ms)})
 	e.fill(pool, "a")
-	for range 100 {
+	for trial := range 100 {
 		lease := e.take(pool)
-		e.advance(second)
+		e.advance(second + time.Duration(trial%2)*ms) // at the deadline, or past it
 		var err error
 		parallel(4, func(i int) {
-			switch i {
+			switch (i + trial) % 4 { // so that each comes first sometimes
 			case 0:
 				e.advance(ms)
 			case 1:
@@ -96,13 +97,13 @@ func (e *env) stands(pool string, lease tms.Token) {
 
 func deletedStays(e *env) {
 	pool := e.pool(tms.PolicyChange{LeaseTTL: new(second)})
-	for i := range 20 {
-		value := fmt.Sprintf("t%d", i)
+	for trial := range 20 {
+		value := fmt.Sprintf("t%d", trial)
 		e.fill(pool, value)
 		lease := e.take(pool)
 		e.advance(second)
 		parallel(5, func(i int) {
-			switch i {
+			switch (i + trial) % 5 {
 			case 0:
 				e.expect("delete", e.drop(pool, byValue(value)), "")
 			case 1:

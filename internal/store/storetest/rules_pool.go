@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"slices"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -16,6 +17,7 @@ var poolRules = []rule{
 	{"PoolsAreListedInOrder", "the names of all pools can be read in order, page by page", poolsListed},
 	{"DefaultPoolExists", "the pool default always exists and cannot be deleted", poolDefault},
 	{"DeletePoolDeletesItsTokens", "DeletePool deletes the tokens and leases too, also more than 1,000", poolDeleted},
+	{"InterruptedDeletePool", "a pool whose DeletePool was interrupted is there, or gone for everybody", poolInterrupted},
 	{"RecreatedPoolIsEmpty", "a pool made again has no tokens, no counts and no policy of the old one", poolRecreated},
 	{"PoolsAreApart", "nothing done in one pool is seen in another, also if its name begins the same", poolsApart},
 }
@@ -182,6 +184,27 @@ func poolDeleted(e *env) {
 	e.refused(err, tms.ErrTokenNotFound)
 	e.fill(pool, values...)
 	e.takeAs(pool, tms.AssignRequest{Count: 1000})
+}
+
+func poolInterrupted(e *env) {
+	const size = 5000
+	for i := range 5 {
+		pool := e.pool(tms.PolicyChange{})
+		e.fill(pool, numbered("t", size)...)
+		ctx, cancel := context.WithTimeout(e.Context(), time.Duration(i)*ms)
+		err := e.DeletePool(ctx, pool)
+		cancel()
+		if _, stats, goneErr := e.Pool(e.Context(), pool); err != nil && goneErr == nil {
+			e.equal("sizes of a pool that is there", stats, tms.Stats{Available: size})
+			e.expect("delete pool", e.DeletePool(e.Context(), pool), "", tms.ErrPoolNotFound)
+		}
+		_, err = e.Token(e.Context(), pool, "t4999")
+		e.refused(err, tms.ErrPoolNotFound)
+		e.change(pool, tms.PolicyChange{})
+		e.equal("sizes of a pool made again", e.stats(pool), tms.Stats{})
+		e.fill(pool, "t1", "t4999")
+		e.equal("assigned", len(e.takeAs(pool, tms.AssignRequest{Count: 2})), 2)
+	}
 }
 
 func poolRecreated(e *env) {
