@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// config holds the values of the settings, and the pools of the file.
+type config struct {
+	Config   string
+	Listen   string
+	Insecure bool
+
+	Store        string
+	Sync         syncInterval
+	StoreTimeout time.Duration
+
+	HeaderTimeout   time.Duration
+	ReadTimeout     time.Duration
+	WriteTimeout    time.Duration
+	IdleTimeout     time.Duration
+	DrainDelay      time.Duration
+	ShutdownTimeout time.Duration
+	MaxConnections  int
+	MaxHeaderBytes  int
+	MaxBodyBytes    int64
+
+	SweepLimit    int
+	SweepInterval time.Duration
+
+	LogFormat string
+	LogLevel  slog.Level
+
+	Pools map[string]tms.PolicyChange
+}
+
+// settings is the one table of all settings: name, default and meaning. The flag --read-timeout is TMS_READ_TIMEOUT in the
+// environment and read_timeout in the file.
+func (c *config) settings() *pflag.FlagSet {
+	fs := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	fs.SortFlags = false
+
+	fs.StringVar(&c.Config, configFlag, "", "YAML `file` with settings and pools")
+	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback although authentication is off")
+
+	fs.StringVar(&c.Store, "store", "embedded:./data", "where the tokens are: `embedded:DIR`, memory:, redis://HOST:PORT or rediss://HOST:PORT")
+	fs.Var(&c.Sync, "sync", "when the embedded store writes to disk: `always` (before every answer) or an interval, as 10ms")
+	fs.DurationVar(&c.StoreTimeout, "store-timeout", 5*time.Second, "longest `time` that one call of Redis takes")
+
+	fs.DurationVar(&c.HeaderTimeout, "header-timeout", 5*time.Second, "longest `time` in which a request's header arrives")
+	fs.DurationVar(&c.ReadTimeout, "read-timeout", 30*time.Second, "longest `time` in which a whole request arrives")
+	fs.DurationVar(&c.WriteTimeout, "write-timeout", time.Minute, "longest `time` from a request's header to the end of its answer")
+	fs.DurationVar(&c.IdleTimeout, "idle-timeout", 2*time.Minute, "`time` after which a connection without requests is closed")
+	fs.DurationVar(&c.DrainDelay, "drain-delay", 0, "`time` that a server that is told to stop goes on, not ready, so that load balancers notice")
+	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 10*time.Second, "`time` that requests have to end when the server stops")
+	fs.IntVar(&c.MaxConnections, "max-connections", 10_000, "most connections at once; more wait")
+	fs.IntVar(&c.MaxHeaderBytes, "max-header-bytes", 32<<10, "largest header of a request, in `bytes`")
+	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", api.MaxBodyBytes, "largest body of a request, in `bytes`")
+
+	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
+	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second, "longest `time` between two sweeps of a pool")
+
+	fs.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
+	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged: debug, info, warn or error")
+	fs.Lookup("log-level").DefValue = "info"
+	return fs
+}
+
+// validate refuses values that no setting of that kind can have, all at once.
+func (c *config) validate() error {
+	return errors.Join(
+		oneOf("log_format", c.LogFormat, "text", "json"),
+		positive("store_timeout", c.StoreTimeout),
+		positive("header_timeout", c.HeaderTimeout),
+		positive("read_timeout", c.ReadTimeout),
+		positive("write_timeout", c.WriteTimeout),
+		positive("idle_timeout", c.IdleTimeout),
+		positive("shutdown_timeout", c.ShutdownTimeout),
+		notNegative("drain_delay", c.DrainDelay),
+		positive("max_connections", c.MaxConnections),
+		positive("max_header_bytes", c.MaxHeaderBytes),
+		positive("max_body_bytes", c.MaxBodyBytes),
+		positive("sweep_limit", c.SweepLimit),
+		positive("sweep_interval", c.SweepInterval),
+		validateStore(c.Store),
+	)
+}
+
+func oneOf(key, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: must be %s, is %q", key, strings.Join(allowed, " or "), value)
+}
+
+func positive[T int | int64 | time.Duration](key string, value T) error {
+	if value > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: must be more than 0, is %v", key, value)
+}
+
+func notNegative(key string, value time.Duration) error {
+	if value >= 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: must not be negative, is %v", key, value)
+}
+
+// logger returns the log of the process. It goes to standard error; standard output has only what a person asked for.
+func (c *config) logger() *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// syncInterval is how long the embedded store may keep an answered step from the disk; zero is "always".
+type syncInterval time.Duration
+
+func (s *syncInterval) String() string {
+	if *s == 0 {
+		return "always"
+	}
+	return time.Duration(*s).String()
+}
+
+func (s *syncInterval) Set(text string) error {
+	if text == "always" {
+		*s = 0
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("must be always, or an interval as 10ms, is %q", text)
+	}
+	*s = syncInterval(d)
+	return nil
+}
+
+func (s *syncInterval) Type() string { return "always or duration" }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/manankarani/token-manager/api"
+)
+
+func newConfig() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check a configuration, or print the default one"}
+	cmd.AddCommand(newConfigCheck(), newConfigDefault())
+	return cmd
+}
+
+func newConfigCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the settings from flags, environment and file without serving",
+		Args:  cobra.NoArgs,
+	}
+	return withConfig(cmd, func(cmd *cobra.Command, c *config) error {
+		fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
+		return nil
+	})
+}
+
+func newConfigDefault() *cobra.Command {
+	return &cobra.Command{
+		Use:   "default",
+		Short: "Print a configuration file with every setting at its default",
+		Args:  cobra.NoArgs,
+		Run:   func(cmd *cobra.Command, _ []string) { printDefault(cmd.OutOrStdout()) },
+	}
+}
+
+// withConfig gives the command a flag for every setting, and runs it with the settings loaded.
+func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config) error) *cobra.Command {
+	c := &config{}
+	settings := c.settings()
+	cmd.Flags().AddFlagSet(settings)
+	cmd.Flags().SortFlags = false
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := c.load(settings); err != nil {
+			return err
+		}
+		return run(cmd, c)
+	}
+	return cmd
+}
+
+const poolsExample = `# The pools and their policies, set at every start; what a policy leaves out keeps its value.
+# pools:
+#   phones:
+#     max_tokens: 5000
+#     lease_ttl: 90s
+#     token_ttl: "0"
+#     selection: fifo
+`
+
+func printDefault(out io.Writer) {
+	fmt.Fprintln(out, "# Settings of tms serve --config FILE. A flag comes before the environment, the environment before this file.")
+	settings := new(config).settings()
+	settings.VisitAll(func(f *pflag.Flag) {
+		if f.Name == configFlag {
+			return
+		}
+		fmt.Fprintf(out, "\n# %s\n%s: %s\n", meaningOf(f), keyOf(f.Name), defaultOf(f))
+	})
+	fmt.Fprint(out, "\n", poolsExample)
+}
+
+// meaningOf returns a flag's usage as a sentence of its own.
+func meaningOf(f *pflag.Flag) string {
+	_, usage := pflag.UnquoteUsage(f)
+	return strings.ToUpper(usage[:1]) + usage[1:] + "."
+}
+
+// defaultOf returns a flag's default as people write it: "1m", not "1m0s".
+func defaultOf(f *pflag.Flag) string {
+	if d, err := time.ParseDuration(f.DefValue); err == nil {
+		return api.Duration(d).String()
+	}
+	return f.DefValue
+}

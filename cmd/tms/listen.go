@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+)
+
+// listen takes the configured address. While authentication is off it refuses one that other machines can reach, unless
+// the operator insists.
+func listen(c *config) (net.Listener, error) {
+	address, err := net.ResolveTCPAddr("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if !address.IP.IsLoopback() && !c.Insecure {
+		return nil, fmt.Errorf("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
+			"could use every pool; listen on 127.0.0.1, or, where the network keeps strangers out, say --insecure "+
+			"(TMS_INSECURE=true)", c.Listen)
+	}
+	return net.ListenTCP("tcp", address)
+}
+
+// greet tells a person what is being served, and what to try.
+func greet(out io.Writer, c *config, address net.Addr) {
+	url := "http://" + reachable(address.(*net.TCPAddr))
+	fmt.Fprintf(out, "tms %s serves on %s\n", versionText(), url)
+	fmt.Fprintf(out, "store: %s\n", describeStore(c))
+	fmt.Fprintln(out, "authentication is off: whoever reaches this address can use every pool")
+	fmt.Fprintf(out, "try: curl -X POST %s/generate-token\n", url)
+}
+
+// reachable returns an address of this machine for one that a server listens on.
+func reachable(address *net.TCPAddr) string {
+	if address.IP.IsUnspecified() || address.IP == nil {
+		address = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: address.Port}
+	}
+	return address.String()
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// decodePools reads the pools of the file, whose policies have the fields that they have on the wire.
+func decodePools(value any) (map[string]tms.PolicyChange, error) {
+	if value == nil {
+		return nil, nil
+	}
+	raw, ok := value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%s: must be names of pools, each with its policy", poolsKey)
+	}
+	pools := map[string]tms.PolicyChange{}
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		change, err := decodePolicy(name, raw[name])
+		if err != nil {
+			return nil, fmt.Errorf("%s.%s: %w", poolsKey, name, err)
+		}
+		pools[name] = change
+	}
+	return pools, nil
+}
+
+func decodePolicy(name string, value any) (tms.PolicyChange, error) {
+	if err := tms.ValidatePoolName("name", name); err != nil {
+		return tms.PolicyChange{}, err
+	}
+	if value == nil { // a name alone
+		return tms.PolicyChange{}, nil
+	}
+	var body bytes.Buffer
+	if err := api.Encode(&body, value); err != nil {
+		return tms.PolicyChange{}, err
+	}
+	var policy api.Policy
+	if err := api.Decode(body.Bytes(), &policy); err != nil {
+		return tms.PolicyChange{}, err
+	}
+	return policy.Change(), policy.Change().Validate()
+}
+
+// putPools sets the policies of the file's pools.
+func putPools(ctx context.Context, store tms.Store, pools map[string]tms.PolicyChange) error {
+	for _, name := range slices.Sorted(maps.Keys(pools)) {
+		if _, err := store.PutPool(ctx, name, pools[name]); err != nil {
+			return fmt.Errorf("%s.%s: %w", poolsKey, name, err)
+		}
+	}
+	return nil
+}
+
+// canComeRight says whether what was refused or failed may go well later without anybody changing the configuration.
+func canComeRight(err error) bool {
+	return tms.CodeOf(err) == "" || errors.Is(err, tms.ErrStoreUnavailable)
+}
+
+// keepPutting calls putPools until it does not fail, or ctx ends. The store says on /readyz why it cannot be asked.
+func keepPutting(ctx context.Context, store tms.Store, pools map[string]tms.PolicyChange, logger *slog.Logger) {
+	for {
+		err := putPools(ctx, store, pools)
+		if err == nil {
+			logger.Info("the pools of the configuration are set")
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/expiry"
+	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/telemetry"
+)
+
+func newServe() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the tokens of a store over HTTP, until SIGINT or SIGTERM",
+		Args:  cobra.NoArgs,
+	}
+	return withConfig(cmd, func(cmd *cobra.Command, c *config) error {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop) // a second signal ends the process at once
+		return serve(ctx, cmd.OutOrStdout(), c)
+	})
+}
+
+// serve serves until ctx ends or the store fails. It returns when the requests have ended, the expiry manager has, and
+// the store is closed.
+func serve(ctx context.Context, out io.Writer, c *config) (err error) {
+	listener, err := listen(c)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	logger := c.logger()
+	opened, err := openStore(c, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, opened.Close()) }()
+
+	var background sync.WaitGroup
+	defer background.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	background.Go(func() { awaitFailure(ctx, opened, cancel) })
+
+	registry := telemetry.NewRegistry(versionText())
+	store := telemetry.Wrap(opened, registry)
+	if err := putPools(ctx, store, c.Pools); err != nil && !canComeRight(err) {
+		return err
+	} else if err != nil {
+		background.Go(func() { keepPutting(ctx, store, c.Pools, logger) })
+	}
+	background.Go(func() { expiry.New(store, c.sweeps(registry, logger)).Run(ctx) })
+
+	greet(out, c, listener.Addr())
+	return errors.Join(server.New(c.server(store, registry, logger)).Serve(ctx, listener), failureOf(opened))
+}
+
+// failer is a store that gives up when it cannot keep its promises.
+type failer interface {
+	Failed() <-chan struct{} // closed when it has given up
+	Err() error              // why
+}
+
+// awaitFailure calls cancel when the store gives up.
+func awaitFailure(ctx context.Context, store tms.Store, cancel context.CancelFunc) {
+	f, ok := store.(failer)
+	if !ok {
+		return
+	}
+	select {
+	case <-f.Failed():
+		cancel()
+	case <-ctx.Done():
+	}
+}
+
+// failureOf returns why the store has given up, or nil.
+func failureOf(store tms.Store) error {
+	if f, ok := store.(failer); ok {
+		return f.Err()
+	}
+	return nil
+}
+
+// sweeps returns the options of the expiry manager.
+func (c *config) sweeps(registry prometheus.Registerer, logger *slog.Logger) expiry.Options {
+	count := telemetry.Sweeps(registry)
+	return expiry.Options{
+		Limit:    c.SweepLimit,
+		Interval: c.SweepInterval,
+		Observe: func(pool string, e tms.Expired, err error) {
+			count(pool, e, err)
+			logSweep(logger, pool, e, err)
+		},
+	}
+}
+
+func logSweep(logger *slog.Logger, pool string, e tms.Expired, err error) {
+	switch {
+	case errors.Is(err, tms.ErrPoolNotFound): // deleted since the pools were listed
+	case err != nil:
+		logger.Warn("a sweep failed and will be tried again", "pool", pool, "error", err)
+	case e.Total() > 0:
+		logger.Debug("swept", "pool", pool, "released", e.Released, "quarantined", e.Quarantined, "deleted", e.Deleted)
+	}
+}
+
+// server returns what the HTTP server is made of.
+func (c *config) server(store tms.Store, registry *prometheus.Registry, logger *slog.Logger) server.Config {
+	return server.Config{
+		Store:           store,
+		Logger:          logger,
+		Version:         versionText(),
+		Metrics:         telemetry.Handler(registry),
+		Observe:         telemetry.Requests(registry),
+		HeaderTimeout:   c.HeaderTimeout,
+		ReadTimeout:     c.ReadTimeout,
+		WriteTimeout:    c.WriteTimeout,
+		IdleTimeout:     c.IdleTimeout,
+		DrainDelay:      c.DrainDelay,
+		ShutdownTimeout: c.ShutdownTimeout,
+		MaxConnections:  c.MaxConnections,
+		MaxHeaderBytes:  c.MaxHeaderBytes,
+		MaxBodyBytes:    c.MaxBodyBytes,
+	}
+}

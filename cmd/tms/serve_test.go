@@ -1,0 +1,128 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServeAnswersTheFiveOperations(t *testing.T) {
+	p := startServe(t, "--store", "memory:")
+	token := p.must(201, http.MethodPost, "/generate-token", nil).Token
+	lease := p.must(200, http.MethodPost, "/assign-token", object{"client_id": "c"})
+	if lease.Token != token || lease.LeaseID == "" {
+		t.Fatalf("assigned %+v, want the token %s with a lease", lease, token)
+	}
+	key := object{"token": token, "lease_id": lease.LeaseID}
+	p.must(200, http.MethodPost, "/keep-alive", key)
+	p.must(200, http.MethodPost, "/unblock-token", key)
+	if !p.must(200, http.MethodDelete, "/delete-token", object{"token": token}).Deleted {
+		t.Error("the token was not deleted")
+	}
+}
+
+func TestServeGivesBackWhatExpired(t *testing.T) {
+	p := startServe(t, "--store", "memory:", "--sweep-interval", "50ms", "--log-level", "debug")
+	p.must(201, http.MethodPost, "/generate-token", nil)
+	p.must(200, http.MethodPost, "/assign-token", object{"ttl": "100ms"})
+	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "released=1") })
+	p.must(200, http.MethodPost, "/assign-token", nil)
+}
+
+func TestServeEndsCleanlyAndKeepsItsTokens(t *testing.T) {
+	dir := t.TempDir()
+	p := startServe(t, "--store", "embedded:"+dir, "--log-format", "json")
+	token := p.must(201, http.MethodPost, "/generate-token", nil).Token
+	if err := p.stop(); err != nil {
+		t.Fatalf("after SIGTERM: %v\n%s", err, p.stderr)
+	}
+	p = startServe(t, "--store", "embedded:"+dir, "--sync", "10ms")
+	p.must(200, http.MethodPost, "/lookup-token", object{"token": token})
+}
+
+func TestServeLetsRequestsEnd(t *testing.T) {
+	p := startServe(t, "--store", "memory:")
+	body, done := slowBody(t, p)
+	time.Sleep(50 * time.Millisecond) // the request's header has arrived
+	p.cmd.Process.Signal(os.Interrupt)
+	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "stopping") })
+	body.Write([]byte(`{}`))
+	body.Close()
+	if status := <-done; status != 201 {
+		t.Errorf("the request that was under way was answered with %d, want 201", status)
+	}
+	if err := p.wait(); err != nil {
+		t.Errorf("the server ended with %v\n%s", err, p.stderr)
+	}
+}
+
+func TestASecondSignalEndsServeAtOnce(t *testing.T) {
+	p := startServe(t, "--store", "memory:")
+	slowBody(t, p)
+	time.Sleep(50 * time.Millisecond)
+	p.cmd.Process.Signal(os.Interrupt)
+	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "stopping") })
+	p.cmd.Process.Signal(os.Interrupt)
+	began := time.Now()
+	if err := p.wait(); err == nil {
+		t.Error("the server ended as if the request had")
+	}
+	if time.Since(began) > 5*time.Second { // half of the shutdown_timeout
+		t.Error("the server waited for the request")
+	}
+}
+
+func TestADirectoryServesOneServer(t *testing.T) {
+	dir := t.TempDir()
+	startServe(t, "--store", "embedded:"+dir)
+	out := failServe(t, "--store", "embedded:"+dir)
+	if !strings.Contains(out, dir) || !strings.Contains(out, "another process") {
+		t.Errorf("the second server said %q, want it to name the directory and the other process", out)
+	}
+}
+
+func TestATakenPortIsRefusedBeforeTheStoreIsOpened(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	p := startServe(t, "--store", "memory:")
+	out := failServe(t, "--store", "embedded:"+dir, "--listen", strings.TrimPrefix(p.url, "http://"))
+	if !strings.Contains(out, "address already in use") {
+		t.Errorf("it said %q", out)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the data directory was made")
+	}
+}
+
+func TestPoolsOfTheFileAreSetAtEveryStart(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "tms.yaml")
+	start := func(text string) *process {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return startServe(t, "--store", "embedded:"+filepath.Join(dir, "data"), "--config", file)
+	}
+	p := start("pools: {phones: {max_tokens: 2, paused: true}}")
+	p.must(201, http.MethodPost, "/generate-token", object{"pool": "phones", "count": 2})
+	if r := p.must(409, http.MethodPost, "/generate-token", object{"pool": "phones"}); r.Code != "pool_full" {
+		t.Errorf("code %q, want pool_full", r.Code)
+	}
+	p.must(503, http.MethodPost, "/assign-token", object{"pool": "phones"})
+	p.kill()
+
+	p = start("pools: {phones: {paused: false}}")
+	p.must(200, http.MethodPost, "/assign-token", object{"pool": "phones"})
+	p.must(409, http.MethodPost, "/generate-token", object{"pool": "phones"}) // what is left out keeps its value
+}
+
+func TestHealthcheckAsksTheServer(t *testing.T) {
+	p := startServe(t, "--store", "memory:")
+	runTMS(t, true, "healthcheck", "--listen", strings.TrimPrefix(p.url, "http://"))
+	port := p.url[strings.LastIndex(p.url, ":"):]
+	runTMS(t, true, "healthcheck", "--listen", "0.0.0.0"+port)
+	p.kill()
+	runTMS(t, false, "healthcheck", "--listen", "127.0.0.1"+port)
+}

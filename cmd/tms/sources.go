@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+const (
+	configFlag = "config"
+	poolsKey   = "pools"
+	envPrefix  = "TMS_"
+	delimiter  = "/" // of nested keys; the name of a pool may hold a dot
+)
+
+// serviceLink matches what Kubernetes puts into the environment for a service that is called tms.
+var serviceLink = regexp.MustCompile(`^TMS_(SERVICE_(HOST|PORT)|PORT)(_.*)?$`)
+
+// keyOf returns the name of a flag's setting in the file.
+func keyOf(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+// variableOf returns the name of a flag's setting in the environment.
+func variableOf(flag string) string { return envPrefix + strings.ToUpper(keyOf(flag)) }
+
+// load sets what the command line left open: from the environment, then from the file. The first to name a setting wins.
+func (c *config) load(settings *pflag.FlagSet) error {
+	variables, err := readEnvironment()
+	if err != nil {
+		return err
+	}
+	if err := set(settings, variables, "environment variable", variableOf); err != nil {
+		return err
+	}
+	if c.Config != "" {
+		if err := c.loadFile(settings); err != nil {
+			return fmt.Errorf("%s: %w", c.Config, err)
+		}
+	}
+	return c.validate()
+}
+
+func (c *config) loadFile(settings *pflag.FlagSet) error {
+	keys, err := readFile(c.Config)
+	if err != nil {
+		return err
+	}
+	if c.Pools, err = decodePools(keys[poolsKey]); err != nil {
+		return err
+	}
+	delete(keys, poolsKey)
+	return set(settings, keys, "key", keyOf)
+}
+
+func readEnvironment() (map[string]any, error) {
+	k := koanf.New(delimiter)
+	err := k.Load(env.Provider(delimiter, env.Opt{Prefix: envPrefix, TransformFunc: meantForTMS}), nil)
+	return k.Raw(), err
+}
+
+// meantForTMS drops a variable that is empty, which is as good as not given, and those of Kubernetes.
+func meantForTMS(name, value string) (string, any) {
+	if value == "" || serviceLink.MatchString(name) {
+		return "", nil
+	}
+	return name, value
+}
+
+func readFile(path string) (map[string]any, error) {
+	k := koanf.New(delimiter)
+	err := k.Load(file.Provider(path), yaml.Parser())
+	return k.Raw(), err
+}
+
+// set gives settings the values of one source, except for those that have been set before.
+func set(settings *pflag.FlagSet, values map[string]any, what string, nameOf func(flag string) string) error {
+	known := map[string]*pflag.Flag{}
+	settings.VisitAll(func(f *pflag.Flag) { known[nameOf(f.Name)] = f })
+	delete(known, configFlag) // a file does not name itself
+
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		flag := known[name]
+		if flag == nil {
+			return fmt.Errorf("unknown %s %s%s", what, name, didYouMean(name, slices.Collect(maps.Keys(known))))
+		}
+		if err := setOne(flag, values[name]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func setOne(flag *pflag.Flag, value any) error {
+	switch value.(type) {
+	case nil, []any, map[string]any:
+		return fmt.Errorf("must be one value (%s)", flag.Value.Type())
+	}
+	if flag.Changed {
+		return nil
+	}
+	flag.Changed = true
+	return flag.Value.Set(fmt.Sprint(value))
+}

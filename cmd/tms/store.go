@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/embedded"
+	"github.com/manankarani/token-manager/internal/store/redis"
+)
+
+var errStore = errors.New("store: must be embedded:DIR, memory:, redis://… or rediss://…")
+
+// validateStore refuses a store that does not exist, without repeating it: a URL may hold a password.
+func validateStore(store string) error {
+	kind, rest, _ := strings.Cut(store, ":")
+	switch kind {
+	case "embedded":
+		return refuseIf(rest == "")
+	case "memory":
+		return refuseIf(rest != "")
+	case "redis", "rediss":
+		u, err := url.Parse(store)
+		return refuseIf(err != nil || u.Host == "")
+	}
+	return errStore
+}
+
+func refuseIf(wrong bool) error {
+	if wrong {
+		return errStore
+	}
+	return nil
+}
+
+func openStore(c *config, logger *slog.Logger) (tms.Store, error) {
+	kind, dir, _ := strings.Cut(c.Store, ":")
+	switch kind {
+	case "redis", "rediss":
+		return redis.Open(redis.Options{URL: c.Store, Timeout: c.StoreTimeout, Logger: logger})
+	default:
+		return embedded.Open(embedded.Options{Dir: dir, SyncInterval: time.Duration(c.Sync), Logger: logger})
+	}
+}
+
+// describeStore says for a person where the tokens are. It leaves out what may be a secret.
+func describeStore(c *config) string {
+	kind, dir, _ := strings.Cut(c.Store, ":")
+	switch kind {
+	case "embedded":
+		if absolute, err := filepath.Abs(dir); err == nil {
+			dir = absolute
+		}
+		return fmt.Sprintf("embedded, data directory %s, sync %s", dir, &c.Sync)
+	case "memory":
+		return "memory only, the tokens are gone when the server stops"
+	}
+	u, err := url.Parse(c.Store)
+	if err != nil {
+		return kind
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
