@@ -2,7 +2,8 @@ package tms
 
 import (
 	"crypto/rand"
-	"math/big"
+	"encoding/binary"
+	"math/bits"
 	"time"
 )
 
@@ -85,14 +86,15 @@ const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 // NewValue returns 128 random bits as 22 base62 characters: the value of a generated token, or a lease's ID. It uses
 // [crypto/rand] and is safe for concurrent use.
 func NewValue() string {
-	var bits [16]byte
-	rand.Read(bits[:])
-	n := new(big.Int).SetBytes(bits[:])
-	digit, base := new(big.Int), big.NewInt(62)
+	var random [16]byte
+	rand.Read(random[:])
+	high, low := binary.BigEndian.Uint64(random[:8]), binary.BigEndian.Uint64(random[8:])
 	var text [22]byte
 	for i := len(text) - 1; i >= 0; i-- {
-		n.DivMod(n, base, digit)
-		text[i] = base62[digit.Int64()]
+		var digit uint64
+		high, digit = high/62, high%62
+		low, digit = bits.Div64(digit, low, 62)
+		text[i] = base62[digit]
 	}
 	return string(text[:])
 }

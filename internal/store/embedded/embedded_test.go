@@ -140,9 +140,9 @@ func TestFencesRiseOverACarry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill(t, s, 3)
+	fill(t, s, 5)
 	s.lastFence |= 1<<epochBits - 2
-	carried := take(t, s, 2)[1].Lease.Fence
+	carried := take(t, s, 4)[3].Lease.Fence
 	shut(t, s)
 	again := open(t, Options{Dir: dir})
 	if fence := take(t, again, 1)[0].Lease.Fence; fence <= carried {

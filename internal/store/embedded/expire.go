@@ -53,7 +53,7 @@ func (t *step) settle(e *entry) (alive bool) {
 	record, alive, counts := e.record.At(t.policy, t.now)
 	t.expired = t.expired.Add(counts)
 	if alive {
-		t.put(e.value, record)
+		t.put(e, record)
 	} else {
 		t.drop(e)
 	}

@@ -109,7 +109,7 @@ func (s *Store) readToken(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	p.put(token, record)
+	p.add(token, record)
 	return nil
 }
 

@@ -2,9 +2,6 @@ package embedded
 
 import (
 	"math/rand/v2"
-	"sort"
-
-	"github.com/tidwall/btree"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -18,16 +15,18 @@ type pool struct {
 	tokens  map[string]*entry
 
 	available   *index // by last sign of life
+	free        bag    // the available tokens once more, for a random choice
 	assigned    *index // by the lease's end
 	cooling     *index // by ready at
 	coolingSeen *index // the cooling tokens once more, by last sign of life: they can die as well
 	quarantined *index // since
 }
 
-// entry is one token. What is reachable from it is replaced, never changed.
+// entry is one token.
 type entry struct {
 	value  string
 	record rules.Record
+	slot   int // where it lies in the bag of the available tokens
 }
 
 func newPool(name string, policy tms.Policy) *pool {
@@ -37,15 +36,16 @@ func newPool(name string, policy tms.Policy) *pool {
 	}
 }
 
-// put makes record what is remembered of the token.
-func (p *pool) put(value string, record rules.Record) {
-	e := p.tokens[value]
-	if e == nil {
-		e = &entry{value: value}
-		p.tokens[value] = e
-	} else {
-		p.unlist(e)
-	}
+// add remembers a token that the pool does not have.
+func (p *pool) add(value string, record rules.Record) {
+	e := &entry{value: value, record: record}
+	p.tokens[value] = e
+	p.list(e)
+}
+
+// put makes record what is remembered of a token.
+func (p *pool) put(e *entry, record rules.Record) {
+	p.unlist(e)
 	e.record = record
 	p.list(e)
 }
@@ -58,15 +58,21 @@ func (p *pool) drop(e *entry) {
 
 func (p *pool) list(e *entry) {
 	p.set(e.record.State).add(position(e))
-	if e.record.State == tms.Cooling {
-		p.coolingSeen.add(item{e.record.Seen, e})
+	switch e.record.State {
+	case tms.Available:
+		p.free.add(e)
+	case tms.Cooling:
+		p.coolingSeen.add(newItem(e.record.Seen, e))
 	}
 }
 
 func (p *pool) unlist(e *entry) {
 	p.set(e.record.State).remove(position(e))
-	if e.record.State == tms.Cooling {
-		p.coolingSeen.remove(item{e.record.Seen, e})
+	switch e.record.State {
+	case tms.Available:
+		p.free.remove(e)
+	case tms.Cooling:
+		p.coolingSeen.remove(newItem(e.record.Seen, e))
 	}
 }
 
@@ -83,67 +89,17 @@ func (p *pool) set(state tms.State) *index {
 	return p.quarantined
 }
 
-// position returns where the token stands in the index of its state.
-func position(e *entry) item {
-	if e.record.State == tms.Available {
-		return item{e.record.Seen, e}
-	}
-	return item{e.record.Until, e}
-}
-
-// index is an ordered set of tokens: by an instant, and by value within the same one.
-type index struct{ tree *btree.BTreeG[item] }
-
-type item struct {
-	at int64
-	*entry
-}
-
-func newIndex() *index {
-	return &index{btree.NewBTreeGOptions(item.less, btree.Options{NoLocks: true})}
-}
-
-func (i item) less(o item) bool { return i.at < o.at || i.at == o.at && i.value < o.value }
-
-func (x *index) add(i item)    { x.tree.Set(i) }
-func (x *index) remove(i item) { x.tree.Delete(i) }
-func (x *index) size() int     { return x.tree.Len() }
-
-// first returns the token with the earliest instant, or nil.
-func (x *index) first() *entry {
-	i, _ := x.tree.Min()
-	return i.entry
-}
-
-// earliest returns the first instant of the index, or [rules.Never].
-func (x *index) earliest() int64 {
-	if i, ok := x.tree.Min(); ok {
-		return i.at
-	}
-	return rules.Never
-}
-
-// rank returns how many tokens have an instant before at, in O(log² n), and at once where none has.
-func (x *index) rank(at int64) int {
-	if x.earliest() >= at {
-		return 0
-	}
-	return sort.Search(x.size(), func(n int) bool {
-		i, _ := x.tree.GetAt(n)
-		return i.at >= at
-	})
-}
-
-// pick returns the token that the selection takes next among those with an instant of at least from, or nil.
-func (x *index) pick(selection tms.Selection, from int64) *entry {
+// pick returns the available token that the selection takes next among those with a last sign of life of at least from,
+// or nil.
+func (p *pool) pick(from int64) *entry {
 	var i item
-	switch selection {
+	switch p.policy.Selection {
 	case tms.SelectLIFO:
-		i, _ = x.tree.Max()
+		i, _ = p.available.tree.Max()
 	case tms.SelectFIFO:
-		i, _ = x.tree.GetAt(x.rank(from))
+		i, _ = p.available.tree.GetAt(p.available.rank(from))
 	default:
-		i = x.random(from)
+		return p.random(from)
 	}
 	if i.entry == nil || i.at < from {
 		return nil
@@ -151,20 +107,40 @@ func (x *index) pick(selection tms.Selection, from int64) *entry {
 	return i.entry
 }
 
-// random returns one of the tokens with an instant of at least from, each as likely as the other. It tries any token
-// first, since most pools hold none that is dead, and looks for where the living begin only when that one is.
-func (x *index) random(from int64) item {
-	if x.size() == 0 {
-		return item{}
+// random returns one of the tokens that pick may return, each as likely as the other. It tries any token first, since
+// most pools hold none that is dead, and looks for where the living begin only when that one is.
+func (p *pool) random(from int64) *entry {
+	e := p.free.random()
+	if e == nil || e.record.Seen >= from {
+		return e
 	}
-	i, _ := x.tree.GetAt(rand.IntN(x.size()))
-	if i.at >= from {
-		return i
+	dead := p.available.rank(from)
+	if dead == p.available.size() {
+		return nil
 	}
-	dead := x.rank(from)
-	if dead == x.size() {
-		return item{}
+	i, _ := p.available.tree.GetAt(dead + rand.IntN(p.available.size()-dead))
+	return i.entry
+}
+
+// bag is a set of tokens that gives a random one in O(1).
+type bag struct{ entries []*entry }
+
+func (b *bag) add(e *entry) {
+	e.slot = len(b.entries)
+	b.entries = append(b.entries, e)
+}
+
+func (b *bag) remove(e *entry) {
+	end := len(b.entries) - 1
+	last := b.entries[end]
+	b.entries[e.slot], last.slot = last, e.slot
+	b.entries[end] = nil
+	b.entries = b.entries[:end]
+}
+
+func (b *bag) random() *entry {
+	if len(b.entries) == 0 {
+		return nil
 	}
-	i, _ = x.tree.GetAt(dead + rand.IntN(x.size()-dead))
-	return i
+	return b.entries[rand.IntN(len(b.entries))]
 }

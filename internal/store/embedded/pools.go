@@ -103,16 +103,6 @@ func (t *step) page(f tms.Filter, after rules.Cursor, limit int) (page tms.Page)
 	return page
 }
 
-// after calls f for the tokens that come after the cursor, if it stands in this state, or else for all.
-func (x *index) after(state tms.State, c rules.Cursor, f func(item) bool) {
-	if c.State != state {
-		x.tree.Scan(f)
-		return
-	}
-	place := item{c.At, &entry{value: c.Value}}
-	x.tree.Ascend(place, func(i item) bool { return !place.less(i) || f(i) })
-}
-
 // listed returns the token as it stands now, if it lives and the filter lets it through.
 func (t *step) listed(e *entry, f tms.Filter) (tms.Token, bool) {
 	record, alive, _ := e.record.At(t.policy, t.now)

@@ -14,10 +14,16 @@ import (
 // nothing, may touch as many as a request can carry.
 const maxStep = 1_000
 
-// put remembers the token, in memory and in the log.
-func (t *step) put(value string, record rules.Record) {
-	t.pool.put(value, record)
+// add remembers a token that the pool does not have, in memory and in the log.
+func (t *step) add(value string, record rules.Record) {
+	t.pool.add(value, record)
 	t.store.journal.setToken(t.name, value, record)
+}
+
+// put makes record what is remembered of a token, in memory and in the log.
+func (t *step) put(e *entry, record rules.Record) {
+	t.pool.put(e, record)
+	t.store.journal.setToken(t.name, e.value, record)
 }
 
 // drop forgets the token, in memory and in the log.
@@ -66,7 +72,7 @@ func (t *step) fits(tokens []tms.NewToken) bool {
 			fresh[n.Value] = true
 		}
 	}
-	return len(fresh) <= t.policy.MaxTokens-len(t.tokens)
+	return len(fresh) == 0 || len(fresh) <= t.policy.MaxTokens-len(t.tokens)
 }
 
 func (t *step) generate(tokens []tms.NewToken) tms.Generated {
@@ -75,11 +81,11 @@ func (t *step) generate(tokens []tms.NewToken) tms.Generated {
 		result.Tokens[i] = n.Value
 		if e, alive := t.living(n.Value); alive {
 			result.Existing++
-			t.put(n.Value, e.record.Touch(t.now))
+			t.put(e, e.record.Touch(t.now))
 			continue
 		}
 		result.Created++
-		t.put(n.Value, rules.New(t.now, n.Metadata))
+		t.add(n.Value, rules.New(t.now, n.Metadata))
 	}
 	if t.policy.TokenTTL > 0 {
 		result.ExpiresAt = rules.Instant(t.now).Add(t.policy.TokenTTL)
@@ -147,10 +153,10 @@ func (t *step) assign(r tms.AssignRequest) tms.AssignResult {
 	}
 	tokens := make([]tms.Token, count)
 	for i := range tokens {
-		e := t.available.pick(t.policy.Selection, t.oldest())
+		e := t.pick(t.oldest())
 		lease := rules.Lease{ID: t.store.newID(), Fence: t.store.nextFence(), ClientID: r.ClientID}
 		record := e.record.Assign(t.policy, t.now, lease, r.TTL)
-		t.put(e.value, record)
+		t.put(e, record)
 		tokens[i] = record.Token(t.name, e.value, t.policy, t.now, true)
 	}
 	return tms.AssignResult{Tokens: tokens}
@@ -200,7 +206,7 @@ func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to
 		if err != nil {
 			return tms.TokenResult{Err: err}
 		}
-		t.put(e.value, record)
+		t.put(e, record)
 		return tms.TokenResult{Token: record.Token(t.name, e.value, t.policy, t.now, key.LeaseID != "")}
 	}, func(err error) tms.TokenResult { return tms.TokenResult{Err: err} })
 }
