@@ -12,8 +12,9 @@ type Generated struct {
 	ExpiresAt Time     `json:"expires_at,omitzero"`
 }
 
-// Token is a token as every answer shows it; fields that do not apply are left out. The answers of assign and keep-alive
-// show a lease: an assigned token with renew_after_ms and, for its holder, lease_id. No other answer has these two.
+// Token is a token as every answer shows it; fields that do not apply are left out. The answers of assign and
+// keep-alive show a lease: an assigned token with renew_after_ms and, for its holder, lease_id. No other answer has
+// them.
 type Token struct {
 	Pool           string            `json:"pool"`
 	Token          string            `json:"token"`

@@ -17,9 +17,9 @@ var (
 	deterministic = json.Deterministic(true)
 )
 
-// Decode reads a request's body into out, a pointer to a struct. It refuses, naming the field as in "leases[3].token", a
-// field that is unknown or given twice, a value of the wrong type or null, text that is not UTF-8, and anything after the
-// end. An empty body leaves out as it is.
+// Decode reads a request's body into out, a pointer to a struct. It refuses, naming the field as in "leases[3].token",
+// a field that is unknown or given twice, a value of the wrong type or null, text that is not UTF-8, and anything after
+// the end. An empty body leaves out as it is.
 func Decode(body []byte, out any) error {
 	if len(body) == 0 {
 		return nil

@@ -31,6 +31,27 @@ func TestOneListOfCodes(t *testing.T) {
 	}
 }
 
+// TestStatuses pins what clients have learnt to expect.
+func TestStatuses(t *testing.T) {
+	for status, codes := range map[int][]tms.Code{
+		400: {tms.ErrInvalidRequest},
+		404: {tms.ErrNotFound, tms.ErrNoTokenAvailable, tms.ErrTokenNotFound, tms.ErrPoolNotFound},
+		405: {tms.ErrMethodNotAllowed},
+		409: {tms.ErrPoolFull, tms.ErrNotAssigned, tms.ErrNotHolder, tms.ErrMaxLeaseExceeded},
+		410: {tms.ErrLeaseLost},
+		413: {tms.ErrBodyTooLarge},
+		415: {tms.ErrUnsupportedMedia},
+		500: {CodeFailed},
+		503: {tms.ErrPoolPaused, tms.ErrStoreUnavailable},
+	} {
+		for _, code := range codes {
+			if got := Status(code); got != status {
+				t.Errorf("%s has status %d, want %d", code, got, status)
+			}
+		}
+	}
+}
+
 func TestEveryCodeHasAnErrorStatusAndASentence(t *testing.T) {
 	for code, m := range meanings {
 		if m.status < 400 || m.status > 599 || m.status == 401 || m.status == 403 || m.detail == "" {

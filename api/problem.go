@@ -8,8 +8,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// Problem is the body of every error: problem details of RFC 9457 with the code of the refusal. Code, and nothing else of
-// it, is meant for programs to decide by.
+// Problem is the body of every error: problem details of RFC 9457 with the code of the refusal. Code, and nothing else
+// of it, is meant for programs to decide by.
 type Problem struct {
 	Type         string   `json:"type"`
 	Title        string   `json:"title"`

@@ -6,7 +6,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// GenerateRequest asks for new tokens: Count of them with drawn values, or those of Tokens. The zero value asks for one.
+// GenerateRequest asks for new tokens: Count of them with drawn values, or those of Tokens. The zero value asks for
+// one.
 type GenerateRequest struct {
 	Pool   string     `json:"pool,omitzero"`
 	Count  *int       `json:"count,omitzero"`

@@ -1,10 +1,10 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,9 +19,16 @@ import (
 // The benchmarks call handlers without a network, so that what TMS adds to net/http can be read as a difference: a
 // keep-alive in full, and a handler that only decodes and encodes the same bodies with the library of Go itself.
 
-const benchRequest = `{"token":"a","lease_id":"4XBWieO4Hyd8GL4UOf5NyT"}`
+const benchKey = `{"token":"a","lease_id":"4XBWieO4Hyd8GL4UOf5NyT"}`
 
-func BenchmarkKeepAlive(b *testing.B) {
+func BenchmarkKeepAlive(b *testing.B) { benchKeepAlive(b, benchKey) }
+
+// BenchmarkKeepAliveOf1000 is one request for 1,000 leases.
+func BenchmarkKeepAliveOf1000(b *testing.B) {
+	benchKeepAlive(b, `{"leases":[`+strings.Repeat(benchKey+",", 999)+benchKey+`]}`)
+}
+
+func benchKeepAlive(b *testing.B, body string) {
 	registry := prometheus.NewRegistry()
 	store, err := embedded.Open(embedded.Options{NewID: func() string { return "4XBWieO4Hyd8GL4UOf5NyT" }})
 	if err != nil {
@@ -31,7 +38,7 @@ func BenchmarkKeepAlive(b *testing.B) {
 	wrapped := telemetry.Wrap(store, registry)
 	wrapped.Generate(b.Context(), tms.DefaultPool, []tms.NewToken{{Value: "a"}})
 	wrapped.Assign(b.Context(), tms.DefaultPool, []tms.AssignRequest{{}})
-	bench(b, New(Config{Store: wrapped, Observe: telemetry.Requests(registry)}).Handler())
+	bench(b, New(Config{Store: wrapped, Observe: telemetry.Requests(registry)}).Handler(), body)
 }
 
 func BenchmarkEmptyHandler(b *testing.B) {
@@ -52,7 +59,7 @@ func BenchmarkEmptyHandler(b *testing.B) {
 			AssignedAt: "2030-01-02T12:00:00.000Z", LeaseExpiresAt: "2030-01-02T12:01:00.000Z", ExpiresAt: "2030-01-02T12:05:00.000Z",
 		})
 	})
-	bench(b, mux)
+	bench(b, mux, benchKey)
 }
 
 // plainLease has the wire of a lease in plain types.
@@ -79,14 +86,14 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
-func bench(b *testing.B, handler http.Handler) {
+func bench(b *testing.B, handler http.Handler, body string) {
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := http.NewRequest("POST", api.PathKeepAlive, io.NopCloser(bytes.NewReader([]byte(benchRequest))))
+		r, err := http.NewRequest("POST", api.PathKeepAlive, io.NopCloser(strings.NewReader(body)))
 		if err != nil {
 			b.Fatal(err)
 		}
-		r.ContentLength = int64(len(benchRequest))
+		r.ContentLength = int64(len(body))
 		r.Header.Set("Content-Type", api.JSON)
 		w := &discard{http.Header{}, 200}
 		handler.ServeHTTP(w, r)

@@ -59,7 +59,8 @@ func (s *Server) tooLarge() error {
 	return tms.Refuse(tms.ErrBodyTooLarge, "the body has more than %d bytes", s.config.MaxBodyBytes)
 }
 
-// checkMedia refuses a body that does not say it is JSON. Browsers cannot send one to another site without asking first.
+// checkMedia refuses a body that does not say it is JSON. Browsers cannot send one to another site without asking
+// first.
 func checkMedia(h http.Header) error {
 	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body without Content-Encoding")

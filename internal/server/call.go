@@ -46,7 +46,7 @@ type verbatim struct {
 // streamed is an answer that another handler writes.
 type streamed struct{ http.Handler }
 
-const keptBuffer = 64 << 10 // bytes; a larger buffer is not kept for the next request
+const keptBuffer = 1 << 20 // bytes, for a batch of some thousands; a larger buffer is not kept for the next request
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
@@ -108,10 +108,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, buffer *bytes.Buf
 	h["Cache-Control"] = noStore
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
-	var broken error
-	if r.Method != http.MethodHead {
-		_, broken = w.Write(body)
-	}
+	_, broken := w.Write(body)
 	return booked(r, status, err, broken), err
 }
 

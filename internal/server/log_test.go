@@ -14,8 +14,8 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// TestLogsHoldNoSecrets sends token values, lease ids and client ids in every place of a request, good and bad, and looks
-// for them in the logs.
+// TestLogsHoldNoSecrets sends token values, lease ids and client ids in every place of a request, good and bad, and
+// looks for them in the logs.
 func TestLogsHoldNoSecrets(t *testing.T) {
 	h := start(t, Config{})
 	h.do("POST", api.PathGenerate, `{"tokens":["SECRET-a","SECRET-b"]}`)

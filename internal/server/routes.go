@@ -36,7 +36,7 @@ func (s *Server) routes() []route {
 	}
 }
 
-const otherRoute = "other" // stands for paths and methods that are none of ours, so that nobody can invent metrics labels
+const otherRoute = "other" // for paths and methods that are none of ours, so that nobody can invent metrics labels
 
 // mux registers the routes, and below them what refuses every other method and every other path.
 func (s *Server) mux() *http.ServeMux {

@@ -1,8 +1,8 @@
 // Package server serves a [tms.Store] over HTTP, as package api describes it.
 //
-// Every request goes the same way: the mux finds its route, [Server.answer] reads its body, the route's endpoint decodes
-// and checks it, calls the store and returns a status and an answer or an error, and these are written, counted and
-// logged in one place.
+// Every request goes the same way: the mux finds its route, [Server.answer] reads its body, the route's endpoint
+// decodes and checks it, calls the store and returns a status and an answer or an error, and these are written, counted
+// and logged in one place.
 package server
 
 import (

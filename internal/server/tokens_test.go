@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,13 +18,16 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // TestUnknownTokenIsNotFound: the first implementation of this design answered 500 to a token that it did not know.
 func TestUnknownTokenIsNotFound(t *testing.T) {
 	h := start(t, Config{})
-	for _, body := range []string{`{"token":"ghost"}`, `{"token":"ghost","lease_id":"none"}`} {
-		h.refused(tms.ErrTokenNotFound, "", "POST", api.PathKeepAlive, body)
-		h.refused(tms.ErrTokenNotFound, "", "POST", api.PathUnblock, body)
-		h.refused(tms.ErrTokenNotFound, "", "DELETE", api.PathDelete, body)
+	for _, r := range [][3]string{
+		{"POST", api.PathKeepAlive, `{"token":"ghost"}`}, {"POST", api.PathKeepAlive, `{"token":"ghost","lease_id":"none"}`},
+		{"POST", api.PathUnblock, `{"token":"ghost"}`}, {"POST", api.PathUnblock, `{"token":"ghost","lease_id":"none"}`},
+		{"DELETE", api.PathDelete, `{"token":"ghost"}`}, {"DELETE", api.PathDelete, `{"token":"ghost","lease_id":"none"}`},
+		{"DELETE", api.PathDelete + "?token=ghost", ""}, {"POST", api.PathLookup, `{"token":"ghost"}`},
+	} {
+		if a := h.do(r[0], r[1], r[2]); a.status != http.StatusNotFound || !strings.Contains(a.text, `"code":"token_not_found"`) {
+			t.Errorf("%s %s %s: %d %s", r[0], r[1], r[2], a.status, a.text)
+		}
 	}
-	h.refused(tms.ErrTokenNotFound, "", "POST", api.PathLookup, `{"token":"ghost"}`)
-	h.refused(tms.ErrTokenNotFound, "", "DELETE", api.PathDelete+"?token=ghost", "")
 }
 
 func TestUnknownPoolIsNotFound(t *testing.T) {

@@ -31,8 +31,8 @@ func Handler(registry *prometheus.Registry) http.Handler {
 }
 
 // Requests registers the metrics of HTTP requests and returns the function that counts one: it is meant for
-// [github.com/manankarani/token-manager/internal/server.Config]. The function is safe for concurrent use. The status 499
-// is that of a request whose client gave up.
+// [github.com/manankarani/token-manager/internal/server.Config]. The function is safe for concurrent use. The status
+// 499 is that of a request whose client gave up.
 func Requests(registry prometheus.Registerer) func(route, method string, status int, elapsed time.Duration) {
 	r := &requests{
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{

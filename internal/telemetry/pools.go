@@ -16,8 +16,8 @@ const (
 	scrapePools   = 1_000           // most pools of one scrape, the first by name, so that nobody can flood Prometheus
 )
 
-// poolCollector asks the store for the sizes of its pools when Prometheus asks for them. Every server of a store that is
-// shared reports the same.
+// poolCollector asks the store for the sizes of its pools when Prometheus asks for them. Every server of a store that
+// is shared reports the same.
 type poolCollector struct {
 	store    tms.Store
 	tokens   *prometheus.Desc

@@ -1,5 +1,5 @@
-// Package telemetry keeps the metrics of a server in a Prometheus registry: of its store, of its requests, of its sweeps,
-// of the tokens in its pools, and of the process. No label holds a token, a lease_id or a client_id.
+// Package telemetry keeps the metrics of a server in a Prometheus registry: of its store, of its requests, of its
+// sweeps, of the tokens in its pools, and of the process. No label holds a token, a lease_id or a client_id.
 package telemetry
 
 import (

@@ -30,7 +30,8 @@ func open(t *testing.T) tms.Store {
 	return store
 }
 
-// expect compares the named metrics, as Prometheus would read them, with the lines; what has the value 0 may be left out.
+// expect compares the named metrics, as Prometheus would read them, with the lines; what has the value 0 may be left
+// out.
 func expect(t *testing.T, registry *prometheus.Registry, name string, lines ...string) {
 	t.Helper()
 	shown := map[string]bool{}
