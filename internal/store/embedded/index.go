@@ -1,8 +1,11 @@
 package embedded
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"sort"
+	"strings"
 
 	"github.com/tidwall/btree"
 
@@ -35,18 +38,28 @@ func position(e *entry) item {
 	return newItem(e.record.Until, e)
 }
 
-func (i item) less(o item) bool {
+func (i item) less(o item) bool { return i.compare(o) < 0 }
+
+func (i item) compare(o item) int {
 	switch {
 	case i.at != o.at:
-		return i.at < o.at
+		return cmp.Compare(i.at, o.at)
 	case i.prefix != o.prefix:
-		return i.prefix < o.prefix
+		return cmp.Compare(i.prefix, o.prefix)
 	}
-	return i.value < o.value
+	return strings.Compare(i.value, o.value)
 }
 
 func newIndex() *index {
 	return &index{btree.NewBTreeGOptions(item.less, btree.Options{NoLocks: true})}
+}
+
+// load adds items to an empty index.
+func (x *index) load(items []item) {
+	slices.SortFunc(items, item.compare)
+	for _, i := range items {
+		x.tree.Load(i)
+	}
 }
 
 func (x *index) add(i item)    { x.tree.Set(i) }

@@ -74,11 +74,15 @@ func (s *Store) read() error {
 	case len(version) != 1 || version[0] != layoutVersion:
 		return fmt.Errorf("its layout is version %d, this program reads version %d", version, layoutVersion)
 	}
-	return errors.Join(
+	err = errors.Join(
 		s.journal.scan(poolPrefix, s.readPool),
 		s.journal.scan(expiredPrefix, s.readExpired),
 		s.journal.scan(tokenPrefix, s.readToken),
 	)
+	for _, p := range s.pools {
+		p.restore()
+	}
+	return err
 }
 
 func (s *Store) readPool(key, value []byte) error {
@@ -109,7 +113,7 @@ func (s *Store) readToken(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	p.add(token, record)
+	p.tokens[token] = &entry{value: token, record: record}
 	return nil
 }
 

@@ -43,6 +43,25 @@ func (p *pool) add(value string, record rules.Record) {
 	p.list(e)
 }
 
+// restore remembers the tokens that were read from the log. Sorted items go into an index several times faster than
+// in the order of the log.
+func (p *pool) restore() {
+	items := map[*index][]item{}
+	for _, e := range p.tokens {
+		x := p.set(e.record.State)
+		items[x] = append(items[x], position(e))
+		switch e.record.State {
+		case tms.Available:
+			p.free.add(e)
+		case tms.Cooling:
+			items[p.coolingSeen] = append(items[p.coolingSeen], newItem(e.record.Seen, e))
+		}
+	}
+	for x, list := range items {
+		x.load(list)
+	}
+}
+
 // put makes record what is remembered of a token.
 func (p *pool) put(e *entry, record rules.Record) {
 	p.unlist(e)
