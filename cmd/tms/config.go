@@ -12,6 +12,7 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/internal/store/redis"
 )
 
 // config holds the values of the settings, and the pools of the file.
@@ -55,7 +56,7 @@ func (c *config) settings() *pflag.FlagSet {
 
 	fs.StringVar(&c.Store, "store", "embedded:./data", "where the tokens are: `embedded:DIR`, memory:, redis://HOST:PORT or rediss://HOST:PORT")
 	fs.Var(&c.Sync, "sync", "when the embedded store writes to disk: `always` (before every answer) or an interval, as 10ms")
-	fs.DurationVar(&c.StoreTimeout, "store-timeout", 5*time.Second, "longest `time` that one call of Redis takes")
+	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout, "longest `time` that one call of Redis takes")
 
 	fs.DurationVar(&c.HeaderTimeout, "header-timeout", 5*time.Second, "longest `time` in which a request's header arrives")
 	fs.DurationVar(&c.ReadTimeout, "read-timeout", 30*time.Second, "longest `time` in which a whole request arrives")
@@ -92,7 +93,7 @@ func (c *config) validate() error {
 		positive("max_body_bytes", c.MaxBodyBytes),
 		positive("sweep_limit", c.SweepLimit),
 		positive("sweep_interval", c.SweepInterval),
-		validateStore(c.Store),
+		c.validateStore(),
 	)
 }
 

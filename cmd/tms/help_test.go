@@ -36,7 +36,7 @@ func eventually(t *testing.T, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("it did not come true")
+			t.Fatal("it did not come true in time")
 		}
 	}
 }

@@ -110,7 +110,6 @@ func (p *process) wait() error {
 type reply struct {
 	Status  int `json:"-"`
 	Token   string
-	Tokens  []string
 	LeaseID string `json:"lease_id"`
 	Fence   int64
 	State   string

@@ -64,34 +64,20 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	background.Go(func() { expiry.New(store, c.sweeps(registry, logger)).Run(ctx) })
 
 	greet(out, c, listener.Addr())
-	return errors.Join(server.New(c.server(store, registry, logger)).Serve(ctx, listener), failureOf(opened))
+	return server.New(c.server(store, registry, logger)).Serve(ctx, listener)
 }
 
-// failer is a store that gives up when it cannot keep its promises.
-type failer interface {
-	Failed() <-chan struct{} // closed when it has given up
-	Err() error              // why
-}
-
-// awaitFailure calls cancel when the store gives up.
+// awaitFailure calls cancel when a store gives up because it cannot keep its promises. Its Close then says why.
 func awaitFailure(ctx context.Context, store tms.Store, cancel context.CancelFunc) {
-	f, ok := store.(failer)
+	failer, ok := store.(interface{ Failed() <-chan struct{} })
 	if !ok {
 		return
 	}
 	select {
-	case <-f.Failed():
+	case <-failer.Failed():
 		cancel()
 	case <-ctx.Done():
 	}
-}
-
-// failureOf returns why the store has given up, or nil.
-func failureOf(store tms.Store) error {
-	if f, ok := store.(failer); ok {
-		return f.Err()
-	}
-	return nil
 }
 
 // sweeps returns the options of the expiry manager.

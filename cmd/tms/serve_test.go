@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -116,6 +117,25 @@ func TestPoolsOfTheFileAreSetAtEveryStart(t *testing.T) {
 	p = start("pools: {phones: {paused: false}}")
 	p.must(200, http.MethodPost, "/assign-token", object{"pool": "phones"})
 	p.must(409, http.MethodPost, "/generate-token", object{"pool": "phones"}) // what is left out keeps its value
+}
+
+func TestServeShowsItsMetrics(t *testing.T) {
+	p := startServe(t, "--store", "memory:")
+	p.must(201, http.MethodPost, "/generate-token", nil)
+	response, err := http.Get(p.url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tms_build_info", "tms_http_requests_total", "tms_operations_total", "tms_sweeps_total"} {
+		if !strings.Contains(string(text), "\n"+name) {
+			t.Errorf("/metrics has no %s", name)
+		}
+	}
 }
 
 func TestHealthcheckAsksTheServer(t *testing.T) {

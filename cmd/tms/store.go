@@ -14,28 +14,24 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis"
 )
 
-var errStore = errors.New("store: must be embedded:DIR, memory:, redis://… or rediss://…")
-
 // validateStore refuses a store that does not exist, without repeating it: a URL may hold a password.
-func validateStore(store string) error {
-	kind, rest, _ := strings.Cut(store, ":")
-	switch kind {
-	case "embedded":
-		return refuseIf(rest == "")
-	case "memory":
-		return refuseIf(rest != "")
-	case "redis", "rediss":
-		u, err := url.Parse(store)
-		return refuseIf(err != nil || u.Host == "")
+func (c *config) validateStore() error {
+	kind, dir, _ := strings.Cut(c.Store, ":")
+	switch {
+	case kind == "embedded" && dir != "", kind == "memory" && dir == "":
+		return nil
+	case kind == "redis", kind == "rediss":
+		return c.validateRedis()
 	}
-	return errStore
+	return errors.New("store: must be embedded:DIR, memory:, redis://HOST:PORT or rediss://HOST:PORT")
 }
 
-func refuseIf(wrong bool) error {
-	if wrong {
-		return errStore
+func (c *config) validateRedis() error {
+	store, err := openStore(c, nil) // it does not wait for Redis
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
-	return nil
+	return store.Close()
 }
 
 func openStore(c *config, logger *slog.Logger) (tms.Store, error) {
