@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Clock is a store clock that stands still until a test moves it. It counts whole milliseconds, as the contract does, and
-// is safe for concurrent use. A store under test takes every instant from Now.
+// Clock is a store clock that stands still until a test moves it. It counts whole milliseconds, as the contract does,
+// and is safe for concurrent use. A store under test takes every instant from Now.
 type Clock struct{ ms atomic.Int64 }
 
 // NewClock returns a clock that stands at the present instant. It is near the real time so that a store whose server

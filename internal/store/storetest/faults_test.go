@@ -52,6 +52,7 @@ var mutants = []mutant{
 	deviates("releases only", "ExpiryQuarantines", func(p *tms.Policy) { p.OnLeaseExpiry = tms.ExpiryReleases }),
 	deviates("gives the latest", "FIFOGivesTheOldest", func(p *tms.Policy) { p.Selection = tms.SelectLIFO }),
 	deviates("gives the oldest", "RandomReachesEveryToken", func(p *tms.Policy) { p.Selection = tms.SelectFIFO }),
+	{"knows tokens that nobody generated", "UnknownTokenIsNotFound", false, func(m *Model) tms.Store { return strangers{m} }},
 	{"generates in two steps", "MaximumHoldsUnderPressure", true, func(m *Model) tms.Store { return crowded{m} }},
 }
 
@@ -154,6 +155,18 @@ func (m shortens) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKe
 		})
 		l := results[i].Token.Lease
 		l.ExpiresAt, l.TTL = m.clock.Now().Add(key.TTL), key.TTL
+	}
+	return results, err
+}
+
+type strangers struct{ *Model }
+
+func (m strangers) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	results, err := m.Model.Unblock(ctx, pool, keys)
+	for i := range results {
+		if results[i].Err == tms.ErrTokenNotFound {
+			results[i].Err = tms.ErrNotAssigned
+		}
 	}
 	return results, err
 }

@@ -7,8 +7,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// invariants checks what must hold at the end of every test: of each pool, of everything that was said about leases, and
-// what the stores find when they examine themselves.
+// invariants checks what must hold at the end of every test: of each pool, of everything that was said about leases,
+// and what the stores find when they examine themselves.
 func (e *env) invariants() {
 	e.Helper()
 	for _, pool := range e.pools {

@@ -12,8 +12,8 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// Model is the plainest store that keeps the contract: maps, one lock, and a walk over the whole pool at every step. The
-// random programs compare every other store with it.
+// Model is the plainest store that keeps the contract: maps, one lock, and a walk over the whole pool at every step.
+// The random programs compare every other store with it.
 type Model struct {
 	clock *Clock
 	draw  draw
@@ -23,7 +23,8 @@ type Model struct {
 	fence int64
 }
 
-// draw chooses what an assignment gives: one of the available values, which come oldest first, its lease's ID and fence.
+// draw chooses what an assignment gives: one of the available values, which come oldest first, its lease's ID and
+// fence.
 type draw func(p tms.Policy, available []string) (value, leaseID string, fence int64)
 
 // modelPool is a pool of the model.

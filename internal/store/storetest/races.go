@@ -16,9 +16,11 @@ var raceRules = []rule{
 	{"OneGenerateCreates", "a value that many generate at once is created once", raceGenerate},
 	{"MaximumHoldsUnderPressure", "many generates at once never take a pool beyond max_tokens", raceForRoom},
 	{"DeleteOrAssign", "a token that is deleted while it is assigned is gone, or assigned and gone", raceDeleteAssign},
-	{"PoolGoneWhileAssigned", "assign in a pool that is deleted and made again gives a live lease or a refusal", racePool},
+	{"PoolGoneWhileAssigned",
+		"assign in a pool that is deleted and made again gives a live lease or a refusal", racePool},
 	{"PolicyChangesUnderLoad", "changes of a policy from many sides are each whole, and disturb nothing", racePolicy},
-	{"NobodySharesAToken", "while clients assign, keep alive and unblock no token has two holders, and fences rise", raceCycle},
+	{"NobodySharesAToken",
+		"while clients assign, keep alive and unblock no token has two holders, and fences rise", raceCycle},
 	{"LeasesUnderATickingClock", "no lease ends before its time while the clock runs and sweeps compete", raceTicking},
 }
 

@@ -12,11 +12,12 @@ import (
 )
 
 var randomRules = []rule{
-	{"RandomPrograms", "whatever is asked, in whatever order and at whatever instant, a store answers as the model does", randomPrograms},
+	{"RandomPrograms",
+		"whatever is asked, in whatever order and at whatever instant, a store answers as the model does", randomPrograms},
 }
 
-// randomPrograms runs random operations in step on the stores and on a model that lives by the same clock, each program in
-// a pool of its own. What is the store's to choose, the model follows, if the choice is a legal one.
+// randomPrograms runs random operations in step on the stores and on a model that lives by the same clock, each program
+// in a pool of its own. What is the store's to choose, the model follows, if the choice is a legal one.
 func randomPrograms(e *env) {
 	rapid.Check(e.tester.(rapid.TB), func(t *rapid.T) {
 		p := newProgram(t, e)

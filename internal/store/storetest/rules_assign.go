@@ -20,7 +20,8 @@ var assignRules = []rule{
 	{"ExpiryIsNoSignOfLife", "a token whose lease expired keeps its place by its last sign of life", selectAfterExpiry},
 	{"AssignSkipsDeadTokens", "assign gives no token whose clock has run out, whatever the selection", assignSkipsDead},
 	{"AssignTakesWhatIsDue", "thousands of leases that ended unswept are assignable at once", assignDue},
-	{"FencesRise", "each assignment of a token has a greater fence, over delete and generate, of token and of pool", fencesRise},
+	{"FencesRise",
+		"each assignment of a token has a greater fence, over delete and generate, of token and of pool", fencesRise},
 }
 
 func assignLease(e *env) {

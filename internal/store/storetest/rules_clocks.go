@@ -7,13 +7,18 @@ import (
 )
 
 var clockRules = []rule{
-	{"LeaseIsExactlyItsTTL", "at its deadline a lease stands; a millisecond later its token is assignable without a sweep", leaseExact},
+	{"LeaseIsExactlyItsTTL",
+		"at its deadline a lease stands; a millisecond later its token is assignable without a sweep", leaseExact},
 	{"TokenClockIsExact", "at its deadline a token lives; a millisecond later it is gone without a sweep", tokenExact},
-	{"TokenClockWaitsForTheLease", "while a lease stands the token is not deleted, however long ago its clock ran out", tokenWaits},
-	{"TokenClockAtTheLeaseEnd", "the token clock is looked at when the lease (and grace) ends: run out, the token is deleted", tokenAtLeaseEnd},
+	{"TokenClockWaitsForTheLease",
+		"while a lease stands the token is not deleted, however long ago its clock ran out", tokenWaits},
+	{"TokenClockAtTheLeaseEnd",
+		"the token clock is looked at when the lease (and grace) ends: run out, the token is deleted", tokenAtLeaseEnd},
 	{"ExpiryDeletes", "on_lease_expiry delete: the token goes with its lease", expiryDeletes},
-	{"ExpiryQuarantines", "on_lease_expiry quarantine: the token is put aside; it neither expires nor is assigned", expiryQuarantines},
-	{"QuarantineBeatsTheTokenClock", "a lease that ends after the token clock still quarantines its token", quarantineWins},
+	{"ExpiryQuarantines",
+		"on_lease_expiry quarantine: the token is put aside; it neither expires nor is assigned", expiryQuarantines},
+	{"QuarantineBeatsTheTokenClock",
+		"a lease that ends after the token clock still quarantines its token", quarantineWins},
 	{"ExpiredLeasesAreFacts", "what has expired unswept is so for every operation", expiredFacts},
 }
 

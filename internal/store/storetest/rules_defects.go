@@ -7,14 +7,18 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// The public defects of the first implementation of this design, each as a rule. Four more stand beside the rules that they
-// broke: OnlyTheHolderReleases, UnknownTokenIsNotFound, PoolHasAMaximum and SweepIsBounded.
+// The public defects of the first implementation of this design, each as a rule. Four more stand beside the rules that
+// they broke: OnlyTheHolderReleases, UnknownTokenIsNotFound, PoolHasAMaximum and SweepIsBounded.
 var defectRules = []rule{
-	{"UnblockedAndAssignedAgainSurvives", "a token that is unblocked and assigned again within its first lease's time stays assigned", assignedAgain},
+	{"UnblockedAndAssignedAgainSurvives",
+		"a token that is unblocked and assigned again within its first lease's time stays assigned", assignedAgain},
 	{"LeaseEndsOnTime", "a lease of 60 s ends after 60 s, not at the sweep after that", leaseEndsOnTime},
-	{"KeepAliveDuringSweepIsNotOverridden", "a keep-alive at the deadline wins or is refused; no sweep undoes one that was acknowledged", keepDuringSweep},
-	{"DeletedTokensStayDeleted", "no keep-alive, unblock or sweep brings back a token that was deleted meanwhile", deletedStays},
-	{"NothingIsOrphaned", "a token whose client died in any state comes back or goes by its clocks alone", nothingOrphaned},
+	{"KeepAliveDuringSweepIsNotOverridden",
+		"a keep-alive at the deadline wins or is refused; no sweep undoes one that was acknowledged", keepDuringSweep},
+	{"DeletedTokensStayDeleted",
+		"no keep-alive, unblock or sweep brings back a token that was deleted meanwhile", deletedStays},
+	{"NothingIsOrphaned",
+		"a token whose client died in any state comes back or goes by its clocks alone", nothingOrphaned},
 }
 
 func assignedAgain(e *env) {

@@ -11,13 +11,15 @@ import (
 var poolRules = []rule{
 	{"NewPoolHasDefaults", "a new pool has the default policy but for what was said, and no tokens", poolDefaults},
 	{"ChangeKeepsTheRest", "a change of a policy leaves out what it does not name, and tokens stay", poolChange},
-	{"ChangesTakeEffect", "a changed policy holds from the next step on, for the tokens that are there too", poolChangeActs},
+	{"ChangesTakeEffect",
+		"a changed policy holds from the next step on, for the tokens that are there too", poolChangeActs},
 	{"MaxTokensBelowTheSize", "max_tokens below the pool's size deletes nothing and admits nothing", poolShrinks},
 	{"UnknownPoolIsNotFound", "every method but PutPool refuses an unknown pool with pool_not_found", poolUnknown},
 	{"PoolsAreListedInOrder", "the names of all pools can be read in order, page by page", poolsListed},
 	{"DefaultPoolExists", "the pool default always exists and cannot be deleted", poolDefault},
 	{"DeletePoolDeletesItsTokens", "DeletePool deletes the tokens and leases too, also more than 1,000", poolDeleted},
-	{"InterruptedDeletePool", "a pool whose DeletePool was interrupted is there, or gone for everybody", poolInterrupted},
+	{"InterruptedDeletePool",
+		"a pool whose DeletePool was interrupted is there, or gone for everybody", poolInterrupted},
 	{"RecreatedPoolIsEmpty", "a pool made again has no tokens, no counts and no policy of the old one", poolRecreated},
 	{"PoolsAreApart", "nothing done in one pool is seen in another, also if its name begins the same", poolsApart},
 }

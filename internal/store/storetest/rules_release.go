@@ -9,10 +9,14 @@ var unblockRules = []rule{
 	{"UnblockWithoutLeaseID", "without a lease_id the token alone is the proof", unblockByValue},
 	{"UnblockWindsTheClock", "unblock is a sign of life: it winds the token clock", unblockWinds},
 	{"UnblockCools", "after unblock the token rests for the pool's cooldown", unblockCools},
-	{"UnblockOfNobodysToken", "unblock of a token that nobody holds: not_assigned, or lease_lost with a lease_id", unblockNobody},
-	{"OnlyTheHolderReleases", "unblock, delete and keep-alive with another's or an old lease_id are refused", onlyHolder},
-	{"UnblockRequiresLeaseID", "where the pool requires the lease_id, unblock without one is not_holder", unblockRequires},
-	{"CooldownIsExact", "a cooling token is not assignable until its cooldown has passed, and then without a sweep", cooldownExact},
+	{"UnblockOfNobodysToken",
+		"unblock of a token that nobody holds: not_assigned, or lease_lost with a lease_id", unblockNobody},
+	{"OnlyTheHolderReleases",
+		"unblock, delete and keep-alive with another's or an old lease_id are refused", onlyHolder},
+	{"UnblockRequiresLeaseID",
+		"where the pool requires the lease_id, unblock without one is not_holder", unblockRequires},
+	{"CooldownIsExact",
+		"a cooling token is not assignable until its cooldown has passed, and then without a sweep", cooldownExact},
 	{"CooldownAfterExpiry", "after a lease expired the token rests from the lease's end", cooldownAfterExpiry},
 	{"CoolingObeysTheTokenClock", "a cooling token whose token clock runs out is deleted", coolingDies},
 }
@@ -20,8 +24,10 @@ var unblockRules = []rule{
 var deleteRules = []rule{
 	{"DeleteInEveryState", "delete removes a token in whatever state it is", deleteAnyState},
 	{"DeleteEndsTheLease", "after delete the token's lease is gone, also when it is generated again", deleteEndsLease},
-	{"DeleteRequiresLeaseID", "where the pool requires the lease_id, delete of an assigned token without is not_holder", deleteRequires},
-	{"DeleteKnowsLostLeases", "delete with a lease_id that is not current is refused, also when nobody holds it", deleteLost},
+	{"DeleteRequiresLeaseID",
+		"where the pool requires the lease_id, delete of an assigned token without is not_holder", deleteRequires},
+	{"DeleteKnowsLostLeases",
+		"delete with a lease_id that is not current is refused, also when nobody holds it", deleteLost},
 	{"UnknownTokenIsNotFound", "an unknown token is token_not_found in every operation that names one", unknownToken},
 }
 

@@ -1,5 +1,5 @@
-// Package storetest is the contract of [tms.Store] as a test: rules that each check one sentence of it, races, and random
-// programs that run in step on a store and on the [Model]. Every one of them ends in a check of the invariants.
+// Package storetest is the contract of [tms.Store] as a test: rules that each check one sentence of it, races, and
+// random programs that run in step on a store and on the [Model]. Every one of them ends in a check of the invariants.
 package storetest
 
 import (

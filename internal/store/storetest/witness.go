@@ -218,7 +218,8 @@ func (w *witness) testimony() []string {
 	return w.mistakes
 }
 
-// checkFences holds that of two assignments of which one was over before the other began, the later has the greater fence.
+// checkFences holds that of two assignments of which one was over before the other began, the later has the greater
+// fence.
 func (w *witness) checkFences(at name, leases []*sighting) {
 	var begun int64
 	for i, l := range leases {
