@@ -49,6 +49,7 @@ type poolKeys struct {
 	prefix string
 	keys   []string            // without the prefix
 	places map[string][]string // token -> the sets and strings that name it
+	leases rueidis.Commands    // that ask for the TTLs of lease strings
 }
 
 func (p *poolKeys) check(ctx context.Context) error {
@@ -61,11 +62,14 @@ func (p *poolKeys) check(ctx context.Context) error {
 			made = true
 		case isString:
 			p.note(token, kind)
-			errs = append(errs, p.checkTTL(ctx, key, kind))
+			if kind == "lease" {
+				p.leases = append(p.leases, p.client.B().Pttl().Key(p.prefix+key).Build())
+			}
 		default:
 			errs = append(errs, p.noteSet(ctx, key))
 		}
 	}
+	errs = append(errs, p.checkTTLs(ctx))
 	if !made {
 		errs = append(errs, errors.New("it is in the index and has no hash"))
 	}
@@ -85,13 +89,18 @@ func (p *poolKeys) noteSet(ctx context.Context, set string) error {
 	return err
 }
 
-// checkTTL holds that a lease string has a TTL and metadata has none.
-func (p *poolKeys) checkTTL(ctx context.Context, key, kind string) error {
-	left, err := p.client.Do(ctx, p.client.B().Pttl().Key(p.prefix+key).Build()).AsInt64()
-	if err != nil || (left > 0) == (kind == "lease") {
-		return err
+// checkTTLs holds that every lease string has a TTL.
+func (p *poolKeys) checkTTLs(ctx context.Context) error {
+	for _, result := range p.client.DoMulti(ctx, p.leases...) {
+		left, err := result.AsInt64()
+		if err == nil && left <= 0 {
+			err = fmt.Errorf("a lease string has a TTL of %d ms", left)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return fmt.Errorf("key %q has a TTL of %d ms", key, left)
+	return nil
 }
 
 // checkPlaces holds that a token's places go together.

@@ -40,6 +40,7 @@ func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, 
 	option.DisableRetry = true // nothing is sent twice
 	option.DisableCache = true
 	option.AlwaysPipelining = true // a call ends with its context, and the connection lives on
+	option.PipelineMultiplex = -1  // one connection: the fuller the pipeline, the less each call costs
 	option.RingScaleEachConn = 12
 	option.DialCtxFn = dialer(option.DialCtxFn)
 	return option, nil

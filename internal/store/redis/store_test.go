@@ -27,15 +27,18 @@ func (c checked) Check(ctx context.Context) error { return checkRedis(ctx, c.cli
 func TestContract(t *testing.T) {
 	server := redistest.New(t)
 	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
-		return []tms.Store{checked{open(t, server, redis.Options{Now: clock.Now}), raw(t, server)}}
+		c := raw(t, server)
+		ask(t, c, "FLUSHALL")
+		return []tms.Store{checked{open(t, server, redis.Options{Now: clock.Now}), c}}
 	})
 }
 
 func TestContractOnTwoServersOfOneRedis(t *testing.T) {
 	server := redistest.New(t)
 	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
-		o := redis.Options{Now: clock.Now}
-		return []tms.Store{open(t, server, o), checked{open(t, server, o), raw(t, server)}}
+		c, o := raw(t, server), redis.Options{Now: clock.Now}
+		ask(t, c, "FLUSHALL")
+		return []tms.Store{open(t, server, o), checked{open(t, server, o), c}}
 	})
 }
 
@@ -66,20 +69,19 @@ func raw(t testing.TB, server *redistest.Server) rueidis.Client {
 }
 
 // ask runs a command that must succeed.
-func ask(t testing.TB, c rueidis.Client, command ...string) rueidis.RedisMessage {
+func ask(t testing.TB, c rueidis.Client, command ...string) *rueidis.RedisMessage {
 	t.Helper()
 	m, err := c.Do(t.Context(), c.B().Arbitrary(command...).Build()).ToMessage()
 	if err != nil && !rueidis.IsRedisNil(err) {
 		t.Fatalf("%v: %v", command, err)
 	}
-	return m
+	return &m
 }
 
 // number runs a command that answers with one.
 func number(t testing.TB, c rueidis.Client, command ...string) int64 {
 	t.Helper()
-	m := ask(t, c, command...)
-	n, err := m.AsInt64()
+	n, err := ask(t, c, command...).AsInt64()
 	if err != nil {
 		t.Fatalf("%v: %v", command, err)
 	}

@@ -1,0 +1,327 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+)
+
+// A call ends by its context or the store's timeout, whichever is first, and its outcome is unknown.
+func TestACallEndsByItsDeadlineWhenRedisHangs(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{Timeout: 400 * time.Millisecond})
+	fill(t, s, tms.DefaultPool, "a")
+	server.Stop()
+	defer server.Continue()
+	for _, limit := range []time.Duration{50 * time.Millisecond, time.Hour} {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		_, err := s.Assign(ctx, tms.DefaultPool, make([]tms.AssignRequest, 1))
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || tms.CodeOf(err) != "" {
+			t.Errorf("with %v: got %v, want a failure by the deadline", limit, err)
+		}
+	}
+	server.Continue()
+	eventually(t, "the store works again", func() bool {
+		_, err := s.Token(t.Context(), tms.DefaultPool, "a")
+		return err == nil
+	})
+}
+
+// However many calls hang and whatever their deadlines, none waits for another's.
+func TestManyCallsEndByTheirDeadlines(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{Timeout: 5 * time.Second})
+	fill(t, s, tms.DefaultPool, "a")
+	server.Stop()
+	defer server.Continue()
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	for i := range 200 {
+		calls.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20+i)*time.Millisecond)
+			defer cancel()
+			for range 3 {
+				if _, err := s.Token(ctx, tms.DefaultPool, "a"); err == nil {
+					t.Error("a server that hangs has answered")
+				}
+			}
+			if late := time.Until(mustDeadline(ctx)); late < -4*time.Second {
+				t.Errorf("a call ended %v after its deadline", -late)
+			}
+		})
+	}
+}
+
+func mustDeadline(ctx context.Context) time.Time {
+	deadline, _ := ctx.Deadline()
+	return deadline
+}
+
+// A call that is cancelled ends at once, and the connection that others use lives on.
+func TestACancelledCallEnds(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{Timeout: time.Minute})
+	fill(t, s, tms.DefaultPool, "a")
+	before := field(t, raw(t, server), "total_connections_received")
+	server.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	_, err := s.Token(ctx, tms.DefaultPool, "a")
+	server.Continue()
+	if !errors.Is(err, context.Canceled) || tms.CodeOf(err) != "" {
+		t.Errorf("got %v, want a failure by the cancellation", err)
+	}
+	_, err = s.Token(t.Context(), tms.DefaultPool, "a")
+	must(t, err)
+	if after := field(t, raw(t, server), "total_connections_received"); after > before+1 {
+		t.Errorf("%v new connections were made", after-before-1)
+	}
+}
+
+// A call that was sent is never repeated by itself: when the connection breaks, the outcome is unknown.
+func TestALostConnectionIsAFailure(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{})
+	fill(t, s, tms.DefaultPool, "a")
+	server.Stop()
+	result := make(chan error)
+	go func() {
+		_, err := s.Assign(context.WithoutCancel(t.Context()), tms.DefaultPool, make([]tms.AssignRequest, 1))
+		result <- err
+	}()
+	time.Sleep(100 * time.Millisecond) // the call is under way
+	server.Kill()
+	if err := <-result; err == nil || tms.CodeOf(err) != "" {
+		t.Errorf("got %v, want a failure", err)
+	}
+	_, err := s.Token(t.Context(), tms.DefaultPool, "a")
+	refused(t, err, tms.ErrStoreUnavailable)
+}
+
+// A full Redis refuses what takes space, unchanged, and lets go of what it holds.
+func TestAFullRedisDrains(t *testing.T) {
+	server := redistest.New(t)
+	s, c := open(t, server, redis.Options{}), raw(t, server)
+	ctx := t.Context()
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, "p", "a", "b", "c")
+	held := take(t, s, "p")
+	ask(t, c, "CONFIG", "SET", "maxmemory", "1")
+	defer ask(t, c, "CONFIG", "SET", "maxmemory", "0")
+	_, err := s.Generate(ctx, "p", make([]tms.NewToken, 1))
+	refused(t, err, tms.ErrStoreUnavailable)
+	_, err = s.Assign(ctx, "p", make([]tms.AssignRequest, 1))
+	refused(t, err, tms.ErrStoreUnavailable)
+
+	key := []tms.LeaseKey{{Token: held.Value, LeaseID: held.Lease.ID}}
+	kept, err := s.KeepAlive(ctx, "p", key)
+	must(t, errors.Join(err, kept[0].Err))
+	freed, err := s.Unblock(ctx, "p", key)
+	must(t, errors.Join(err, freed[0].Err))
+	dropped, err := s.Delete(ctx, "p", []tms.LeaseKey{{Token: held.Value}})
+	must(t, errors.Join(err, dropped[0]))
+	_, err = s.Expire(ctx, "p", 10)
+	must(t, err)
+	_, err = s.Tokens(ctx, "p", tms.Filter{}, "", 10)
+	must(t, err)
+	must(t, s.DeletePool(ctx, "p"))
+}
+
+// The library comes back after a server has lost it.
+func TestTheLibraryIsLoadedAgain(t *testing.T) {
+	server := redistest.New(t)
+	s, c := open(t, server, redis.Options{}), raw(t, server)
+	fill(t, s, tms.DefaultPool, "a", "b")
+	first := take(t, s, tms.DefaultPool)
+	ask(t, c, "FUNCTION", "FLUSH")
+	second := take(t, s, tms.DefaultPool)
+	if second.Lease.Fence <= first.Lease.Fence || second.Lease.Fence>>32 != first.Lease.Fence>>32 {
+		t.Errorf("the fences %d and %d are not of one epoch, rising", first.Lease.Fence, second.Lease.Fence)
+	}
+	must(t, checkRedis(t.Context(), c))
+}
+
+// Many calls that find the library missing load it once, and each is carried out once or refused.
+func TestTheLibraryIsLoadedAgainUnderLoad(t *testing.T) {
+	server := redistest.New(t)
+	s, c := open(t, server, redis.Options{}), raw(t, server)
+	put(t, s, "p", tms.PolicyChange{})
+	var done, created atomic.Int64
+	var clients sync.WaitGroup
+	for range 32 {
+		clients.Go(func() {
+			for range 50 {
+				g, err := s.Generate(t.Context(), "p", make([]tms.NewToken, 1))
+				if err != nil && tms.CodeOf(err) != tms.ErrStoreUnavailable { // it may be lost twice during one call
+					t.Errorf("failed: %v", err)
+				}
+				created.Add(int64(g.Created))
+				done.Add(1)
+			}
+		})
+	}
+	for range 5 {
+		target := done.Load() + 100
+		eventually(t, "more is done", func() bool { return done.Load() > min(target, 1500) })
+		ask(t, c, "FUNCTION", "FLUSH")
+	}
+	clients.Wait()
+	if n := number(t, c, "ZCARD", "tms:{p}:available"); n != created.Load() || n < 32*45 {
+		t.Errorf("there are %d tokens, %d were created", n, created.Load())
+	}
+}
+
+// A library of another build is replaced when a server connects, and the others go on with it.
+func TestAnotherBuildsLibraryIsReplaced(t *testing.T) {
+	server := redistest.New(t)
+	s, c := open(t, server, redis.Options{}), raw(t, server)
+	fill(t, s, tms.DefaultPool, "a", "b", "c")
+	ask(t, c, "FUNCTION", "LOAD", "REPLACE", redis.Library+"\n-- another build\n")
+	take(t, s, tms.DefaultPool)
+	m := ask(t, c, "FUNCTION", "LIST", "WITHCODE")
+	if !strings.Contains(m.String(), "another build") {
+		t.Error("a server that is connected fights for its library")
+	}
+	take(t, open(t, server, redis.Options{}), tms.DefaultPool)
+	m = ask(t, c, "FUNCTION", "LIST", "WITHCODE")
+	if strings.Contains(m.String(), "another build") {
+		t.Error("a server that connects leaves another build's library")
+	}
+}
+
+// A flushed server has lost its pools, and the store works on.
+func TestAFlushedServer(t *testing.T) {
+	server := redistest.New(t)
+	s, c := open(t, server, redis.Options{}), raw(t, server)
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, tms.DefaultPool, "a")
+	old := take(t, s, tms.DefaultPool)
+	ask(t, c, "FLUSHALL")
+	ask(t, c, "FUNCTION", "FLUSH")
+	_, err := s.Token(t.Context(), "p", "a")
+	refused(t, err, tms.ErrPoolNotFound)
+	names, err := s.Pools(t.Context(), "", 10)
+	must(t, err)
+	if fmt.Sprint(names) != "[default]" {
+		t.Errorf("the pools are %v", names)
+	}
+	time.Sleep(2 * time.Millisecond) // fences follow the clock where nothing else is left
+	fill(t, s, tms.DefaultPool, "a")
+	if l := take(t, s, tms.DefaultPool).Lease; l.Fence <= old.Lease.Fence {
+		t.Errorf("fence %d after %d", l.Fence, old.Lease.Fence)
+	}
+}
+
+// A Redis that is killed and comes back has its tokens, in exactly one state each, and issues greater fences.
+func TestCrashBetweenCommandsOrphansNothing(t *testing.T) {
+	server := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, server, redis.Options{})
+	values := make([]string, 50)
+	for i := range values {
+		values[i] = fmt.Sprint("t", i)
+	}
+	put(t, s, "p", tms.PolicyChange{Cooldown: new(100 * time.Millisecond), LeaseTTL: new(300 * time.Millisecond)})
+	fill(t, s, "p", values...)
+	var highest atomic.Int64
+	var gate sync.RWMutex
+	var clients sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer clients.Wait()
+	defer cancel()
+	for range 8 {
+		clients.Go(func() { churn(ctx, s, &gate, &highest) })
+	}
+	for range 3 {
+		reached := highest.Load()
+		eventually(t, "fences rise", func() bool { return highest.Load() > reached+20 })
+		server.Kill()
+		gate.Lock()
+		reached = highest.Load()
+		server.Start()
+		must(t, checkRedis(t.Context(), raw(t, server)))
+		gate.Unlock()
+		eventually(t, "fences of a new epoch", func() bool { return highest.Load()>>32 > reached>>32 })
+	}
+	cancel()
+	clients.Wait()
+	must(t, checkRedis(t.Context(), raw(t, server)))
+	page, err := s.Tokens(t.Context(), "p", tms.Filter{}, "", 100)
+	must(t, err)
+	if len(page.Tokens) != len(values) {
+		t.Errorf("of %d tokens %d are left", len(values), len(page.Tokens))
+	}
+}
+
+// churn runs cycles until ctx ends, each behind the gate. It remembers the highest fence.
+func churn(ctx context.Context, s *redis.Store, gate *sync.RWMutex, highest *atomic.Int64) {
+	for n := 0; ctx.Err() == nil; n++ {
+		gate.RLock()
+		fence := useToken(ctx, s, n%5 > 0)
+		gate.RUnlock()
+		for seen := highest.Load(); fence > seen && !highest.CompareAndSwap(seen, fence); {
+			seen = highest.Load()
+		}
+		if fence == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// useToken assigns a token, keeps it alive, and unblocks or forgets it. It returns its fence, or 0.
+func useToken(ctx context.Context, s *redis.Store, unblock bool) int64 {
+	results, err := s.Assign(ctx, "p", make([]tms.AssignRequest, 1))
+	if err != nil || results[0].Err != nil {
+		return 0
+	}
+	token := results[0].Tokens[0]
+	keys := []tms.LeaseKey{{Token: token.Value, LeaseID: token.Lease.ID}}
+	s.KeepAlive(ctx, "p", keys)
+	if unblock {
+		s.Unblock(ctx, "p", keys)
+	}
+	return token.Lease.Fence
+}
+
+// A replica that is promoted begins a new epoch, and so does a master that comes back to the office.
+func TestATakeoverBeginsAnEpoch(t *testing.T) {
+	first, second := redistest.New(t), redistest.New(t)
+	a, b := raw(t, first), raw(t, second)
+	s := open(t, first, redis.Options{})
+	fill(t, s, tms.DefaultPool, "a", "b", "c", "d")
+	fence := take(t, s, tms.DefaultPool).Lease.Fence
+	follow(t, b, first)
+	ask(t, b, "REPLICAOF", "NO", "ONE")
+	onSecond := take(t, open(t, second, redis.Options{}), tms.DefaultPool).Lease.Fence
+	follow(t, a, second)
+	ask(t, a, "REPLICAOF", "NO", "ONE")
+	back := take(t, s, tms.DefaultPool).Lease.Fence
+	if !(fence>>32 < onSecond>>32 && onSecond>>32 < back>>32) {
+		t.Errorf("the epochs are %d, %d and %d", fence>>32, onSecond>>32, back>>32)
+	}
+	if again := take(t, s, tms.DefaultPool).Lease.Fence; again != back+1 {
+		t.Errorf("fence %d after %d in one epoch", again, back)
+	}
+}
+
+// follow makes a server the replica of another and waits until it has its data.
+func follow(t *testing.T, c rueidis.Client, master *redistest.Server) {
+	t.Helper()
+	host, port, _ := strings.Cut(master.Addr, ":")
+	ask(t, c, "REPLICAOF", host, port)
+	eventually(t, "the replica has followed", func() bool {
+		text, _ := ask(t, c, "INFO", "replication").ToString()
+		return strings.Contains(text, "master_link_status:up")
+	})
+}

@@ -1,0 +1,63 @@
+package redis_test
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/manankarani/token-manager/internal/store/redis"
+)
+
+// Go and Lua agree on the KEYS, their order and number.
+func TestKeysAreThoseOfTheLibrary(t *testing.T) {
+	var documented []string
+	for _, line := range regexp.MustCompile(`(?m)^--   (\d) (\w+) +(hash|sorted set|prefix)`).FindAllStringSubmatch(redis.Library, -1) {
+		if line[1] != strconv.Itoa(len(documented)+1) {
+			t.Fatalf("key %s of the library is described at place %d", line[1], len(documented)+1)
+		}
+		documented = append(documented, line[2])
+	}
+	var named []string
+	for _, name := range redis.KeyNames {
+		named = append(named, strings.TrimSuffix(name, ":"))
+	}
+	if !slices.Equal(documented, named) {
+		t.Errorf("the library describes the keys %v, Go has %v", documented, named)
+	}
+	for _, used := range regexp.MustCompile(`\b(?:keys|k)\[(\d+)\]`).FindAllStringSubmatch(redis.Library, -1) {
+		if n, _ := strconv.Atoi(used[1]); n < 1 || n > len(named) {
+			t.Errorf("the library uses %s, of %d keys", used[0], len(named))
+		}
+	}
+}
+
+// Every function that Go calls is in the library, and no other.
+func TestFunctionsAreThoseOfTheLibrary(t *testing.T) {
+	var registered []string
+	for _, call := range regexp.MustCompile(`(?m)^register\('(\w+)'`).FindAllStringSubmatch(redis.Library, -1) {
+		registered = append(registered, "tms1_"+call[1])
+	}
+	called := slices.Clone(redis.Functions)
+	slices.Sort(registered)
+	slices.Sort(called)
+	if !slices.Equal(registered, called) {
+		t.Errorf("the library has %v, Go calls %v", registered, called)
+	}
+	for _, name := range called {
+		if name := strings.TrimPrefix(name, "tms1_"); !strings.Contains(redis.Library, "tms1_"+name+" ") &&
+			!strings.Contains(redis.Library, "tms1_"+name+",") {
+			t.Errorf("the library does not describe %s", name)
+		}
+	}
+}
+
+// All keys of a pool lie in one hash slot of a cluster.
+func TestKeysOfAPoolShareASlot(t *testing.T) {
+	for _, key := range redis.PoolKeys("some.pool") {
+		if !strings.HasPrefix(key, "tms:{some.pool}:") {
+			t.Errorf("key %s has not the pool's hash tag", key)
+		}
+	}
+}
