@@ -17,7 +17,8 @@ import "context"
 // The cost of a step is O(log n) for each token that it touches, n being the size of the pool.
 type Store interface {
 	// PutPool makes the pool, or changes the policy of one that exists, and returns it. Parts of the policy that the
-	// change leaves out keep their values.
+	// change leaves out keep their values. It holds at once and for every token: a deadline that has passed and that
+	// nothing has carried out yet is reckoned, and carried out, under the new policy.
 	PutPool(ctx context.Context, name string, change PolicyChange) (Pool, error)
 
 	// Pool returns a pool and the sizes of its sets. It first carries out a bounded number of expiries that are due, so
@@ -54,8 +55,8 @@ type Store interface {
 	// keys go in several steps. Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder].
 	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
 
-	// Expire is one sweep: it carries out at most limit expiries that are due, and says when to come back. Nothing but the
-	// space that is taken and the sizes that Pool reports depends on it. It finishes the removal of a pool whose
+	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when to
+	// come back. Nothing but the space that is taken and the sizes that Pool reports depends on it. It finishes the removal of a pool whose
 	// DeletePool was interrupted, and then answers [ErrPoolNotFound].
 	Expire(ctx context.Context, pool string, limit int) (Expired, error)
 
@@ -63,7 +64,7 @@ type Store interface {
 	Token(ctx context.Context, pool, value string) (Token, error)
 
 	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are
-	// read is on exactly one of them. It looks at no more than limit tokens, so that a page may hold fewer, or none, and
+	// read, and has no deadline that passed unswept, is on exactly one of them. It looks at no more than limit tokens, so that a page may hold fewer, or none, and
 	// still have a next one. Codes: [ErrInvalidRequest] for a cursor that is none of this pool's.
 	Tokens(ctx context.Context, pool string, filter Filter, cursor string, limit int) (Page, error)
 

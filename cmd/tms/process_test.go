@@ -115,6 +115,7 @@ type reply struct {
 	State   string
 	Code    string
 	Deleted bool
+	Created int
 }
 
 // call sends a request. An error means that its outcome is unknown.
