@@ -45,6 +45,9 @@ func New(t testing.TB, args ...string) *Server {
 // URL returns the server's address as a store takes it.
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
+// Pid returns the number of the server's process.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -104,7 +107,6 @@ func (s *Server) answers() bool {
 
 // Kill ends the process at once, as kill -9 does. It does nothing to one that has ended.
 func (s *Server) Kill() {
-	s.cmd.Process.Signal(syscall.SIGCONT)
 	s.cmd.Process.Kill()
 	<-s.done
 }
