@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	tms "github.com/manankarani/token-manager"
 )
 
 func TestServeAnswersTheFiveOperations(t *testing.T) {
@@ -145,4 +148,29 @@ func TestHealthcheckAsksTheServer(t *testing.T) {
 	runTMS(t, true, "healthcheck", "--listen", "0.0.0.0"+port)
 	p.kill()
 	runTMS(t, false, "healthcheck", "--listen", "127.0.0.1"+port)
+}
+
+type givesUp struct {
+	tms.Store
+	failed chan struct{}
+}
+
+func (s givesUp) Failed() <-chan struct{} { return s.failed }
+
+func TestAStoreThatGivesUpEndsTheServer(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	store := givesUp{failed: make(chan struct{})}
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		awaitFailure(ctx, store, cancel)
+	}()
+	if ctx.Err() != nil {
+		t.Fatal("the server ended before the store gave up")
+	}
+	close(store.failed)
+	<-returned
+	if ctx.Err() == nil {
+		t.Error("the server goes on without a store")
+	}
 }
