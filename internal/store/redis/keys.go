@@ -20,7 +20,7 @@ func poolKeys(pool string) []string {
 	return keys
 }
 
-// The functions of the library in tms.lua.
+// The functions of the library.
 const (
 	libraryName = "tms1"
 

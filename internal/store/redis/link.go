@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"crypto/tls"
-	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,9 +17,6 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 )
-
-//go:embed tms.lua
-var library string
 
 // pause is how long a failed attempt to connect stands for those that ask next.
 const pause = 100 * time.Millisecond

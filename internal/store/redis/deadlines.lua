@@ -1,0 +1,114 @@
+-- Deadlines: what becomes of a token when a clock has run out.
+
+local function tokenClock(r) return r.seen + policy.clock end
+
+local function due(r)
+  if r.state == AVAILABLE then return tokenClock(r) end
+  if r.state == ASSIGNED then return r.till + policy.grace_ms end
+  if r.state == COOLING then return min(r.till, tokenClock(r)) end
+  return huge
+end
+
+local function giveBack(r, at)
+  r.touched = true
+  if policy.cooldown_ms > 0 then
+    r.state, r.till = COOLING, at + policy.cooldown_ms
+  else
+    r.state = AVAILABLE
+  end
+end
+
+local function endLease(r)
+  local over = r.till + policy.grace_ms
+  if policy.on_lease_expiry == 'quarantine' then
+    quarantined = quarantined + 1
+    r.state, r.till = QUARANTINED, over
+  elseif policy.on_lease_expiry == 'delete' or over > tokenClock(r) then
+    deleted = deleted + 1
+    r.state = nil
+  else
+    released = released + 1
+    giveBack(r, over)
+  end
+end
+
+-- Carries out every deadline of the record that has passed, one after the other, each at its own instant.
+local function settle(r)
+  while r.state and now > due(r) do
+    if r.state == ASSIGNED then
+      endLease(r)
+    elseif r.state == COOLING and r.till < tokenClock(r) then
+      r.state = AVAILABLE
+    else
+      deleted = deleted + 1
+      r.state = nil
+    end
+  end
+end
+
+local function settleAll(records)
+  read(records)
+  for _, r in pairs(records) do settle(r) end
+end
+
+-- Appends at most limit records of a set whose score lies before an instant.
+local function overdue(records, state, before, limit)
+  if limit <= 0 then return end
+  local found = call('ZRANGEBYSCORE', set(state), '-inf', '(' .. before, 'WITHSCORES', 'LIMIT', '0', limit)
+  for i = 1, #found, 2 do records[#records + 1] = record(found[i], state, tonumber(found[i + 1])) end
+end
+
+-- Appends at most limit records of cooling tokens whose token clock has run out.
+local function overdueResting(records, limit)
+  if limit <= 0 then return end
+  local found = call('ZRANGEBYSCORE', set(SEEN), '-inf', '(' .. now - policy.clock, 'LIMIT', 0, limit)
+  if #found == 0 then return end
+  local scores = call('ZMSCORE', set(COOLING), unpack(found))
+  for i, token in ipairs(found) do records[#records + 1] = record(token, COOLING, tonumber(scores[i])) end
+end
+
+-- Carries out at most limit ends of leases and cooldowns. Returns how many.
+local function comeBack(limit)
+  local records = {}
+  overdue(records, ASSIGNED, now - policy.grace_ms, limit)
+  overdue(records, COOLING, now, limit - #records)
+  if #records == 0 then return 0 end
+  settleAll(records)
+  save(records)
+  return #records
+end
+
+-- Carries out at most limit deaths of tokens that nobody holds. Returns how many.
+local function die(limit)
+  if policy.clock == huge then return 0 end
+  local records = {}
+  overdue(records, AVAILABLE, now - policy.clock, limit)
+  overdueResting(records, limit - #records)
+  if #records == 0 then return 0 end
+  settleAll(records)
+  save(records)
+  return #records
+end
+
+-- Carries out at most limit expiries, and returns how many.
+local function sweep(limit)
+  local done = comeBack(limit)
+  return done + die(limit - done)
+end
+
+local function firstScore(state)
+  local first = call('ZRANGE', set(state), '0', '0', 'WITHSCORES')
+  return first[2] and tonumber(first[2]) or huge
+end
+
+-- Returns when the next lease ends or cooldown is over.
+local function nextReturn() return min(firstScore(ASSIGNED) + policy.grace_ms, firstScore(COOLING)) end
+
+local function nextDeadline()
+  local next = nextReturn()
+  if policy.clock == huge then return next end
+  return min(next, firstScore(AVAILABLE) + policy.clock, firstScore(SEEN) + policy.clock)
+end
+
+-- Returns an instant, or -1 for never.
+local function instant(at) return at < huge and at or -1 end
