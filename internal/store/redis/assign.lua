@@ -112,8 +112,8 @@ local function grantRequest(args, i)
   local count, ttl = tonumber(args[i + 2]), leaseTime(args[i + 1])
   local left = #grant.tokens - grant.used
   if left < count then return left end
-  local till, about = now + ttl, ' ' .. now .. ' ' .. now .. ' ' .. ttl .. ' ' .. args[i]
-  local ends, lasts, result = format('%.0f', till), format('%.0f', backstop(till, now)), {}
+  local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. args[i]
+  local ends, lasts, result = digits(till), digits(backstop(till, now)), {}
   for n = 1, count do
     local text, token = lease(args[i + 2 + n], about, ends, lasts)
     if not text then return nil, token end

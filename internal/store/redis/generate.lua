@@ -39,14 +39,14 @@ end
 
 local function create(tokens)
   local scored = {}
-  for i, token in ipairs(tokens) do scored[2 * i - 1], scored[2 * i] = now, token end
+  for i, token in ipairs(tokens) do scored[2 * i - 1], scored[2 * i] = digits(now), token end
   if #tokens > 0 then call('ZADD', keys[2], unpack(scored)) end
 end
 
 local function touch(r)
   if r.state == QUARANTINED then return end
   r.seen, r.touched = now, true
-  if r.state == ASSIGNED then r.text = r.head .. ' ' .. now .. ' ' .. r.tail end
+  if r.state == ASSIGNED then r.text = r.head .. ' ' .. digits(now) .. ' ' .. r.tail end
 end
 
 -- Settles the tokens of one list and splits them into new ones and records of those that live.

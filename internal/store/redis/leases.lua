@@ -46,16 +46,21 @@ end
 local function each(act)
   return function(k, args)
     if not open(k, args[1]) then return NO_POOL end
-    local size, tokens = #args, {}
-    for i = 2, size, 3 do tokens[#tokens + 1] = args[i] end
+    local size, tokens, n = #args, {}, 0
+    for i = 2, size, 3 do
+      n = n + 1
+      tokens[n] = args[i]
+    end
     local found, results = find(tokens), {now, policy.token_ttl_ms}
     settleAll(found)
     describe(found)
+    n = 2
     for i = 2, size, 3 do
       local r = found[args[i]]
       local code = 'token_not_found'
       if r and r.state then code = act(r, args[i + 1], args[i + 2]) end
-      results[#results + 1] = code or answer(r)
+      n = n + 1
+      results[n] = code or answer(r)
     end
     save(found)
     tally()

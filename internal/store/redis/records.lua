@@ -14,15 +14,15 @@ end
 local function find(tokens)
   local found, missing = {}, tokens
   for n = 1, #SEARCH do
-    local state, rest = SEARCH[n], nil
+    local state, rest, left = SEARCH[n], nil, 0
     local scores = call('ZMSCORE', set(state), unpack(missing))
     for i = 1, #missing do
       local token = missing[i]
       if scores[i] then
         found[token] = record(token, state, tonumber(scores[i]))
       else
-        rest = rest or {}
-        rest[#rest + 1] = token
+        rest, left = rest or {}, left + 1
+        rest[left] = token
       end
     end
     if not rest then break end
@@ -41,10 +41,12 @@ end
 -- Reads what lies beside the sets.
 local function read(records)
   local held, leases, resting, tokens
+  local n, prefix = 0, keys[7]
   for _, r in pairs(records) do
     if r.was == ASSIGNED then
       if not held then held, leases = {}, {} end
-      held[#held + 1], leases[#leases + 1] = r, keys[7] .. r.token
+      n = n + 1
+      held[n], leases[n] = r, prefix .. r.token
     elseif r.was == COOLING then
       if not resting then resting, tokens = {}, {} end
       resting[#resting + 1], tokens[#tokens + 1] = r, r.token
@@ -66,14 +68,20 @@ local function backstop(till, seen)
   return over - now + BACKSTOP
 end
 
+-- Appends to one of several lists, whose lengths stand at the negative places.
 local function push(lists, at, a, b)
   local list = lists[at]
   if not list then
     list = {}
-    lists[at] = list
+    lists[at], lists[-at] = list, 0
   end
-  list[#list + 1] = a
-  if b then list[#list + 1] = b end
+  local n = lists[-at] + 1
+  list[n] = a
+  if b then
+    n = n + 1
+    list[n] = b
+  end
+  lists[-at] = n
 end
 
 -- Notes that the record leaves the set it was in.
@@ -88,10 +96,10 @@ end
 -- Notes where the record now stands, and writes the lease.
 local function arrive(r, added)
   local score = r.state == AVAILABLE and r.seen or r.till
-  if r.state ~= r.was or score ~= r.score then push(added, r.state, score, r.token) end
-  if r.state == COOLING and r.touched then push(added, SEEN, r.seen, r.token) end
+  if r.state ~= r.was or score ~= r.score then push(added, r.state, digits(score), r.token) end
+  if r.state == COOLING and r.touched then push(added, SEEN, digits(r.seen), r.token) end
   if r.state == ASSIGNED and r.touched then
-    call('SET', keys[7] .. r.token, r.text, 'PX', backstop(r.till, r.seen))
+    call('SET', keys[7] .. r.token, r.text, 'PX', digits(backstop(r.till, r.seen)))
   end
   r.score = score
 end

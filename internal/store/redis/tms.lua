@@ -47,8 +47,18 @@ local parsed, parsings = {}, 0 -- policies by their text
 -- What the present call works with. Functions run one at a time.
 local keys, now, policy, described
 local released, quarantined, deleted
+local texts -- numbers as text, since most numbers of a step occur many times
 
 local function set(state) return keys[state + 1] end
+
+local function digits(n)
+  local text = texts[n]
+  if not text then
+    text = format('%.0f', n)
+    texts[n] = text
+  end
+  return text
+end
 
 local function clock()
   local t = call('TIME')
@@ -112,7 +122,7 @@ end
 
 -- Begins a step. Returns false if there is no such pool.
 local function open(k, instant)
-  keys = k
+  keys, texts = k, {}
   released, quarantined, deleted = 0, 0, 0
   local pool = call('HMGET', k[1], 'policy', 'epoch', 'metadata')
   if not pool[1] then return false end
