@@ -34,7 +34,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	if err := s.link.load(ctx, client); err != nil {
 		return fmt.Errorf("redis: the function library cannot be loaded: %w", err)
 	}
-	return nil
+	_, err = s.names(ctx, "", 1) // a cluster may be down although its servers are well
+	return err
 }
 
 // info is what a server says of itself.

@@ -14,7 +14,10 @@ import (
 	"github.com/manankarani/token-manager/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// rueidis may leave a goroutine that sleeps for up to a second before it looks at a cluster again.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+}
 
 // checked is a store that examines its Redis at the end of every rule.
 type checked struct {
