@@ -39,6 +39,29 @@ func TestACallEndsByItsDeadlineWhenRedisHangs(t *testing.T) {
 	})
 }
 
+// A call does not wait out another's attempt to connect to a server that hangs.
+func TestACallDoesNotWaitForAnothersDeadline(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{Timeout: 8 * time.Second})
+	fill(t, s, tms.DefaultPool, "a")
+	ask(t, raw(t, server), "CLIENT", "KILL", "TYPE", "normal")
+	server.Stop()
+	patient, cancel := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	calls.Go(func() { s.Token(patient, tms.DefaultPool, "a") })
+	time.Sleep(100 * time.Millisecond) // the other one has begun
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	start := time.Now()
+	s.Token(ctx, tms.DefaultPool, "a")
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("the call took %v", took)
+	}
+	server.Continue()
+	cancel()
+	calls.Wait()
+}
+
 // However many calls hang and whatever their deadlines, none waits for another's.
 func TestManyCallsEndByTheirDeadlines(t *testing.T) {
 	server := redistest.New(t)

@@ -38,18 +38,19 @@ func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, 
 	option.AlwaysPipelining = true // a call ends with its context, and the connection lives on
 	option.PipelineMultiplex = -1  // one connection: the fuller the pipeline, the less each call costs
 	option.RingScaleEachConn = 12
-	option.DialCtxFn = dialer(option.DialCtxFn)
 	return option, nil
 }
 
 type dialFunc = func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error)
 
-// dialer marks the errors of dial, and of the default way if that is nil, as being from before anything was sent.
-func dialer(dial dialFunc) dialFunc {
+// dialer marks the errors of dial, and of the default way if that is nil, as being from before anything was sent. Whoever
+// dials has no connection that works.
+func (l *link) dialer(dial dialFunc) dialFunc {
 	if dial == nil {
 		dial = dialTCP
 	}
 	return func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+		l.suspect.Store(true)
 		conn, err := dial(ctx, address, d, config)
 		if err != nil {
 			return nil, unsent{err}
@@ -73,7 +74,8 @@ type link struct {
 	timeout time.Duration
 	log     *slog.Logger
 	client  atomic.Pointer[rueidis.Client]
-	loading sync.Mutex // held while the library is loaded
+	loading sync.Mutex  // held while the library is loaded
+	suspect atomic.Bool // set while nothing was answered since a connection was dialled or broke
 
 	mu      sync.Mutex
 	attempt *attempt // the last one
@@ -88,7 +90,9 @@ type attempt struct {
 }
 
 func newLink(option rueidis.ClientOption, timeout time.Duration, log *slog.Logger) *link {
-	return &link{option: option, timeout: timeout, log: log}
+	l := &link{option: option, timeout: timeout, log: log}
+	l.option.DialCtxFn = l.dialer(option.DialCtxFn)
+	return l
 }
 
 // connected returns the client. Its errors are from before anything was sent.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -45,9 +44,6 @@ type Store struct {
 	link  *link
 	now   func() time.Time
 	newID func() string
-
-	// suspect is set while the last that was heard of Redis was an error of the connection.
-	suspect atomic.Bool
 }
 
 // Open returns a store on the Redis at o.URL. It does not wait for Redis, and does not fail because Redis is away: the
@@ -136,7 +132,7 @@ func (s *Store) do(ctx context.Context, build func(rueidis.Builder) rueidis.Comp
 		return rueidis.RedisMessage{}, err
 	}
 	result := s.send(ctx, client, build(client.B()))
-	s.suspect.Store(result.NonRedisError() != nil)
+	s.link.suspect.Store(result.NonRedisError() != nil)
 	return result.ToMessage()
 }
 
@@ -144,7 +140,7 @@ func (s *Store) do(ctx context.Context, build func(rueidis.Builder) rueidis.Comp
 // another call's attempt to connect nor while its queue is full. Both happen only to a connection in trouble, and then
 // the call gets a goroutine of its own, which rueidis frees when it gives the connection up.
 func (s *Store) send(ctx context.Context, client rueidis.Client, cmd rueidis.Completed) rueidis.RedisResult {
-	if !s.suspect.Load() {
+	if !s.link.suspect.Load() {
 		return client.Do(ctx, cmd)
 	}
 	done := make(chan rueidis.RedisResult, 1)
