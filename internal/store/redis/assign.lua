@@ -27,8 +27,8 @@ local function drawLiving(from, n)
   return drawn
 end
 
--- Returns at most n available tokens at random. Most pools hold none that is dead, so that they are looked for only when
--- one was drawn.
+-- Returns at most n available tokens at random. Most pools hold none that is dead, so that they are looked for only
+-- when one was drawn.
 local function drawAny(from, n)
   local found, tokens = call('ZRANDMEMBER', keys[2], n, 'WITHSCORES'), {}
   for i = 1, #found, 2 do

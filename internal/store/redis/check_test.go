@@ -9,9 +9,9 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// checkRedis holds what must be true of every key at rest: each token stands in exactly one set; assigned tokens, and no
-// others, have a lease string, with a TTL; cooling tokens, and no others, a last sign of life beside; metadata is that of
-// living tokens; every key belongs to a pool that the index names.
+// checkRedis holds what must be true of every key at rest: each token stands in exactly one set; assigned tokens, and
+// no others, have a lease string, with a TTL; cooling tokens, and no others, a last sign of life beside; metadata is
+// that of living tokens; every key belongs to a pool that the index names.
 func checkRedis(ctx context.Context, c rueidis.Client) error {
 	keys, err := c.Do(ctx, c.B().Keys().Pattern("tms:*").Build()).AsStrSlice()
 	if err != nil {

@@ -3,8 +3,8 @@ package redis
 // poolIndex is the sorted set with the names of all pools. It lies in a slot of its own.
 const poolIndex = "tms:pools"
 
-// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. The last two are prefixes: a token's value
-// follows.
+// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. The last two are prefixes: a token's
+// value follows.
 var keyNames = [...]string{"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:"}
 
 // keyPrefix returns how all keys of the pool begin. The braces put them into one hash slot.

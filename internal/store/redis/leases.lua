@@ -41,8 +41,8 @@ end
 
 -- tms1_keep_alive, tms1_unblock and tms1_delete do so to tokens, in order.
 -- ARGV: now, and for each token: token, lease_id or "", ttl or "" (keep-alive only). At most 1,000 tokens.
--- Answer: {now, token_ttl, a result for each token}: the token as it now stands (delete: an empty array), or the code of
--- a refusal.
+-- Answer: {now, token_ttl, a result for each token}: the token as it now stands (delete: an empty array), or the code
+-- of a refusal.
 local function each(act)
   return function(k, args)
     if not open(k, args[1]) then return NO_POOL end

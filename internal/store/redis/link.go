@@ -43,8 +43,8 @@ func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, 
 
 type dialFunc = func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error)
 
-// dialer marks the errors of dial, and of the default way if that is nil, as being from before anything was sent. Whoever
-// dials has no connection that works.
+// dialer marks the errors of dial, and of the default way if that is nil, as being from before anything was sent.
+// Whoever dials has no connection that works.
 func (l *link) dialer(dial dialFunc) dialFunc {
 	if dial == nil {
 		dial = dialTCP

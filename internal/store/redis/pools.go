@@ -116,7 +116,8 @@ func (s *Store) addName(ctx context.Context, name string) error {
 	return nilOr(err)
 }
 
-// dropName takes the name of a pool that is gone out of the index, and puts it back if the pool was made again meanwhile.
+// dropName takes the name of a pool that is gone out of the index, and puts it back if the pool was made again
+// meanwhile.
 func (s *Store) dropName(ctx context.Context, name string) error {
 	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
 		return b.Zrem().Key(poolIndex).Member(name).Build()

@@ -13,8 +13,8 @@ import (
 // oldest is the first major version of Redis that has functions.
 const oldest = 7
 
-// Ready implements [tms.Readier]. The store is ready when Redis answers, takes the password, takes writes, is of version
-// 7.0 or later, never evicts a key, and has the function library, which Ready loads where it is missing.
+// Ready implements [tms.Readier]. The store is ready when Redis answers, takes the password, takes writes, is of
+// version 7.0 or later, never evicts a key, and has the function library, which Ready loads where it is missing.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.link.timeout)
 	defer cancel()

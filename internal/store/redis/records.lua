@@ -1,9 +1,9 @@
 -- Records: reading them from Redis and writing what has changed.
 
--- A record is a token as this step sees it: state (nil: deleted), was (its state in Redis), score (there), till, seen. Of
--- a lease it has the string, text, its parts id, at and ttl, and what stands before and after the last sign of life, head
--- and tail. Numbers that were read stay text until something is reckoned with them. touched: what lies beside the set
--- has changed.
+-- A record is a token as this step sees it: state (nil: deleted), was (its state in Redis), score (there), till,
+-- seen. Of a lease it has the string, text, its parts id, at and ttl, and what stands before and after the last sign
+-- of life, head and tail. Numbers that were read stay text until something is reckoned with them. touched: what lies
+-- beside the set has changed.
 
 local function record(token, state, score)
   return {token = token, was = state, state = state, score = score, till = score, seen = score, text = nil, touched = nil,

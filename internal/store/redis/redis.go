@@ -1,7 +1,7 @@
 // Package redis is a [tms.Store] in Redis 7.0 or later, or Valkey, that any number of servers share.
 //
-// Every step is one function of a Redis Functions library, tms.lua, and thereby atomic. Functions are not idempotent, so
-// that no call is ever repeated after it was sent, unless Redis itself said that nothing ran.
+// Every step is one function of a Redis Functions library, tms.lua, and thereby atomic. Functions are not idempotent,
+// so that no call is ever repeated after it was sent, unless Redis itself said that nothing ran.
 package redis
 
 import (
