@@ -108,20 +108,7 @@ func cpuSeconds(b *testing.B, pid int) float64 {
 }
 
 // startEmpty starts a process that decodes requests and encodes answers of the same shape, and does nothing else.
-func startEmpty(b *testing.B) *process {
-	cmd := exec.Command("empty")
-	p := &process{t: b, cmd: cmd, stderr: &output{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(p.kill)
-	p.url = p.awaitAddress(stdout)
-	return p
-}
+func startEmpty(b *testing.B) *process { return startProcess(b, exec.Command("empty")) }
 
 // serveEmpty is the process that startEmpty starts.
 func serveEmpty() {

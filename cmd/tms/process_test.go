@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os/exec"
 	"regexp"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -22,10 +19,11 @@ type process struct {
 	cmd    *exec.Cmd
 	url    string
 	client *http.Client
+	stdout *output
 	stderr *output
 }
 
-var servesOn = regexp.MustCompile(`^tms \S+ serves on (http://\S+)$`)
+var servesOn = regexp.MustCompile(`^tms \S+ serves on (http://\S+)\n`)
 
 // output collects what a process writes, to be read while it runs.
 type output struct {
@@ -48,30 +46,33 @@ func (o *output) String() string {
 // startServe starts tms serve on a free port and returns when it has said where it serves. It is killed with the test.
 func startServe(t testing.TB, args ...string) *process {
 	t.Helper()
-	cmd := exec.Command("tms", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	p := &process{t: t, cmd: cmd, stderr: &output{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
-	cmd.Stderr = p.stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return startProcess(t, exec.Command("tms", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...))
+}
+
+func startProcess(t testing.TB, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, stdout: &output{}, stderr: &output{}}
+	p.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.kill)
-	p.url = p.awaitAddress(stdout)
+	p.url = p.awaitAddress()
 	return p
 }
 
-func (p *process) awaitAddress(stdout io.Reader) string {
+// awaitAddress returns where the process says that it serves.
+func (p *process) awaitAddress() string {
 	p.t.Helper()
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	match := servesOn.FindStringSubmatch(strings.TrimSpace(line))
-	if match == nil {
-		p.kill()
-		p.t.Fatalf("tms serve said %q (%v), and on standard error: %s", line, err, p.stderr)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if match := servesOn.FindStringSubmatch(p.stdout.String()); match != nil {
+			return match[1]
+		}
 	}
-	return match[1]
+	p.kill()
+	p.t.Fatalf("tms serve said %q, and on standard error: %s", p.stdout, p.stderr)
+	return ""
 }
 
 // kill ends the process as a crash does.

@@ -37,6 +37,9 @@ func TestServeWaitsForRedisAndKeepsItsPassword(t *testing.T) {
 	p := startServe(t, "--store", "redis://:geheim@"+redis.Addr, "--config", file, "--log-level", "debug")
 	p.must(200, http.MethodGet, "/livez", nil)
 	p.must(503, http.MethodGet, "/readyz", nil)
+	if out := runTMS(t, false, "healthcheck", "--listen", strings.TrimPrefix(p.url, "http://")); !strings.Contains(out, "not ready: 503") {
+		t.Errorf("the health check said %q", out)
+	}
 
 	redis.Start()
 	eventually(t, func() bool {
@@ -47,7 +50,7 @@ func TestServeWaitsForRedisAndKeepsItsPassword(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Errorf("after SIGTERM: %v", err)
 	}
-	if strings.Contains(p.stderr.String(), "geheim") {
-		t.Errorf("the log holds the password:\n%s", p.stderr)
+	if said := p.stdout.String() + p.stderr.String(); strings.Contains(said, "geheim") {
+		t.Errorf("the output holds the password:\n%s", said)
 	}
 }

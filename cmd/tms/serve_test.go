@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -148,6 +149,24 @@ func TestHealthcheckAsksTheServer(t *testing.T) {
 	runTMS(t, true, "healthcheck", "--listen", "0.0.0.0"+port)
 	p.kill()
 	runTMS(t, false, "healthcheck", "--listen", "127.0.0.1"+port)
+}
+
+func TestAnAddressThatIsShownCanBeReached(t *testing.T) {
+	for listen, want := range map[string]string{
+		"0.0.0.0:80":   "127.0.0.1:80",
+		"[::]:80":      "127.0.0.1:80",
+		":80":          "127.0.0.1:80",
+		"127.0.0.2:80": "127.0.0.2:80",
+		"[::1]:80":     "[::1]:80",
+	} {
+		address, err := net.ResolveTCPAddr("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reachable(address); got != want {
+			t.Errorf("%s is shown as %s, want %s", listen, got, want)
+		}
+	}
 }
 
 type givesUp struct {
