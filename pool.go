@@ -1,7 +1,8 @@
 package tms
 
 import (
-	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -182,13 +183,13 @@ func (c PolicyChange) Validate() error {
 }
 
 func oneOf[T ~string](field string, value *T, allowed ...T) error {
-	if value == nil {
+	if value == nil || slices.Contains(allowed, *value) {
 		return nil
 	}
-	for _, a := range allowed {
-		if *value == a {
-			return nil
-		}
+	names := make([]string, len(allowed))
+	for i, a := range allowed {
+		names[i] = string(a)
 	}
-	return Invalid(field, "must be one of %v", fmt.Sprint(allowed))
+	last := len(names) - 1
+	return Invalid(field, "must be %s or %s", strings.Join(names[:last], ", "), names[last])
 }
