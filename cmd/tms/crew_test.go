@@ -89,6 +89,9 @@ func (c *crew) took(lease reply, h hold) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leases++
+	if now.After(h.until) {
+		return // the answer came to light after the TTL, and the token may rightly be another's by now
+	}
 	if other, held := c.holds[lease.Token]; held && now.Before(other.until) {
 		c.wrong = append(c.wrong, fmt.Sprintf("a token went to %s while %s held it for another %v", h.client, other.client, other.until.Sub(now)))
 	}
