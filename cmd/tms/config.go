@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	tms "github.com/manankarani/token-manager"
-	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/store/redis"
 )
 
@@ -49,6 +49,7 @@ type config struct {
 func (c *config) settings() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("settings", pflag.ContinueOnError)
 	fs.SortFlags = false
+	http := server.Config{}.WithDefaults()
 
 	fs.StringVar(&c.Config, configFlag, "", "YAML `file` with settings and pools")
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
@@ -58,15 +59,15 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.Var(&c.Sync, "sync", "when the embedded store writes to disk: `always` (before every answer) or an interval, as 10ms")
 	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout, "longest `time` that one call of Redis takes")
 
-	fs.DurationVar(&c.HeaderTimeout, "header-timeout", 5*time.Second, "longest `time` in which a request's header arrives")
-	fs.DurationVar(&c.ReadTimeout, "read-timeout", 30*time.Second, "longest `time` in which a whole request arrives")
-	fs.DurationVar(&c.WriteTimeout, "write-timeout", time.Minute, "longest `time` from a request's header to the end of its answer")
-	fs.DurationVar(&c.IdleTimeout, "idle-timeout", 2*time.Minute, "`time` after which a connection without requests is closed")
-	fs.DurationVar(&c.DrainDelay, "drain-delay", 0, "`time` that a server that is told to stop goes on, not ready, so that load balancers notice")
-	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 10*time.Second, "`time` that requests have to end when the server stops")
-	fs.IntVar(&c.MaxConnections, "max-connections", 10_000, "most connections at once; more wait")
-	fs.IntVar(&c.MaxHeaderBytes, "max-header-bytes", 32<<10, "largest header of a request, in `bytes`")
-	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", api.MaxBodyBytes, "largest body of a request, in `bytes`")
+	fs.DurationVar(&c.HeaderTimeout, "header-timeout", http.HeaderTimeout, "longest `time` in which a request's header arrives")
+	fs.DurationVar(&c.ReadTimeout, "read-timeout", http.ReadTimeout, "longest `time` in which a whole request arrives")
+	fs.DurationVar(&c.WriteTimeout, "write-timeout", http.WriteTimeout, "longest `time` from a request's header to the end of its answer")
+	fs.DurationVar(&c.IdleTimeout, "idle-timeout", http.IdleTimeout, "`time` after which a connection without requests is closed")
+	fs.DurationVar(&c.DrainDelay, "drain-delay", http.DrainDelay, "`time` that a server that is told to stop goes on, not ready, so that load balancers notice")
+	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", http.ShutdownTimeout, "`time` that requests have to end when the server stops")
+	fs.IntVar(&c.MaxConnections, "max-connections", http.MaxConnections, "most connections at once; more wait")
+	fs.IntVar(&c.MaxHeaderBytes, "max-header-bytes", http.MaxHeaderBytes, "largest header of a request, in `bytes`")
+	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", http.MaxBodyBytes, "largest body of a request, in `bytes`")
 
 	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
 	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second, "longest `time` between two sweeps of a pool")

@@ -37,14 +37,18 @@ type Config struct {
 	DrainDelay time.Duration
 }
 
-// withDefaults is the one place of the defaults.
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with a default in the place of every zero field.
+//
+// The clocks of HeaderTimeout and ReadTimeout start when a connection is accepted, or when the request before it has been
+// answered and the next begins. Clients keep connections in store that they have never used and would take it for an
+// error if one were closed just when they do, so that these times are long, and ReadTimeout is the longer one.
+func (c Config) WithDefaults() Config {
 	byDefault(&c.Logger, slog.New(slog.DiscardHandler))
 	byDefault(&c.MaxBodyBytes, api.MaxBodyBytes)
 	byDefault(&c.MaxHeaderBytes, 32<<10)
 	byDefault(&c.MaxConnections, 10_000)
-	byDefault(&c.HeaderTimeout, 5*time.Second)
-	byDefault(&c.ReadTimeout, 30*time.Second)
+	byDefault(&c.HeaderTimeout, time.Minute)
+	byDefault(&c.ReadTimeout, 90*time.Second)
 	byDefault(&c.WriteTimeout, time.Minute)
 	byDefault(&c.IdleTimeout, 2*time.Minute)
 	byDefault(&c.ReadyTimeout, 2*time.Second)

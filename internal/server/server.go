@@ -30,7 +30,7 @@ type Server struct {
 
 // New returns a server for the store of the configuration. It does nothing before [Server.Serve].
 func New(config Config) *Server {
-	config = config.withDefaults()
+	config = config.WithDefaults()
 	s := &Server{config: config, store: config.Store, log: config.Logger}
 	s.handler = s.mux()
 	return s
@@ -66,7 +66,7 @@ func (s *Server) httpServer(requests context.Context) *http.Server {
 	return &http.Server{
 		Handler:           s.handler,
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		MaxHeaderBytes:    s.config.MaxHeaderBytes,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
 		ReadTimeout:       s.config.ReadTimeout,
