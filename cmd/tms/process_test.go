@@ -117,6 +117,7 @@ type reply struct {
 	Code    string
 	Deleted bool
 	Created int
+	Tokens  []string
 }
 
 // call sends a request. An error means that its outcome is unknown.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -192,4 +193,26 @@ func TestAStoreThatGivesUpEndsTheServer(t *testing.T) {
 	if ctx.Err() == nil {
 		t.Error("the server goes on without a store")
 	}
+}
+
+// A disk that takes no more ends the server with the reason, and what was acknowledged is there at the next start.
+func TestADiskThatIsFullEndsTheServer(t *testing.T) {
+	dir := t.TempDir()
+	p := startProcess(t, exec.Command("sh", "-c", `ulimit -f 2000; exec tms serve --listen 127.0.0.1:0 --store "embedded:$0"`, dir))
+	var acknowledged []string
+	for {
+		r, err := p.call(http.MethodPost, "/generate-token", object{"count": 100})
+		if err != nil || r.Status != http.StatusCreated {
+			break
+		}
+		acknowledged = append(acknowledged, r.Tokens...)
+	}
+	if err := p.wait(); err == nil || !strings.Contains(p.stderr.String(), "file too large") {
+		t.Errorf("the server ended with %v and said: %s", err, p.stderr)
+	}
+	again := startServe(t, "--store", "embedded:"+dir)
+	for _, token := range acknowledged {
+		again.must(200, http.MethodPost, "/lookup-token", object{"token": token})
+	}
+	t.Logf("%d tokens were acknowledged before the disk was full", len(acknowledged))
 }
