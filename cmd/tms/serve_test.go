@@ -198,7 +198,7 @@ func TestAStoreThatGivesUpEndsTheServer(t *testing.T) {
 // A disk that takes no more ends the server with the reason, and what was acknowledged is there at the next start.
 func TestADiskThatIsFullEndsTheServer(t *testing.T) {
 	dir := t.TempDir()
-	p := startProcess(t, exec.Command("sh", "-c", `ulimit -f 2000; exec tms serve --listen 127.0.0.1:0 --store "embedded:$0"`, dir))
+	p := startProcess(t, exec.Command("sh", "-c", `ulimit -f 200; exec tms serve --listen 127.0.0.1:0 --store "embedded:$0"`, dir))
 	var acknowledged []string
 	for {
 		r, err := p.call(http.MethodPost, "/generate-token", object{"count": 100})
