@@ -15,6 +15,7 @@ type Code string
 // stand here too, so that one list names every code.
 const (
 	ErrInvalidRequest   Code = "invalid_request"        // a field is missing, unknown, of the wrong type or out of its limits
+	ErrForbidden        Code = "forbidden"              // a page of another origin sent the request from a browser
 	ErrNotFound         Code = "not_found"              // there is no such route
 	ErrMethodNotAllowed Code = "method_not_allowed"     // the route does not take this method
 	ErrBodyTooLarge     Code = "body_too_large"         // the request's body is over the limit

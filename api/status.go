@@ -19,6 +19,7 @@ type meaning struct {
 // meanings is the one table of what each code is over HTTP.
 var meanings = map[tms.Code]meaning{
 	tms.ErrInvalidRequest:   {http.StatusBadRequest, "the request is not valid"},
+	tms.ErrForbidden:        {http.StatusForbidden, "a page of another origin may not change tokens through a browser"},
 	tms.ErrNotFound:         {http.StatusNotFound, "there is no such route"},
 	tms.ErrMethodNotAllowed: {http.StatusMethodNotAllowed, "the route does not take this method"},
 	tms.ErrBodyTooLarge:     {http.StatusRequestEntityTooLarge, "the request's body is too large"},

@@ -76,6 +76,9 @@ func (s *Server) answer(w http.ResponseWriter, c *call, route route, buffer *byt
 			err = panicked(reason)
 		}
 	}()
+	if s.origins.Check(c.Request) != nil {
+		return 0, nil, tms.ErrForbidden
+	}
 	if takesBody(route.method) {
 		if c.body, err = s.readBody(w, c.Request, buffer); err != nil {
 			return 0, nil, err

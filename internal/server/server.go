@@ -24,6 +24,7 @@ type Server struct {
 	store    tms.Store
 	log      *slog.Logger
 	handler  http.Handler
+	origins  *http.CrossOriginProtection
 	stopping atomic.Bool  // from the end of Serve's context: /readyz says no
 	active   atomic.Int64 // requests that may be inside the store
 }
@@ -31,7 +32,7 @@ type Server struct {
 // New returns a server for the store of the configuration. It does nothing before [Server.Serve].
 func New(config Config) *Server {
 	config = config.WithDefaults()
-	s := &Server{config: config, store: config.Store, log: config.Logger}
+	s := &Server{config: config, store: config.Store, log: config.Logger, origins: http.NewCrossOriginProtection()}
 	s.handler = s.mux()
 	return s
 }

@@ -30,10 +30,13 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 		return tms.Pool{}, err
 	}
 	p, err := readPool(name, a)
-	if err == nil {
-		err = s.addName(ctx, name)
+	if err != nil {
+		return tms.Pool{}, err
 	}
-	return p, err
+	if err := s.addName(ctx, name); err != nil {
+		return tms.Pool{}, fmt.Errorf("the pool is as asked for, but perhaps not listed: %v", err) // no code: something has changed
+	}
+	return p, nil
 }
 
 // readPool reads a policy.

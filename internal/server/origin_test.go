@@ -1,0 +1,34 @@
+package server
+
+import (
+	"net/http"
+	"testing"
+)
+
+// A page that somebody visits must not reach the server on that person's machine: an empty body is all that some
+// operations need, and browsers send such a request to any address without asking.
+func TestPagesOfOtherOriginsChangeNothing(t *testing.T) {
+	h := start(t, Config{})
+	for name, header := range map[string][2]string{
+		"by its kind":   {"Sec-Fetch-Site", "cross-site"},
+		"by its origin": {"Origin", "https://evil.example"},
+	} {
+		r, err := http.NewRequest(http.MethodPost, h.url+"/generate-token", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(header[0], header[1])
+		if a := h.send(r); a.status != http.StatusForbidden {
+			t.Errorf("a request of another origin, told %s: %d %s", name, a.status, a.text)
+		}
+	}
+	r, _ := http.NewRequest(http.MethodPost, h.url+"/generate-token", nil)
+	r.Header.Set("Origin", h.url)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if a := h.send(r); a.status != http.StatusCreated {
+		t.Errorf("a request of the server's own pages: %d %s", a.status, a.text)
+	}
+	if _, stats, err := h.store.Pool(t.Context(), "default"); err != nil || stats.Total() != 1 {
+		t.Errorf("there are %d tokens, %v", stats.Total(), err)
+	}
+}
