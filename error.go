@@ -26,11 +26,16 @@ const (
 	ErrNoTokenAvailable Code = "no_token_available" // the pool has fewer available tokens than were asked for
 	ErrPoolFull         Code = "pool_full"          // the pool would exceed its max_tokens
 	ErrPoolPaused       Code = "pool_paused"        // the pool gives no tokens for now
+	ErrPoolInUse        Code = "pool_in_use"        // the pool holds what this change of its policy could not take along
+	ErrQuotaExceeded    Code = "quota_exceeded"     // the client holds as many leases as the pool's max_leases_per_client
 
 	ErrNotAssigned      Code = "not_assigned"       // nobody holds the token
-	ErrNotHolder        Code = "not_holder"         // the pool requires the lease_id, and none was given
+	ErrNotQuarantined   Code = "not_quarantined"    // the token was not put aside
+	ErrNotHolder        Code = "not_holder"         // the lease_id is required, and none was given
 	ErrLeaseLost        Code = "lease_lost"         // the lease_id is not that of the token's present lease
 	ErrMaxLeaseExceeded Code = "max_lease_exceeded" // the lease already lasts as long as the pool's max_lease allows
+
+	ErrRequestIDReused Code = "request_id_reused" // the request_id was used for another request before
 
 	ErrStoreUnavailable Code = "store_unavailable" // the store could not be asked, or turned the request away unchanged
 )
@@ -44,6 +49,10 @@ type Refusal struct {
 	Field      string        // the field of the request that is at fault, as "tokens[3].metadata"; empty where none is
 	Detail     string        // one sentence for a person
 	RetryAfter time.Duration // when a retry may succeed; zero where nothing is known
+
+	// Of an ErrNoTokenAvailable: how many wait in the pool's queue, and the request's place in its line of it, 1 being
+	// next; zero where it does not queue.
+	Waiting, Place int
 }
 
 // Refuse returns a Refusal whose Detail is made with [fmt.Sprintf].

@@ -31,6 +31,23 @@ type AssignRequest struct {
 	ClientID string        // who asks, in the caller's words; may be empty
 	Count    int           // how many tokens, all or none; zero: one
 	TTL      time.Duration // how long the leases last, at most the pool's MaxLease; zero: the pool's LeaseTTL
+
+	// Prefer names a token that is to be among those given, if it is available and suits Match. Empty: none is.
+	Prefer string
+
+	// Match gives only tokens whose metadata has these values. Its keys must be labels of the pool. Nil: any token. It
+	// cannot be combined with Count above one where the request waits.
+	Match map[string]string
+
+	// RequestID makes the request safe to repeat: see [Store.Assign]. Empty: a repeat is another request.
+	RequestID string
+
+	// Wait is how long the request may wait its turn. Only a store that says so heeds it, as one that internal/wait wraps
+	// and the Go client do; others answer at once.
+	Wait time.Duration
+
+	// Ticket is the request's place in the pool's queue: see [Queue]. Empty: it does not queue.
+	Ticket string
 }
 
 // AssignResult answers one AssignRequest: either tokens, each with its lease, or a refusal.
@@ -44,6 +61,9 @@ type LeaseKey struct {
 	Token   string
 	LeaseID string        // empty: the token alone is the proof, unless the pool says RequireLeaseID
 	TTL     time.Duration // KeepAlive only: how long the lease is to last from now; zero: as long as it was assigned for
+
+	// Quarantine, in Unblock only, puts the token aside instead of returning it to the pool: it is broken.
+	Quarantine bool
 }
 
 // TokenResult answers one LeaseKey: either the token as it now stands, or a refusal.
@@ -60,8 +80,36 @@ func (r AssignRequest) Validate() error {
 	if r.Count < 0 || r.Count > MaxAssignCount {
 		return Invalid("count", "must be 1 to %d", MaxAssignCount)
 	}
+	if err := r.validateChoice(); err != nil {
+		return err
+	}
+	if err := ValidateRequestID("request_id", r.RequestID); err != nil {
+		return err
+	}
 	return validateOptionalTTL(r.TTL)
 }
+
+func (r AssignRequest) validateChoice() error {
+	if r.Prefer != "" {
+		if err := ValidateToken("prefer", r.Prefer); err != nil {
+			return err
+		}
+	}
+	if err := ValidateMetadata("match", r.Match); err != nil {
+		return err
+	}
+	if r.Wait < 0 {
+		return Invalid("wait", "must not be negative")
+	}
+	if r.Wait > 0 && r.Count > 1 && len(r.Match) > 0 {
+		return Invalid("match", "cannot be combined with wait and a count above 1")
+	}
+	return nil
+}
+
+// ValidateRequestID refuses a request_id that is longer than [MaxRequestID], not UTF-8 or not printable. An empty one is
+// none.
+func ValidateRequestID(field, id string) error { return validateText(field, id, MaxRequestID) }
 
 // Validate refuses a key outside the limits and names the field as it is called on the wire.
 func (k LeaseKey) Validate() error {
@@ -88,6 +136,11 @@ const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 func NewValue() string {
 	var random [16]byte
 	rand.Read(random[:])
+	return Value(random)
+}
+
+// Value returns 128 bits as 22 base62 characters.
+func Value(random [16]byte) string {
 	high, low := binary.BigEndian.Uint64(random[:8]), binary.BigEndian.Uint64(random[8:])
 	var text [22]byte
 	for i := len(text) - 1; i >= 0; i-- {

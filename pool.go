@@ -40,6 +40,18 @@ type Policy struct {
 	Selection      Selection
 	RequireLeaseID bool // keep-alive, unblock and delete of an assigned token must name its lease_id
 	Paused         bool // assign is refused with ErrPoolPaused; everything else goes on
+
+	// MaxLeasesPerClient is the most live leases of one client_id; zero: no limit. Where it is set, assign must name a
+	// client_id, and the pool keeps an index of each client's leases. It can be turned on and off only while no token is
+	// assigned.
+	MaxLeasesPerClient int
+
+	// Labels are the keys of metadata that an assign can match, in order, at most [MaxLabels]. The pool keeps an index of
+	// them. They can be changed only while the pool holds no tokens. Nil: none.
+	Labels []string
+
+	// RequestTTL is how long the pool remembers a request that carried a RequestID.
+	RequestTTL time.Duration
 }
 
 // DefaultPolicy returns the policy of a pool for which nothing else was said.
@@ -50,6 +62,7 @@ func DefaultPolicy() Policy {
 		TokenTTL:      5 * time.Minute,
 		OnLeaseExpiry: ExpiryReleases,
 		Selection:     SelectRandom,
+		RequestTTL:    10 * time.Minute,
 	}
 }
 
@@ -66,6 +79,10 @@ type PolicyChange struct {
 	Selection      *Selection
 	RequireLeaseID *bool
 	Paused         *bool
+
+	MaxLeasesPerClient *int
+	Labels             *[]string // in any order
+	RequestTTL         *time.Duration
 }
 
 // Apply returns p with the change's fields set.
@@ -80,6 +97,11 @@ func (c PolicyChange) Apply(p Policy) Policy {
 	set(&p.Selection, c.Selection)
 	set(&p.RequireLeaseID, c.RequireLeaseID)
 	set(&p.Paused, c.Paused)
+	set(&p.MaxLeasesPerClient, c.MaxLeasesPerClient)
+	set(&p.RequestTTL, c.RequestTTL)
+	if c.Labels != nil {
+		p.Labels = slices.Sorted(slices.Values(*c.Labels)) // nil where there are none
+	}
 	return p
 }
 
@@ -98,6 +120,9 @@ type Pool struct {
 // Stats are the sizes of a pool's sets, and what has expired in it since it was made.
 type Stats struct {
 	Available, Assigned, Cooling, Quarantined int
+
+	// Waiting is how many stand in the pool's queue; see [Queue].
+	Waiting int
 
 	// Expired counts what every server of the store has carried out in this pool, not this one's share.
 	Expired ExpiryCounts
@@ -158,6 +183,12 @@ func (c PolicyChange) Validate() error {
 	if c.MaxTokens != nil && (*c.MaxTokens < 1 || *c.MaxTokens > MaxMaxTokens) {
 		return Invalid("max_tokens", "must be 1 to %d", MaxMaxTokens)
 	}
+	if c.MaxLeasesPerClient != nil && (*c.MaxLeasesPerClient < 0 || *c.MaxLeasesPerClient > MaxMaxTokens) {
+		return Invalid("max_leases_per_client", "must be 0 to %d", MaxMaxTokens)
+	}
+	if err := c.validateLabels(); err != nil {
+		return err
+	}
 	for _, d := range []struct {
 		field  string
 		value  *time.Duration
@@ -168,6 +199,7 @@ func (c PolicyChange) Validate() error {
 		{"token_ttl", c.TokenTTL, true},
 		{"grace", c.Grace, true},
 		{"cooldown", c.Cooldown, true},
+		{"request_ttl", c.RequestTTL, false},
 	} {
 		if d.value == nil || d.zeroOK && *d.value == 0 {
 			continue
@@ -180,6 +212,24 @@ func (c PolicyChange) Validate() error {
 		return err
 	}
 	return oneOf("selection", c.Selection, SelectRandom, SelectFIFO, SelectLIFO)
+}
+
+func (c PolicyChange) validateLabels() error {
+	if c.Labels == nil {
+		return nil
+	}
+	if len(*c.Labels) > MaxLabels {
+		return Invalid("labels", "must be at most %d keys, has %d", MaxLabels, len(*c.Labels))
+	}
+	for i, label := range *c.Labels {
+		if label == "" || slices.Contains((*c.Labels)[:i], label) {
+			return Invalid("labels", "must be different keys, none of them empty")
+		}
+		if err := validateText("labels", label, MaxLabelBytes); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func oneOf[T ~string](field string, value *T, allowed ...T) error {

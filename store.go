@@ -17,8 +17,10 @@ import "context"
 // The cost of a step is O(log n) for each token that it touches, n being the size of the pool.
 type Store interface {
 	// PutPool makes the pool, or changes the policy of one that exists, and returns it. Parts of the policy that the
-	// change leaves out keep their values. It holds at once and for every token: a deadline that has passed and that
-	// nothing has carried out yet is reckoned, and carried out, under the new policy.
+	// change leaves out keep their values. A change holds at once and for every token: a deadline that has passed and that
+	// nothing has carried out yet is reckoned, and carried out, under the new policy. Codes: [ErrPoolInUse] for a change of
+	// Labels in a pool that holds tokens, and for turning MaxLeasesPerClient on or off while tokens are assigned; before
+	// it refuses for that, it carries out a bounded number of expiries that are due.
 	PutPool(ctx context.Context, name string, change PolicyChange) (Pool, error)
 
 	// Pool returns a pool and the sizes of its sets. It first carries out a bounded number of expiries that are due, so
@@ -33,12 +35,25 @@ type Store interface {
 	DeletePool(ctx context.Context, name string) error
 
 	// Generate puts tokens into the pool, all or none. A value that the pool has already, or that stands twice in the
-	// request, is counted as existing: its token clock is wound, and nothing else of it changes. Codes: [ErrPoolFull].
-	Generate(ctx context.Context, pool string, tokens []NewToken) (Generated, error)
+	// request, is counted as existing: its token clock is wound, and nothing else of it changes. New tokens go to those
+	// who wait in the pool's queue first. Codes: [ErrPoolFull].
+	//
+	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago changes
+	// nothing: if it asks for the same it is answered the same, and otherwise refused with [ErrRequestIDReused]. The two
+	// are compared in the same atomic step. A refusal is not remembered.
+	Generate(ctx context.Context, pool string, request GenerateRequest) (Generated, error)
 
 	// Assign answers each request, in order, with as many available tokens as it asks for, each under a new lease, or
-	// with a refusal. The error is for the whole batch. Codes: [ErrPoolPaused] for the batch, [ErrNoTokenAvailable] for
-	// an item, with RetryAfter where the store knows when a token comes back.
+	// with a refusal. No request overtakes those who wait in the pool's queue for the same tokens. Requests that have a
+	// Prefer, a Match, a RequestID or a Ticket, and more than 1,000 tokens, go in steps of their own. The error is for the
+	// whole batch. Codes: [ErrPoolPaused] for the batch; for an item [ErrNoTokenAvailable], with Waiting, and with
+	// RetryAfter where the store knows when a token comes back, [ErrQuotaExceeded], and [ErrInvalidRequest] for a key of
+	// Match that is no label of the pool, or a missing ClientID where the pool has MaxLeasesPerClient.
+	//
+	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago takes nothing:
+	// if it asks for the same, whatever its Wait and Ticket, it is answered with the same leases as they now stand, or
+	// refused with [ErrLeaseLost] if one of them has ended since, and if it asks for something else refused with
+	// [ErrRequestIDReused]. The two are compared in the same atomic step. A refusal is not remembered.
 	Assign(ctx context.Context, pool string, requests []AssignRequest) ([]AssignResult, error)
 
 	// KeepAlive pushes on the lease of each key, in order, and winds the token clock. It never shortens a lease. A token
@@ -47,25 +62,36 @@ type Store interface {
 	KeepAlive(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
 
 	// Unblock ends the lease of each key, in order, and returns its token to the pool, where it is available at once or
-	// after the pool's cooldown. More than 1,000 keys go in several steps. Codes of an item: [ErrTokenNotFound],
+	// after the pool's cooldown, or puts it aside where the key says Quarantine. More than 1,000 keys go in several steps. Codes of an item: [ErrTokenNotFound],
 	// [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one, [ErrNotHolder].
 	Unblock(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
+
+	// UnblockClient ends every lease that the client holds in the pool, and returns their tokens to the pool as Unblock
+	// does. It returns how many there were. More than 1,000 go in several steps; leases that the client is given meanwhile
+	// may be among them. Codes: [ErrInvalidRequest] in a pool without MaxLeasesPerClient, which keeps no index of clients.
+	UnblockClient(ctx context.Context, pool, clientID string) (int, error)
+
+	// Restore returns each quarantined token, in order, to the pool, where it is available at once. More than 1,000 values
+	// go in several steps. Codes of an item: [ErrTokenNotFound], [ErrNotQuarantined].
+	Restore(ctx context.Context, pool string, values []string) ([]TokenResult, error)
 
 	// Delete deletes the token of each key, in order, in whatever state it is, and with it its lease. More than 1,000
 	// keys go in several steps. Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder].
 	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
 
 	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when to
-	// come back. Nothing but the space that is taken and the sizes that Pool reports depends on it. It finishes the removal of a pool whose
-	// DeletePool was interrupted, and then answers [ErrPoolNotFound].
+	// come back. Nothing but the space that is taken and the sizes that Pool reports depends on it. It takes those out of
+	// the queue who no longer wait. It finishes the removal of a pool whose DeletePool was interrupted, and then answers
+	// [ErrPoolNotFound].
 	Expire(ctx context.Context, pool string, limit int) (Expired, error)
 
 	// Token returns one token. Codes: [ErrTokenNotFound].
 	Token(ctx context.Context, pool, value string) (Token, error)
 
 	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are
-	// read, and has no deadline that passed unswept, is on exactly one of them. It looks at no more than limit tokens, so that a page may hold fewer, or none, and
-	// still have a next one. Codes: [ErrInvalidRequest] for a cursor that is none of this pool's.
+	// read, and has no deadline that passed unswept, is on exactly one of them. It looks at no more than limit tokens, so
+	// that a page may hold fewer, or none, and still have a next one. In a pool that keeps an index of clients a filter by ClientID looks at that client's leases
+	// only. Codes: [ErrInvalidRequest] for a cursor that is none of this pool's.
 	Tokens(ctx context.Context, pool string, filter Filter, cursor string, limit int) (Page, error)
 
 	// Close ends the store's work and frees what it holds. No method may be called after it.

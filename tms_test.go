@@ -3,6 +3,7 @@ package tms_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -105,7 +106,7 @@ func TestAChangeSetsOnlyWhatItNames(t *testing.T) {
 	after := tms.PolicyChange{Paused: ptr(true), Grace: ptr(time.Second)}.Apply(before)
 	want := before
 	want.Paused, want.Grace = true, time.Second
-	if after != want {
+	if !reflect.DeepEqual(after, want) {
 		t.Errorf("got %+v, want %+v", after, want)
 	}
 }

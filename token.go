@@ -25,6 +25,9 @@ const (
 	MaxMetadataBytes = 4096        // bytes of a token's metadata, keys and values together
 	MaxBatch         = 10_000      // tokens or leases in one request
 	MaxAssignCount   = 1_000       // tokens of one assignment
+	MaxRequestID     = 128         // bytes
+	MaxLabels        = 3           // labels of one pool
+	MaxLabelBytes    = 64          // bytes of a label
 	MaxMaxTokens     = 100_000_000 // tokens in one pool
 	MinTTL           = 100 * time.Millisecond
 	MaxTTL           = 30 * 24 * time.Hour
@@ -39,6 +42,24 @@ type Token struct {
 	ExpiresAt time.Time         // when the token clock runs out; zero: never. A live lease outlasts it
 	ReadyAt   time.Time         // of a cooling token: when it becomes available; zero otherwise
 	Lease     *Lease            // of an assigned token; nil otherwise
+	Past      *Past             // what was before, in the answers of Token and Tokens; nil in all others
+}
+
+// Past is what a pool remembers of a token's leases. It is forgotten when the token is deleted. The zero value is that
+// of a token that was never assigned.
+type Past struct {
+	Assigned   int64     // how often the token was assigned, its present lease included
+	Expired    int64     // how many of these leases ended without an unblock
+	LastClient string    // the client_id of the present or last lease
+	Since      time.Time // when the present lease began, or else when the last one ended or the token was restored
+}
+
+// GenerateRequest asks for tokens.
+type GenerateRequest struct {
+	Tokens []NewToken
+
+	// RequestID makes the request safe to repeat: see [Store.Generate]. Empty: a repeat is another request.
+	RequestID string
 }
 
 // NewToken is a token to be generated.

@@ -43,7 +43,7 @@ func (c clocks) begin() {
 	if _, err := c.PutPool(c.Context(), "p", tms.PolicyChange{LeaseTTL: &leaseTTL, TokenTTL: &tokenTTL}); err != nil {
 		c.Fatal(err)
 	}
-	if _, err := c.Generate(c.Context(), "p", []tms.NewToken{{Value: "a"}}); err != nil {
+	if _, err := c.Generate(c.Context(), "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a"}}}); err != nil {
 		c.Fatal(err)
 	}
 }

@@ -21,7 +21,16 @@ type Record struct {
 	Seen     int64 // the last sign of life
 	Until    int64 // assigned: the lease's end; cooling: ready at; quarantined: since
 	Lease    Lease // while assigned; zero otherwise
+	Past     Past
 	Metadata map[string]string
+}
+
+// Past is what is remembered of the leases that have ended.
+type Past struct {
+	Leases  int64 // how many there were
+	Expired int64 // how many of them nobody ended
+	Since   int64 // when the last one ended, or the token was restored; 0: never
+	Client  string
 }
 
 // Lease is the part of a record that one assignment sets.
@@ -31,7 +40,11 @@ type Lease struct {
 	ClientID   string
 	AssignedAt int64
 	TTL        int64 // what a keep-alive that names no TTL renews for, ms
+	Handed     bool  // the token was handed to somebody who waits and has not been picked up: the lease has not begun
 }
+
+// Handed says whether the token was handed to somebody who waits and has not picked it up.
+func (r Record) Handed() bool { return r.Lease.Handed }
 
 // New returns the record of a token that is generated at now.
 func New(now int64, metadata map[string]string) Record {
@@ -71,11 +84,18 @@ func (r Record) tokenClock(p tms.Policy) int64 {
 }
 
 // leaseOver returns when the lease is past reviving.
-func (r Record) leaseOver(p tms.Policy) int64 { return r.Until + p.Grace.Milliseconds() }
+func (r Record) leaseOver(p tms.Policy) int64 {
+	if r.Handed() {
+		return r.Until
+	}
+	return r.Until + p.Grace.Milliseconds()
+}
 
 // expire carries out the next deadline.
 func (r Record) expire(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) {
 	switch {
+	case r.Handed():
+		return r.TakeBack(), true
 	case r.State == tms.Assigned:
 		return r.endLease(p, counts)
 	case r.State == tms.Cooling && r.Until < r.tokenClock(p):
@@ -91,13 +111,19 @@ func (r Record) endLease(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) 
 	switch {
 	case p.OnLeaseExpiry == tms.ExpiryQuarantines:
 		counts.Quarantined++
-		return r.rest(tms.Quarantined, over), true
+		return r.rest(tms.Quarantined, over).after(r.Lease, over, 1), true
 	case p.OnLeaseExpiry == tms.ExpiryDeletes, over > r.tokenClock(p):
 		counts.Deleted++
 		return Record{}, false
 	}
 	counts.Released++
-	return r.giveBack(p, over), true
+	return r.giveBack(p, over).after(r.Lease, over, 1), true
+}
+
+// after returns the record with a lease that ended at an instant in its past.
+func (r Record) after(l Lease, at, expired int64) Record {
+	r.Past = Past{Leases: r.Past.Leases + 1, Expired: r.Past.Expired + expired, Since: at, Client: l.ClientID}
+	return r
 }
 
 // giveBack returns the record of a token that came back at the given instant.
@@ -110,7 +136,7 @@ func (r Record) giveBack(p tms.Policy, at int64) Record {
 
 // rest returns the record without a lease.
 func (r Record) rest(state tms.State, until int64) Record {
-	return Record{State: state, Seen: r.Seen, Until: until, Metadata: r.Metadata}
+	return Record{State: state, Seen: r.Seen, Until: until, Past: r.Past, Metadata: r.Metadata}
 }
 
 // Touch returns the record after a sign of life at now. A quarantined token's clock stands still.
@@ -130,9 +156,19 @@ func (r Record) Assign(p tms.Policy, now int64, l Lease, ttl time.Duration) Reco
 	if p.MaxLease > 0 {
 		ttl = min(ttl, p.MaxLease)
 	}
-	l.AssignedAt, l.TTL = now, ttl.Milliseconds()
-	return Record{State: tms.Assigned, Seen: now, Until: now + l.TTL, Lease: l, Metadata: r.Metadata}
+	l.AssignedAt, l.TTL, l.Handed = now, ttl.Milliseconds(), false
+	return Record{State: tms.Assigned, Seen: now, Until: now + l.TTL, Lease: l, Past: r.Past, Metadata: r.Metadata}
 }
+
+// Hand returns the record of an available token that is kept for somebody who waits to pick it up. That is no sign of
+// life.
+func (r Record) Hand(now int64, l Lease) Record {
+	l.Handed = true
+	return Record{State: tms.Assigned, Seen: r.Seen, Until: PickupEnd(now), Lease: l, Past: r.Past, Metadata: r.Metadata}
+}
+
+// TakeBack returns the record of a handed token that was not picked up, as if it had never been handed.
+func (r Record) TakeBack() Record { return r.rest(tms.Available, 0) }
 
 // KeepAlive returns the record after a keep-alive of a token that lives at now.
 func (r Record) KeepAlive(p tms.Policy, now int64, key tms.LeaseKey) (Record, error) {
@@ -163,7 +199,20 @@ func (r Record) Unblock(p tms.Policy, now int64, key tms.LeaseKey) (Record, erro
 	if r.State != tms.Assigned {
 		return r, tms.ErrNotAssigned
 	}
-	return r.giveBack(p, now).Touch(now), nil
+	if key.Quarantine {
+		return r.Touch(now).rest(tms.Quarantined, now).after(r.Lease, now, 0), nil
+	}
+	return r.giveBack(p, now).Touch(now).after(r.Lease, now, 0), nil
+}
+
+// Restore returns the record of a quarantined token that is brought back at now.
+func (r Record) Restore(now int64) (Record, error) {
+	if r.State != tms.Quarantined {
+		return r, tms.ErrNotQuarantined
+	}
+	r = r.rest(tms.Available, 0).Touch(now)
+	r.Past.Since = now
+	return r, nil
 }
 
 // Delete says whether the token, which lives, may be deleted with this key.
@@ -174,6 +223,8 @@ func (r Record) mayAct(p tms.Policy, key tms.LeaseKey) error {
 	switch {
 	case key.LeaseID != "" && key.LeaseID != r.Lease.ID:
 		return tms.ErrLeaseLost
+	case key.LeaseID == "" && r.Handed():
+		return tms.Refuse(tms.ErrNotHolder, "the token is on its way to a client that waits for it")
 	case key.LeaseID == "" && r.State == tms.Assigned && p.RequireLeaseID:
 		return tms.ErrNotHolder
 	}
@@ -196,13 +247,29 @@ func (r Record) Token(pool, value string, p tms.Policy, now int64, reveal bool) 
 	return t
 }
 
+// WithPast returns the token with what the record remembers of its leases.
+func (r Record) WithPast(t tms.Token) tms.Token {
+	t.Past = &tms.Past{Assigned: r.Past.Leases, Expired: r.Past.Expired, LastClient: r.Past.Client}
+	since := r.Past.Since
+	if r.State == tms.Assigned && !r.Handed() {
+		t.Past.Assigned++
+		t.Past.LastClient, since = r.Lease.ClientID, r.Lease.AssignedAt
+	}
+	if since > 0 {
+		t.Past.Since = Instant(since)
+	}
+	return t
+}
+
 func (r Record) lease(now int64, reveal bool) *tms.Lease {
 	l := &tms.Lease{
-		Fence:      r.Lease.Fence,
-		ClientID:   r.Lease.ClientID,
-		AssignedAt: Instant(r.Lease.AssignedAt),
-		ExpiresAt:  Instant(r.Until),
-		TTL:        time.Duration(r.Until-now) * time.Millisecond,
+		Fence:     r.Lease.Fence,
+		ClientID:  r.Lease.ClientID,
+		ExpiresAt: Instant(r.Until),
+		TTL:       time.Duration(r.Until-now) * time.Millisecond,
+	}
+	if !r.Handed() {
+		l.AssignedAt = Instant(r.Lease.AssignedAt)
 	}
 	if reveal {
 		l.ID = r.Lease.ID

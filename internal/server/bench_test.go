@@ -36,7 +36,7 @@ func benchKeepAlive(b *testing.B, body string) {
 	}
 	defer store.Close()
 	wrapped := telemetry.Wrap(store, registry)
-	wrapped.Generate(b.Context(), tms.DefaultPool, []tms.NewToken{{Value: "a"}})
+	wrapped.Generate(b.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a"}}})
 	wrapped.Assign(b.Context(), tms.DefaultPool, []tms.AssignRequest{{}})
 	bench(b, New(Config{Store: wrapped, Observe: telemetry.Requests(registry)}).Handler(), body)
 }

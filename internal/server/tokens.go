@@ -17,7 +17,7 @@ func (s *Server) generate(ctx context.Context, r *api.GenerateRequest) (int, any
 	if err != nil {
 		return 0, nil, err
 	}
-	generated, err := s.store.Generate(ctx, pool, tokens)
+	generated, err := s.store.Generate(ctx, pool, tms.GenerateRequest{Tokens: tokens})
 	if err != nil {
 		return 0, nil, err
 	}

@@ -57,12 +57,17 @@ const (
 	keepAlive  verb = "keep_alive"
 	unblock    verb = "unblock"
 	deleting   verb = "delete"
-	expire     verb = "expire"
-	token      verb = "token"
-	tokens     verb = "tokens"
+	restore    verb = "restore"
+
+	unblockClient verb = "unblock_client"
+
+	expire verb = "expire"
+	token  verb = "token"
+	tokens verb = "tokens"
 )
 
-var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, deleting, expire, token, tokens}
+var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient, restore, deleting,
+	expire, token, tokens}
 
 // meter keeps the metrics of one verb.
 type meter struct {

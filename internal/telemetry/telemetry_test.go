@@ -71,7 +71,7 @@ func TestOperationsAreCountedByOutcome(t *testing.T) {
 	store.Pool(ctx, "p")
 	store.Pool(ctx, "typo")
 	store.Pools(ctx, "", 10)
-	store.Generate(ctx, "p", []tms.NewToken{{Value: "a"}, {Value: "b"}})
+	store.Generate(ctx, "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a"}, {Value: "b"}}})
 	store.Assign(ctx, "p", []tms.AssignRequest{{}, {Count: 2}})
 	store.Assign(ctx, "typo", make([]tms.AssignRequest, 3))
 	keys := []tms.LeaseKey{{Token: "a"}, {Token: "b"}, {Token: "ghost"}}
@@ -144,7 +144,7 @@ func TestTokensAreCountedAtTheScrape(t *testing.T) {
 	}
 	rest := time.Hour
 	store.PutPool(ctx, "pool-100", tms.PolicyChange{Cooldown: &rest})
-	store.Generate(ctx, "pool-100", make([]tms.NewToken, 5))
+	store.Generate(ctx, "pool-100", tms.GenerateRequest{Tokens: make([]tms.NewToken, 5)})
 	leases, err := store.Assign(ctx, "pool-100", []tms.AssignRequest{{Count: 2}})
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestExpiriesAreCounted(t *testing.T) {
 	}
 	t.Cleanup(func() { store.Close() })
 	Wrap(store, registry)
-	store.Generate(ctx, tms.DefaultPool, make([]tms.NewToken, 3))
+	store.Generate(ctx, tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 3)})
 	store.Assign(ctx, tms.DefaultPool, []tms.AssignRequest{{}})
 	now = now.Add(2 * time.Minute)
 	expect(t, registry, "tms_expiries_total", `tms_expiries_total{outcome="released",pool="default"} 1`)

@@ -47,9 +47,9 @@ func (w *wrapped) DeletePool(ctx context.Context, name string) error {
 	return err
 }
 
-func (w *wrapped) Generate(ctx context.Context, pool string, tokens []tms.NewToken) (tms.Generated, error) {
+func (w *wrapped) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
 	start := time.Now()
-	generated, err := w.Store.Generate(ctx, pool, tokens)
+	generated, err := w.Store.Generate(ctx, pool, request)
 	w.verbs[generate].whole(start, err)
 	return generated, err
 }
@@ -72,6 +72,20 @@ func (w *wrapped) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey)
 	start := time.Now()
 	results, err := w.Store.Unblock(ctx, pool, keys)
 	each(w.verbs[unblock], start, len(keys), results, errOfToken, err)
+	return results, err
+}
+
+func (w *wrapped) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
+	start := time.Now()
+	n, err := w.Store.UnblockClient(ctx, pool, clientID)
+	w.verbs[unblockClient].whole(start, err)
+	return n, err
+}
+
+func (w *wrapped) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	start := time.Now()
+	results, err := w.Store.Restore(ctx, pool, values)
+	each(w.verbs[restore], start, len(values), results, errOfToken, err)
 	return results, err
 }
 

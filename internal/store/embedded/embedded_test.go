@@ -76,7 +76,7 @@ func take(t testing.TB, s *Store, n int) []tms.Token {
 
 func fill(t testing.TB, s *Store, n int) []string {
 	t.Helper()
-	made, err := s.Generate(t.Context(), tms.DefaultPool, make([]tms.NewToken, n))
+	made, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestReopenedStoreRemembersEverything(t *testing.T) {
 	cooldown := time.Minute
 	s.PutPool(t.Context(), "a", tms.PolicyChange{Cooldown: &cooldown})
 	s.PutPool(t.Context(), "b", tms.PolicyChange{})
-	s.Generate(t.Context(), "a", []tms.NewToken{{Value: "x", Metadata: map[string]string{"site": "Oslo", "": ""}}, {Value: "y"}})
+	s.Generate(t.Context(), "a", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x", Metadata: map[string]string{"site": "Oslo", "": ""}}, {Value: "y"}}})
 	s.Assign(t.Context(), "a", []tms.AssignRequest{{ClientID: "one two"}})
 	clock.Advance(2 * time.Minute)
 	s.Expire(t.Context(), "a", 10)
@@ -207,7 +207,7 @@ func TestTheFirstFailedWriteStopsTheStore(t *testing.T) {
 			}
 			acknowledged := fill(t, s, 10)
 			broken.Store(true)
-			if _, err := s.Generate(t.Context(), tms.DefaultPool, make([]tms.NewToken, 1)); err == nil || tms.CodeOf(err) != "" {
+			if _, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)}); err == nil || tms.CodeOf(err) != "" {
 				t.Errorf("generate on a broken disk: %v", err)
 			}
 			<-s.Failed()

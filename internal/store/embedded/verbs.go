@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -39,8 +40,8 @@ func (t *step) living(value string) (*entry, bool) {
 }
 
 // Generate implements [tms.Store].
-func (s *Store) Generate(ctx context.Context, pool string, tokens []tms.NewToken) (tms.Generated, error) {
-	tokens = slices.Clone(tokens)
+func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
+	tokens := slices.Clone(request.Tokens)
 	for i := range tokens {
 		if tokens[i].Value == "" {
 			tokens[i].Value = s.newID()
@@ -265,4 +266,14 @@ func (s *Store) Token(ctx context.Context, pool, value string) (token tms.Token,
 		return nil
 	})
 	return token, err
+}
+
+// UnblockClient implements [tms.Store].
+func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
+	return 0, errors.ErrUnsupported
+}
+
+// Restore implements [tms.Store].
+func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	return nil, errors.ErrUnsupported
 }

@@ -104,7 +104,7 @@ func BenchmarkGenerate10000(b *testing.B) {
 	put(b, s, "p", tms.PolicyChange{MaxTokens: new(tms.MaxMaxTokens)})
 	metered(b, c, tms.MaxBatch*b.N, func() {
 		for range b.N {
-			_, err := s.Generate(b.Context(), "p", make([]tms.NewToken, tms.MaxBatch))
+			_, err := s.Generate(b.Context(), "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, tms.MaxBatch)})
 			must(b, err)
 		}
 	})
@@ -135,7 +135,7 @@ func grow(b *testing.B, s *redis.Store, pool string, n int) {
 	b.Helper()
 	put(b, s, pool, tms.PolicyChange{TokenTTL: new(time.Duration(0))})
 	for ; n > 0; n -= tms.MaxBatch {
-		_, err := s.Generate(b.Context(), pool, make([]tms.NewToken, min(n, tms.MaxBatch)))
+		_, err := s.Generate(b.Context(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, min(n, tms.MaxBatch))})
 		must(b, err)
 	}
 }

@@ -18,7 +18,7 @@ func TestOnACluster(t *testing.T) {
 	eventually(t, "the cluster is ready", func() bool { return s.Ready(t.Context()) == nil })
 	for _, pool := range []string{"a", "b", "c"} {
 		put(t, s, pool, tms.PolicyChange{Cooldown: new(time.Second)})
-		_, err := s.Generate(t.Context(), pool, []tms.NewToken{{Value: "x", Metadata: map[string]string{"k": "v"}}})
+		_, err := s.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x", Metadata: map[string]string{"k": "v"}}}})
 		must(t, err)
 		held := take(t, s, pool)
 		results, err := s.KeepAlive(t.Context(), pool, []tms.LeaseKey{{Token: "x", LeaseID: held.Lease.ID}})

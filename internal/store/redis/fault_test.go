@@ -145,7 +145,7 @@ func TestAFullRedisDrains(t *testing.T) {
 	held := take(t, s, "p")
 	ask(t, c, "CONFIG", "SET", "maxmemory", "1")
 	defer ask(t, c, "CONFIG", "SET", "maxmemory", "0")
-	_, err := s.Generate(ctx, "p", make([]tms.NewToken, 1))
+	_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 	refused(t, err, tms.ErrStoreUnavailable)
 	_, err = s.Assign(ctx, "p", make([]tms.AssignRequest, 1))
 	refused(t, err, tms.ErrStoreUnavailable)
@@ -188,7 +188,7 @@ func TestTheLibraryIsLoadedAgainUnderLoad(t *testing.T) {
 	for range 32 {
 		clients.Go(func() {
 			for range 50 {
-				g, err := s.Generate(t.Context(), "p", make([]tms.NewToken, 1))
+				g, err := s.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 				if err != nil && tms.CodeOf(err) != tms.ErrStoreUnavailable { // it may be lost twice during one call
 					t.Errorf("failed: %v", err)
 				}

@@ -21,7 +21,7 @@ func TestWhatRedisHolds(t *testing.T) {
 	ctx := t.Context()
 	put(t, s, "p", tms.PolicyChange{Cooldown: new(time.Minute), LeaseTTL: new(time.Minute), Grace: new(time.Second),
 		TokenTTL: new(2 * time.Minute)})
-	_, err := s.Generate(ctx, "p", []tms.NewToken{{Value: "a", Metadata: map[string]string{"k": "v"}}, {Value: "b"}, {Value: "c"}})
+	_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a", Metadata: map[string]string{"k": "v"}}, {Value: "b"}, {Value: "c"}}})
 	must(t, err)
 	taken := []tms.Token{take(t, s, "p"), take(t, s, "p")}
 	_, err = s.Unblock(ctx, "p", []tms.LeaseKey{{Token: taken[0].Value}})
@@ -68,7 +68,7 @@ func TestADeletedPoolLeavesNothing(t *testing.T) {
 	for i := range tokens {
 		tokens[i] = tms.NewToken{Value: fmt.Sprint("t", i), Metadata: map[string]string{"i": fmt.Sprint(i)}}
 	}
-	_, err := s.Generate(ctx, "p", tokens)
+	_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: tokens})
 	must(t, err)
 	assign := func(ttl time.Duration) []tms.LeaseKey {
 		results, err := s.Assign(ctx, "p", []tms.AssignRequest{{Count: 1000, TTL: ttl}})
@@ -105,7 +105,7 @@ func TestAnInterruptedDeletionIsFinished(t *testing.T) {
 		s, c := open(t, server, redis.Options{}), raw(t, server)
 		ctx := t.Context()
 		put(t, s, "p", tms.PolicyChange{})
-		_, err := s.Generate(ctx, "p", make([]tms.NewToken, 2500))
+		_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 2500)})
 		must(t, err)
 		old := take(t, s, "p")
 		command := append([]string{"FCALL", "tms1_delete_pool", "8"}, redis.PoolKeys("p")...)
@@ -194,7 +194,7 @@ func TestSweepIsBounded(t *testing.T) {
 	ctx := t.Context()
 	put(t, s, "p", tms.PolicyChange{TokenTTL: new(time.Duration(0))})
 	for range 3 {
-		_, err := s.Generate(ctx, "p", make([]tms.NewToken, 10_000))
+		_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 10_000)})
 		must(t, err)
 	}
 	results, err := s.Assign(ctx, "p", []tms.AssignRequest{{Count: 1000}, {Count: 1000}})

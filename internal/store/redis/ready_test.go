@@ -67,7 +67,7 @@ func TestNotReadyOnAReplica(t *testing.T) {
 	put(t, s, "p", tms.PolicyChange{})
 	ask(t, raw(t, server), "REPLICAOF", "127.0.0.1", "1")
 	saysWhy(t, s, "replica")
-	_, err := s.Generate(t.Context(), "p", make([]tms.NewToken, 1))
+	_, err := s.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 	refused(t, err, tms.ErrStoreUnavailable)
 }
 

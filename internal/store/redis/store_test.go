@@ -121,7 +121,7 @@ func fill(t testing.TB, s *redis.Store, pool string, values ...string) {
 	for i, value := range values {
 		tokens[i].Value = value
 	}
-	_, err := s.Generate(t.Context(), pool, tokens)
+	_, err := s.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: tokens})
 	must(t, err)
 }
 

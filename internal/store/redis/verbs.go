@@ -16,7 +16,8 @@ import (
 const maxStep = 1_000
 
 // Generate implements [tms.Store].
-func (s *Store) Generate(ctx context.Context, pool string, tokens []tms.NewToken) (tms.Generated, error) {
+func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
+	tokens := request.Tokens
 	result := tms.Generated{Tokens: make([]string, len(tokens))}
 	described := slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return len(t.Metadata) > 0 })
 	args := make([]string, 1, 1+2*len(tokens))
@@ -199,4 +200,14 @@ func spread[R any](results []R, size int, err error, refused func(error) R) ([]R
 		results = append(results, refused(err))
 	}
 	return results, nil
+}
+
+// UnblockClient implements [tms.Store].
+func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
+	return 0, errors.ErrUnsupported
+}
+
+// Restore implements [tms.Store].
+func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	return nil, errors.ErrUnsupported
 }

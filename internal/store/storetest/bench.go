@@ -49,7 +49,7 @@ func (p *benchPool) fill(b *testing.B, n int) {
 	}
 	for have := stats.Total(); have < n; have += tms.MaxBatch {
 		batch := make([]tms.NewToken, min(tms.MaxBatch, n-have))
-		if _, err := p.store.Generate(b.Context(), p.name, batch); err != nil {
+		if _, err := p.store.Generate(b.Context(), p.name, tms.GenerateRequest{Tokens: batch}); err != nil {
 			b.Fatal(err)
 		}
 	}

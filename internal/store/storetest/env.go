@@ -76,7 +76,7 @@ func (e *env) fill(pool string, values ...string) {
 // generate generates tokens with these values.
 func (e *env) generate(pool string, values ...string) tms.Generated {
 	e.Helper()
-	g, err := e.Generate(e.Context(), pool, newTokens(values...))
+	g, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens(values...)})
 	e.must(err)
 	return g
 }

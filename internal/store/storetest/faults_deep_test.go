@@ -73,7 +73,7 @@ func (m remains) PutPool(ctx context.Context, name string, c tms.PolicyChange) (
 	m.mu.Unlock()
 	pool, err := m.Model.PutPool(ctx, name, c)
 	if made && m.fence > 0 { // something was assigned before, in this pool or another
-		_, _ = m.Generate(ctx, name, newTokens("a"))
+		_, _ = m.Generate(ctx, name, tms.GenerateRequest{Tokens: newTokens("a")})
 	}
 	return pool, err
 }
@@ -219,9 +219,9 @@ func (m twice) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 // crowded compares the maximum with the size in one step and creates in another.
 type crowded struct{ *Model }
 
-func (m crowded) Generate(ctx context.Context, pool string, t []tms.NewToken) (tms.Generated, error) {
+func (m crowded) Generate(ctx context.Context, pool string, t tms.GenerateRequest) (tms.Generated, error) {
 	p, stats, err := m.Pool(ctx, pool)
-	if err != nil || stats.Total()+len(t) > p.Policy.MaxTokens {
+	if err != nil || stats.Total()+len(t.Tokens) > p.Policy.MaxTokens {
 		return m.Model.Generate(ctx, pool, t)
 	}
 	time.Sleep(breath)

@@ -114,7 +114,7 @@ func (m noRest) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) (
 
 type overfull struct{ *Model }
 
-func (m overfull) Generate(ctx context.Context, pool string, t []tms.NewToken) (g tms.Generated, err error) {
+func (m overfull) Generate(ctx context.Context, pool string, t tms.GenerateRequest) (g tms.Generated, err error) {
 	before := m.max(pool, tms.MaxMaxTokens)
 	defer m.max(pool, before)
 	return m.Model.Generate(ctx, pool, t)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 )
 
 // Generate puts tokens into the pool.
-func (m *Model) Generate(ctx context.Context, pool string, tokens []tms.NewToken) (done tms.Generated, err error) {
+func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (done tms.Generated, err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		fresh := map[string]rules.Record{}
-		for _, t := range tokens {
+		for _, t := range request.Tokens {
 			if t.Value == "" {
 				t.Value = tms.NewValue()
 			}
@@ -221,4 +222,14 @@ func byPlace(a, b rules.Cursor) int {
 func passes(f tms.Filter, t tms.Token) bool {
 	return (f.State == "" || t.State == f.State) &&
 		(f.ClientID == "" || t.Lease != nil && t.Lease.ClientID == f.ClientID)
+}
+
+// UnblockClient implements [tms.Store].
+func (m *Model) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
+	return 0, errors.ErrUnsupported
+}
+
+// Restore implements [tms.Store].
+func (m *Model) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	return nil, errors.ErrUnsupported
 }

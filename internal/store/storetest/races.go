@@ -85,7 +85,7 @@ func raceGenerate(e *env) {
 	values := numbered("t", 50)
 	var created, existing atomic.Int64
 	parallel(16, func(int) {
-		g, err := e.Generate(e.Context(), pool, newTokens(values...))
+		g, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens(values...)})
 		e.expect("generate", err, "")
 		created.Add(int64(g.Created))
 		existing.Add(int64(g.Existing))
@@ -99,7 +99,7 @@ func raceForRoom(e *env) {
 	pool := e.pool(tms.PolicyChange{MaxTokens: new(100)})
 	var created atomic.Int64
 	parallel(32, func(i int) {
-		g, err := e.Generate(e.Context(), pool, newTokens(numbered(fmt.Sprintf("of %d: ", i), 7)...))
+		g, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens(numbered(fmt.Sprintf("of %d: ", i), 7)...)})
 		e.expect("generate", err, "", tms.ErrPoolFull)
 		created.Add(int64(g.Created))
 	})
@@ -134,7 +134,7 @@ func racePool(e *env) {
 				_, err := e.PutPool(e.Context(), pool, tms.PolicyChange{})
 				e.expect("put pool", err, "")
 			case i < 6:
-				_, err := e.Generate(e.Context(), pool, newTokens("a", "b", "c", ""))
+				_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens("a", "b", "c", "")})
 				e.expect("generate", err, "", tms.ErrPoolNotFound)
 			default:
 				err := e.tryTake(pool, tms.AssignRequest{}).Err

@@ -80,10 +80,10 @@ func generateMetadata(e *env) {
 	pool := e.pool(tms.PolicyChange{OnLeaseExpiry: new(tms.ExpiryQuarantines), Cooldown: new(minute)})
 	first := map[string]string{"region": "eu", "ключ": "значение \"}{:\n"}
 	tokens := []tms.NewToken{{Value: "a", Metadata: first}, {Value: "a", Metadata: map[string]string{"twice": "no"}}}
-	_, err := e.Generate(e.Context(), pool, tokens)
+	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: tokens})
 	e.must(err)
 	tokens[0].Metadata = map[string]string{"region": "us"}
-	_, err = e.Generate(e.Context(), pool, tokens)
+	_, err = e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: tokens})
 	e.must(err)
 	lease := e.take(pool)
 	e.equal("of assign", lease.Metadata, first)
@@ -104,7 +104,7 @@ func generateFull(e *env) {
 	pool := e.pool(tms.PolicyChange{MaxTokens: new(3)})
 	e.fill(pool, "a", "b")
 	e.advance(minute)
-	_, err := e.Generate(e.Context(), pool, newTokens("c", "a", "d"))
+	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens("c", "a", "d")})
 	e.refused(err, tms.ErrPoolFull)
 	e.is(pool, "c", "")
 	e.equal("expires_at of a", e.look(pool, "a").ExpiresAt, e.instant(4*minute))
@@ -120,7 +120,7 @@ func generateOverDead(e *env) {
 	pool := e.pool(tms.PolicyChange{MaxTokens: new(size), TokenTTL: new(minute)})
 	e.fill(pool, numbered("old", size)...)
 	e.advance(minute)
-	_, err := e.Generate(e.Context(), pool, newTokens("new"))
+	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens("new")})
 	e.refused(err, tms.ErrPoolFull)
 	e.advance(ms)
 	e.fill(pool, numbered("new", size)...)
@@ -139,7 +139,7 @@ func generateAllStates(e *env) {
 	e.must(err)
 	e.take(pool)
 	e.equal("sizes", e.sizes(pool), tms.Stats{Available: 1, Assigned: 1, Cooling: 1, Quarantined: 1})
-	_, err = e.Generate(e.Context(), pool, newTokens("e"))
+	_, err = e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens("e")})
 	e.refused(err, tms.ErrPoolFull)
 }
 

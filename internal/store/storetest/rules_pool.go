@@ -81,7 +81,7 @@ func poolShrinks(e *env) {
 	e.equal("sizes", e.stats(pool), tms.Stats{Available: 3})
 	e.equal("existing", e.generate(pool, "a", "b", "c").Existing, 3)
 	e.must(e.drop(pool, byValue("a")))
-	_, err := e.Generate(e.Context(), pool, newTokens("d"))
+	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens("d")})
 	e.refused(err, tms.ErrPoolFull)
 	e.must(e.drop(pool, byValue("b")))
 	e.fill(pool, "d")
@@ -92,7 +92,7 @@ func methods(e *env, ctx context.Context, pool string) map[string]error {
 	keys := []tms.LeaseKey{byValue("a")}
 	errs := map[string]error{"DeletePool": e.DeletePool(ctx, pool)}
 	_, _, errs["Pool"] = e.Pool(ctx, pool)
-	_, errs["Generate"] = e.Generate(ctx, pool, newTokens("a"))
+	_, errs["Generate"] = e.Generate(ctx, pool, tms.GenerateRequest{Tokens: newTokens("a")})
 	_, errs["Assign"] = e.Assign(ctx, pool, []tms.AssignRequest{{}})
 	_, errs["KeepAlive"] = e.KeepAlive(ctx, pool, keys)
 	_, errs["Unblock"] = e.Unblock(ctx, pool, keys)

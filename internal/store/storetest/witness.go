@@ -32,12 +32,12 @@ type name struct{ pool, value string }
 
 // sighting is what is known of one lease from the answers to its client.
 type sighting struct {
-	fence       int64
-	id          string
-	assignedAt  time.Time
-	expiresAt   time.Time // the latest end that was promised
-	released    bool      // somebody may have ended it before
-	begin, done int64     // the steps between which it was assigned
+	fence        int64
+	id, clientID string
+	assignedAt   time.Time
+	expiresAt    time.Time // the latest end that was promised
+	released     bool      // somebody may have ended it before
+	begin, done  int64     // the steps between which it was assigned
 }
 
 func newWitness(stores []tms.Store) *witness {
@@ -64,8 +64,8 @@ func (w *witness) Pools(ctx context.Context, after string, limit int) ([]string,
 	return w.next().Pools(ctx, after, limit)
 }
 
-func (w *witness) Generate(ctx context.Context, pool string, tokens []tms.NewToken) (tms.Generated, error) {
-	return w.next().Generate(ctx, pool, tokens)
+func (w *witness) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
+	return w.next().Generate(ctx, pool, request)
 }
 
 func (w *witness) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
@@ -117,7 +117,7 @@ func (w *witness) see(t tms.Token, begin, done int64) {
 	}
 	w.ids[l.ID] = true
 	at := name{t.Pool, t.Value}
-	w.leases[at] = append(w.leases[at], &sighting{fence: l.Fence, id: l.ID, assignedAt: l.AssignedAt,
+	w.leases[at] = append(w.leases[at], &sighting{fence: l.Fence, id: l.ID, clientID: l.ClientID, assignedAt: l.AssignedAt,
 		expiresAt: l.ExpiresAt, begin: begin, done: done})
 }
 
@@ -245,4 +245,25 @@ func (w *witness) checkOverlap(at name, leases []*sighting) {
 	if unexplained > w.loose[at]+w.emptied[at.pool] {
 		w.mistake("token %q was assigned %d times while another lease of it was live", at.value, unexplained)
 	}
+}
+
+func (w *witness) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
+	n, err := w.next().UnblockClient(ctx, pool, clientID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.releaseAll(pool, clientID)
+	return n, err
+}
+
+// releaseAll remembers that every lease of a client may have ended before its time.
+func (w *witness) releaseAll(pool, clientID string) {
+	for at, leases := range w.leases {
+		for _, seen := range leases {
+			seen.released = seen.released || at.pool == pool && seen.clientID == clientID
+		}
+	}
+}
+
+func (w *witness) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	return w.next().Restore(ctx, pool, values)
 }

@@ -1,0 +1,99 @@
+package rules
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Lane names what a match asks for, the same for every map with the same content: "" for any token, otherwise each key
+// and value with its length before it, in the order of the keys.
+func Lane(match map[string]string) string {
+	var lane strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(match)) {
+		writeText(&lane, key)
+		writeText(&lane, match[key])
+	}
+	return lane.String()
+}
+
+func writeText(lane *strings.Builder, text string) {
+	lane.WriteString(strconv.Itoa(len(text)))
+	lane.WriteByte(':')
+	lane.WriteString(text)
+}
+
+// Lanes returns every lane but "" that a token with this metadata suits: one for each set of the labels that it has. At
+// most three labels make at most seven lanes.
+func Lanes(labels []string, metadata map[string]string) []string {
+	lanes := []string{""}
+	for _, label := range labels {
+		value, has := metadata[label]
+		if !has {
+			continue
+		}
+		for _, shorter := range slices.Clone(lanes) {
+			var lane strings.Builder
+			lane.WriteString(shorter)
+			writeText(&lane, label)
+			writeText(&lane, value)
+			lanes = append(lanes, lane.String())
+		}
+	}
+	return lanes[1:]
+}
+
+// CheckAssign refuses what the policy does not let anybody ask for, naming the field.
+func CheckAssign(p tms.Policy, r tms.AssignRequest) error {
+	for _, key := range slices.Sorted(maps.Keys(r.Match)) {
+		if !slices.Contains(p.Labels, key) {
+			return NoLabel(key)
+		}
+	}
+	if p.MaxLeasesPerClient > 0 && r.ClientID == "" {
+		return NoClient()
+	}
+	return nil
+}
+
+// NoLabel refuses a match by a key that is no label of the pool.
+func NoLabel(key string) error {
+	return tms.Invalid("match."+key, "is no label of the pool; its policy must name it in labels")
+}
+
+// NoClient refuses a request without client_id in a pool with a limit for each client.
+func NoClient() error {
+	return tms.Invalid("client_id", "must be given, since the pool has max_leases_per_client")
+}
+
+// OverQuota refuses a client that would hold more leases than the policy allows.
+func OverQuota(held, count, most int) error {
+	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held, most, count)
+}
+
+// Suits says whether a token with this metadata is among those that the match asks for.
+func Suits(metadata, match map[string]string) bool {
+	for key, value := range match {
+		if has, ok := metadata[key]; !ok || has != value {
+			return false
+		}
+	}
+	return true
+}
+
+// ChangePolicy returns the changed policy of a pool with so many tokens, and so many of them assigned, or refuses the
+// change because of them.
+func ChangePolicy(p tms.Policy, c tms.PolicyChange, tokens, assigned int) (tms.Policy, error) {
+	changed := c.Apply(p)
+	switch {
+	case tokens > 0 && !slices.Equal(changed.Labels, p.Labels):
+		return p, tms.Refuse(tms.ErrPoolInUse, "labels can be changed only while the pool holds no tokens; it holds %d", tokens)
+	case assigned > 0 && (changed.MaxLeasesPerClient > 0) != (p.MaxLeasesPerClient > 0):
+		return p, tms.Refuse(tms.ErrPoolInUse,
+			"max_leases_per_client can be turned on or off only while no token is assigned; %d are", assigned)
+	}
+	return changed, nil
+}

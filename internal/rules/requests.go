@@ -1,0 +1,84 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"math/rand/v2"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Remembered is what a pool remembers of a request with a RequestID that was carried out.
+type Remembered struct {
+	Print string // of the request's content
+	Until int64  // the last instant at which it is remembered
+
+	Leases []Granted `json:",omitempty"` // of an assign
+
+	Seed      string `json:",omitempty"` // of a generate: what its values were drawn from
+	Created   int    `json:",omitempty"`
+	Existing  int    `json:",omitempty"`
+	ExpiresAt int64  `json:",omitempty"`
+}
+
+// Granted names a lease that an assign gave.
+type Granted struct{ Token, ID string }
+
+// Recall returns what is remembered of a request with this content, or nil where nothing is, or refuses one that was
+// used for another request.
+func (r *Remembered) Recall(print string, now int64) (*Remembered, error) {
+	switch {
+	case r == nil || now > r.Until:
+		return nil, nil
+	case r.Print != print:
+		return nil, tms.Refuse(tms.ErrRequestIDReused, "the request_id was used for a request with other content")
+	}
+	return r, nil
+}
+
+// LeaseEnded is the refusal of a repeated request whose lease is there no more.
+func LeaseEnded() error {
+	return tms.Refuse(tms.ErrLeaseLost, "the request was carried out before, and a lease that it was given has ended since")
+}
+
+// AssignPrint returns what tells the content of a request from that of others. How it waits is not a part of it.
+func AssignPrint(r tms.AssignRequest) string {
+	return fingerprint("assign", r.ClientID, max(1, r.Count), r.TTL, r.Prefer, r.Match)
+}
+
+// GeneratePrint returns what tells the content of a request from that of others.
+func GeneratePrint(r tms.GenerateRequest) string { return fingerprint("generate", r.Tokens) }
+
+func fingerprint(content ...any) string {
+	text, _ := json.Marshal(content) // of strings, numbers and maps of strings cannot fail
+	sum := sha256.Sum256(text)
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// Values returns the tokens with the values that are missing drawn from the seed, so that a repeated request is answered
+// with the same ones although only the seed is remembered. The generator is cryptographic (ChaCha8): nobody who has not
+// got the seed can tell the values.
+func Values(tokens []tms.NewToken, seed string) []tms.NewToken {
+	source := rand.NewChaCha8(sha256.Sum256([]byte(seed)))
+	named := make([]tms.NewToken, len(tokens))
+	for i, t := range tokens {
+		named[i] = t
+		if t.Value == "" {
+			named[i].Value = tms.Value([16]byte(bytesOf(source)))
+		}
+	}
+	return named
+}
+
+func bytesOf(source *rand.ChaCha8) []byte {
+	random := make([]byte, 16)
+	source.Read(random)
+	return random
+}
+
+// TicketLife returns the last instant at which a ticket that is shown at now keeps its place.
+func TicketLife(now int64) int64 { return now + tms.TicketTTL.Milliseconds() }
+
+// PickupEnd returns the last instant at which a token that is handed at now can be picked up.
+func PickupEnd(now int64) int64 { return now + tms.PickupTime.Milliseconds() }

@@ -1,0 +1,44 @@
+package tms
+
+import (
+	"context"
+	"time"
+)
+
+// The clocks of those who wait.
+const (
+	// TicketTTL is how long a place in the queue is kept without a word from whoever waits.
+	TicketTTL = 3 * time.Second
+
+	// PickupTime is how long a token that was handed to one who waits is kept for them to pick up.
+	PickupTime = time.Second
+)
+
+// Queue is what a store offers to those who let callers wait: a queue in each pool, first come, first served, that all
+// servers of the store share. Callers do not use it themselves: they say [AssignRequest.Wait] to a store that heeds it.
+//
+// Whoever waits draws a ticket, an unguessable text such as [NewValue] returns, and calls [Store.Assign] with it. If a
+// token is free and nobody waits for it the request is granted, as if it had no ticket. Otherwise it joins the queue and
+// is refused with [ErrNoTokenAvailable]; the refusal says its Place. The ticket keeps its place for [TicketTTL] after
+// every Assign with it, and has to be shown again before that.
+//
+// In the atomic step that makes a token available it is handed to the longest waiter whom it suits: it is assigned, with
+// the lease_ids that came with the ticket, for [PickupTime]. The store wakes the waiter; the next Assign with the ticket
+// picks the token up, and the lease begins. A token that nobody picks up in time returns to the pool as if it had never
+// been handed out, goes to the next, and the ticket is void; showing it again joins at the end. Until it is picked up,
+// keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder].
+//
+// Those who wait for any token stand in one line, those with the same Match in another. A token that suits several lines
+// goes to the one whose first ticket is oldest. A ticket that asks for several tokens is not overtaken by later ones of its
+// line that ask for fewer. While the pool is paused nobody is handed anything, and no ticket is renewed. One whose client
+// has come to hold as many leases as it may is taken out of the queue when its turn comes, and woken.
+type Queue interface {
+	// Leave takes tickets out of the pool's queue. What they had been handed and had not picked up goes to the next. A
+	// ticket that is not there is passed over.
+	Leave(ctx context.Context, pool string, tickets []string) error
+
+	// Listen calls wake for every ticket, of any Assign on this store value, that should be shown again at once, until
+	// ctx ends, when it returns nil. It returns an error when it can no longer hear of them, and may then be called again.
+	// A wake can get lost: whoever waits shows the ticket once a second in any case. It is called once at a time.
+	Listen(ctx context.Context, wake func(ticket string)) error
+}
