@@ -1,0 +1,80 @@
+package client
+
+import (
+	"net/http"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Defaults of the options.
+const (
+	DefaultRequestTimeout = 30 * time.Second
+	DefaultRetryFor       = 10 * time.Second
+)
+
+// Option changes how a Client works.
+type Option func(*options)
+
+type options struct {
+	http           *http.Client
+	userAgent      string
+	requestTimeout time.Duration
+	retryFor       time.Duration
+}
+
+// WithHTTPClient sends the requests through c, which may carry a transport with certificates or credentials. It should
+// have no Timeout of its own, and is not closed with the Client. Default: a client of its own that keeps up to 100
+// connections open.
+func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
+
+// WithUserAgent sets the User-Agent of the requests. Default: "tms-client".
+func WithUserAgent(text string) Option { return func(o *options) { o.userAgent = text } }
+
+// WithRequestTimeout sets how long one request may take, beside what it waits for a token. Default:
+// [DefaultRequestTimeout].
+func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.requestTimeout = d } }
+
+// WithRetryFor sets how long a call whose context has no deadline goes on repeating a request that failed. Zero: it is
+// not repeated, nor is it where the context has a deadline. Default: [DefaultRetryFor].
+func WithRetryFor(d time.Duration) Option { return func(o *options) { o.retryFor = d } }
+
+// AcquireOption says what [Client.Acquire] asks for and how it keeps it.
+type AcquireOption func(*acquire)
+
+type acquire struct {
+	request  tms.AssignRequest
+	margin   time.Duration
+	progress time.Duration
+	onWait   func(tms.Refusal)
+}
+
+// Wait lets Acquire wait its turn for up to d where no token is free. Zero, the default: it does not wait.
+func Wait(d time.Duration) AcquireOption { return func(a *acquire) { a.request.Wait = d } }
+
+// TTL sets how long the lease outlasts its last renewal: how soon others get the token when this process dies. Default:
+// the pool's lease_ttl.
+func TTL(d time.Duration) AcquireOption { return func(a *acquire) { a.request.TTL = d } }
+
+// ClientID says who holds the token, for those who look. It is needed where the pool has max_leases_per_client.
+func ClientID(id string) AcquireOption { return func(a *acquire) { a.request.ClientID = id } }
+
+// Prefer names the token that is taken if it is available. If it is not, another is.
+func Prefer(token string) AcquireOption { return func(a *acquire) { a.request.Prefer = token } }
+
+// Match takes only a token whose metadata has these values. The keys must be labels of the pool.
+func Match(labels map[string]string) AcquireOption {
+	return func(a *acquire) { a.request.Match = labels }
+}
+
+// Margin sets how long before its end, as this process counts it, a lease is taken for lost: what a program needs to
+// stop what it does. Default: a tenth of the lease, and at least 50 ms.
+func Margin(d time.Duration) AcquireOption { return func(a *acquire) { a.margin = d } }
+
+// RequireProgress renews the lease only while [Held.Progress] was called within d, so that a worker that hangs loses
+// its token, d and one lease after it began to hang at the latest. Zero, the default: nothing is required.
+func RequireProgress(d time.Duration) AcquireOption { return func(a *acquire) { a.progress = d } }
+
+// OnWait calls f about once a second while Acquire waits, with the server's last refusal: its Waiting says how many wait,
+// its Place which of them this one is. f runs in the goroutine of Acquire.
+func OnWait(f func(tms.Refusal)) AcquireOption { return func(a *acquire) { a.onWait = f } }
