@@ -32,7 +32,7 @@ type AssignRequest struct {
 	Count    int           // how many tokens, all or none; zero: one
 	TTL      time.Duration // how long the leases last, at most the pool's MaxLease; zero: the pool's LeaseTTL
 
-	// Prefer names a token that is to be among those given, if it is available and suits Match. Empty: none is.
+	// Prefer names a token that is to be the first of those given, if it is available and suits Match. Empty: none is.
 	Prefer string
 
 	// Match gives only tokens whose metadata has these values. Its keys must be labels of the pool. Nil: any token. It

@@ -26,7 +26,8 @@ const (
 // the lease_ids that came with the ticket, for [PickupTime]. The store wakes the waiter; the next Assign with the ticket
 // picks the token up, and the lease begins. A token that nobody picks up in time returns to the pool as if it had never
 // been handed out, goes to the next, and the ticket is void; showing it again joins at the end. Until it is picked up,
-// keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder].
+// keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder], and a lookup shows it as assigned to
+// its client, without a fence.
 //
 // Those who wait for any token stand in one line, those with the same Match in another. A token that suits several lines
 // goes to the one whose first ticket is oldest. A ticket that asks for several tokens is not overtaken by later ones of its

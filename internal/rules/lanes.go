@@ -74,6 +74,11 @@ func OverQuota(held, count, most int) error {
 	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held, most, count)
 }
 
+// NoClientIndex refuses what needs the index of a pool's clients where there is none.
+func NoClientIndex() error {
+	return tms.Invalid("client_id", "the pool keeps no index of its clients; its policy must have max_leases_per_client")
+}
+
 // Suits says whether a token with this metadata is among those that the match asks for.
 func Suits(metadata, match map[string]string) bool {
 	for key, value := range match {

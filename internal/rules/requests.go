@@ -32,9 +32,47 @@ func (r *Remembered) Recall(print string, now int64) (*Remembered, error) {
 	case r == nil || now > r.Until:
 		return nil, nil
 	case r.Print != print:
-		return nil, tms.Refuse(tms.ErrRequestIDReused, "the request_id was used for a request with other content")
+		return nil, Reused()
 	}
 	return r, nil
+}
+
+// Gave is what is to be remembered of an assign.
+func Gave(r tms.AssignRequest, tokens []tms.Token) *Remembered {
+	m := &Remembered{Print: AssignPrint(r)}
+	for _, t := range tokens {
+		m.Leases = append(m.Leases, Granted{t.Value, t.Lease.ID})
+	}
+	return m
+}
+
+// Made is what is to be remembered of a generate whose missing values were drawn from the seed.
+func Made(r tms.GenerateRequest, seed string, g tms.Generated) *Remembered {
+	m := &Remembered{Print: GeneratePrint(r), Seed: seed, Created: g.Created, Existing: g.Existing}
+	if !g.ExpiresAt.IsZero() {
+		m.ExpiresAt = g.ExpiresAt.UnixMilli()
+	}
+	return m
+}
+
+// Generated answers a repeated generate. It returns the zero value where nothing is remembered.
+func (r *Remembered) Generated(request tms.GenerateRequest) (g tms.Generated) {
+	if r == nil {
+		return g
+	}
+	for _, t := range Values(request.Tokens, r.Seed) {
+		g.Tokens = append(g.Tokens, t.Value)
+	}
+	g.Created, g.Existing = r.Created, r.Existing
+	if r.ExpiresAt > 0 {
+		g.ExpiresAt = Instant(r.ExpiresAt)
+	}
+	return g
+}
+
+// Reused refuses a request whose request_id, or ticket, was used for another one.
+func Reused() error {
+	return tms.Refuse(tms.ErrRequestIDReused, "the request_id was used for a request with other content")
 }
 
 // LeaseEnded is the refusal of a repeated request whose lease is there no more.

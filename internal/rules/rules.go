@@ -202,7 +202,12 @@ func (r Record) Unblock(p tms.Policy, now int64, key tms.LeaseKey) (Record, erro
 	if key.Quarantine {
 		return r.Touch(now).rest(tms.Quarantined, now).after(r.Lease, now, 0), nil
 	}
-	return r.giveBack(p, now).Touch(now).after(r.Lease, now, 0), nil
+	return r.Release(p, now), nil
+}
+
+// Release returns the record of an assigned token that its client gives back at now.
+func (r Record) Release(p tms.Policy, now int64) Record {
+	return r.giveBack(p, now).Touch(now).after(r.Lease, now, 0)
 }
 
 // Restore returns the record of a quarantined token that is brought back at now.
@@ -263,13 +268,12 @@ func (r Record) WithPast(t tms.Token) tms.Token {
 
 func (r Record) lease(now int64, reveal bool) *tms.Lease {
 	l := &tms.Lease{
-		Fence:     r.Lease.Fence,
 		ClientID:  r.Lease.ClientID,
 		ExpiresAt: Instant(r.Until),
 		TTL:       time.Duration(r.Until-now) * time.Millisecond,
 	}
-	if !r.Handed() {
-		l.AssignedAt = Instant(r.Lease.AssignedAt)
+	if !r.Handed() { // before that the lease has not begun
+		l.Fence, l.AssignedAt = r.Lease.Fence, Instant(r.Lease.AssignedAt)
 	}
 	if reveal {
 		l.ID = r.Lease.ID

@@ -47,6 +47,64 @@ func (p *pool) check() error {
 	if p.cooling.size() != p.coolingSeen.size() {
 		return fmt.Errorf("pool %s: %d cool, %d of them in order of death", p.name, p.cooling.size(), p.coolingSeen.size())
 	}
+	return errors.Join(p.checkLanes(), p.checkClients(), p.checkQueue())
+}
+
+// checkLanes holds that each available token stands in every lane that it suits, and nothing else does.
+func (p *pool) checkLanes() error {
+	want := 0
+	for _, e := range p.free.entries {
+		for _, lane := range rules.Lanes(p.policy.Labels, e.record.Metadata) {
+			want++
+			if x := p.lanes[lane]; x == nil || !has(x, position(e)) {
+				return fmt.Errorf("pool %s: token %q does not stand in lane %q", p.name, e.value, lane)
+			}
+		}
+	}
+	return p.checkSizes("lanes", p.lanes, want)
+}
+
+func (p *pool) checkClients() error {
+	want := 0
+	if p.policy.MaxLeasesPerClient > 0 {
+		want = p.assigned.size()
+	}
+	for client, x := range p.clients {
+		if first := x.first(); first == nil || first.record.Lease.ClientID != client {
+			return fmt.Errorf("pool %s: the index of client %q is not its own", p.name, client)
+		}
+	}
+	return p.checkSizes("clients", p.clients, want)
+}
+
+func (p *pool) checkSizes(what string, indexes map[string]*index, want int) error {
+	got := 0
+	for _, x := range indexes {
+		got += x.size()
+	}
+	if got != want {
+		return fmt.Errorf("pool %s: the %s hold %d, want %d", p.name, what, got, want)
+	}
+	return nil
+}
+
+func has(x *index, i item) bool {
+	_, found := x.tree.Get(i)
+	return found
+}
+
+// checkQueue holds that the handed tokens are those of tickets, unless both are over.
+func (p *pool) checkQueue() error {
+	handed := 0
+	p.assigned.tree.Scan(func(i item) bool {
+		if i.record.Handed() {
+			handed++
+		}
+		return true
+	})
+	if handed != p.handed.size() {
+		return fmt.Errorf("pool %s: %d tokens are handed, %d in order", p.name, handed, p.handed.size())
+	}
 	return nil
 }
 
@@ -73,14 +131,16 @@ func (s *Store) checkLog() error {
 	return nil
 }
 
-type memory struct {
+type image struct {
 	Policy  tms.Policy
 	Expired tms.ExpiryCounts
 	Tokens  map[string]rules.Record
+
+	Requests map[string]*rules.Remembered
 }
 
-func (p *pool) remembered() memory {
-	m := memory{p.policy, p.expired, map[string]rules.Record{}}
+func (p *pool) remembered() image {
+	m := image{p.policy, p.expired, map[string]rules.Record{}, p.requests.byID}
 	for value, e := range p.tokens {
 		m.Tokens[value] = e.record
 		if len(e.record.Metadata) == 0 {

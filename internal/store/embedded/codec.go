@@ -20,12 +20,15 @@ import (
 //	p name             the pool's policy, JSON
 //	x name             how often what expired in it
 //	t name 0 value     one token
+//	r name 0 id        a request that is remembered, JSON
 const (
-	layoutVersion = 1
+	layoutVersion = 2
+	oldestVersion = 1 // that is still read: it had no requests, and tokens without a past
 
 	poolPrefix    = 'p'
 	expiredPrefix = 'x'
 	tokenPrefix   = 't'
+	requestPrefix = 'r'
 )
 
 var (
@@ -36,25 +39,28 @@ var (
 func poolKey(name string) []byte    { return append([]byte{poolPrefix}, name...) }
 func expiredKey(name string) []byte { return append([]byte{expiredPrefix}, name...) }
 
-func tokenKey(pool, value string) []byte {
-	key := make([]byte, 0, 2+len(pool)+len(value))
-	key = append(key, tokenPrefix)
+func tokenKey(pool, value string) []byte { return keyIn(tokenPrefix, pool, value) }
+func requestKey(pool, id string) []byte  { return keyIn(requestPrefix, pool, id) }
+
+func keyIn(prefix byte, pool, name string) []byte {
+	key := make([]byte, 0, 2+len(pool)+len(name))
+	key = append(key, prefix)
 	key = append(key, pool...)
 	key = append(key, 0)
-	return append(key, value...)
+	return append(key, name...)
 }
 
-// tokenRange returns the first key of a pool's tokens and the first one after them.
-func tokenRange(pool string) (from, to []byte) {
-	from, to = tokenKey(pool, ""), tokenKey(pool, "")
+// rangeOf returns the first key of a kind in a pool and the first one after them.
+func rangeOf(prefix byte, pool string) (from, to []byte) {
+	from, to = keyIn(prefix, pool, ""), keyIn(prefix, pool, "")
 	to[len(to)-1] = 1
 	return from, to
 }
 
 var errDamaged = errors.New("a record is damaged")
 
-// splitTokenKey takes a token's key, without its prefix, apart.
-func splitTokenKey(key []byte) (pool, value string, err error) {
+// splitKey takes the key of a token or a request, without its prefix, apart.
+func splitKey(key []byte) (pool, value string, err error) {
 	before, after, found := bytes.Cut(key, []byte{0})
 	if !found {
 		return "", "", errDamaged
@@ -96,22 +102,45 @@ func decodeCounts(raw []byte) (tms.ExpiryCounts, error) {
 	return c, r.end()
 }
 
-// stateBytes are the states as they stand in the log.
+func encodeRequest(r *rules.Remembered) []byte {
+	raw, _ := json.Marshal(r) // a struct of strings and numbers cannot fail
+	return raw
+}
+
+func decodeRequest(raw []byte) (*rules.Remembered, error) {
+	var r rules.Remembered
+	err := json.Unmarshal(raw, &r)
+	return &r, err
+}
+
+// stateBytes are the states as they stand in the log; 'h' stands there for an assigned token that waits to be picked up.
 var stateBytes = map[tms.State]byte{tms.Available: 'a', tms.Assigned: 'l', tms.Cooling: 'c', tms.Quarantined: 'q'}
 
+// What stands at the front of a record: the byte of the state, in upper case where a past follows.
+const (
+	handedByte = 'h'
+	withPast   = 'a' - 'A'
+)
+
 var byteStates = func() map[byte]tms.State {
-	states := map[byte]tms.State{}
+	states := map[byte]tms.State{handedByte: tms.Assigned}
 	for state, b := range stateBytes {
 		states[b] = state
 	}
 	return states
 }()
 
-// encodeRecord returns the state, the instants, the lease of an assigned token, and the metadata in the order of its
-// keys.
+// encodeRecord returns the state, the past if there is one, the instants, the lease of an assigned token, and the metadata
+// in the order of its keys.
 func encodeRecord(r rules.Record) []byte {
 	raw := make([]byte, 1, 64)
-	raw[0] = stateBytes[r.State]
+	if raw[0] = stateBytes[r.State]; r.Handed() {
+		raw[0] = handedByte
+	}
+	if r.Past != (rules.Past{}) {
+		raw[0] -= withPast
+		raw = appendPast(raw, r.Past)
+	}
 	raw = binary.AppendVarint(raw, r.Seen)
 	raw = binary.AppendVarint(raw, r.Until)
 	if r.State == tms.Assigned {
@@ -122,6 +151,13 @@ func encodeRecord(r rules.Record) []byte {
 		raw = appendText(raw, r.Metadata[key])
 	}
 	return raw
+}
+
+func appendPast(raw []byte, p rules.Past) []byte {
+	raw = binary.AppendVarint(raw, p.Leases)
+	raw = binary.AppendVarint(raw, p.Expired)
+	raw = binary.AppendVarint(raw, p.Since)
+	return appendText(raw, p.Client)
 }
 
 func appendLease(raw []byte, l rules.Lease) []byte {
@@ -138,13 +174,22 @@ func appendText(raw []byte, text string) []byte {
 }
 
 func decodeRecord(raw []byte) (rules.Record, error) {
-	if len(raw) == 0 || byteStates[raw[0]] == "" {
+	if len(raw) == 0 {
 		return rules.Record{}, errDamaged
 	}
-	r := reader{raw: raw[1:]}
-	record := rules.Record{State: byteStates[raw[0]], Seen: r.number(), Until: r.number()}
+	front, r := raw[0], reader{raw: raw[1:]}
+	var record rules.Record
+	if 'A' <= front && front <= 'Z' {
+		front += withPast
+		record.Past = r.past()
+	}
+	if record.State = byteStates[front]; record.State == "" {
+		return rules.Record{}, errDamaged
+	}
+	record.Seen, record.Until = r.number(), r.number()
 	if record.State == tms.Assigned {
 		record.Lease = r.lease()
+		record.Lease.Handed = front == handedByte
 	}
 	for len(r.raw) > 0 && !r.damaged {
 		if record.Metadata == nil {
@@ -177,6 +222,10 @@ func (r *reader) text() string {
 	text := string(r.raw[size : size+int(length)])
 	r.skip(size+int(length), false)
 	return text
+}
+
+func (r *reader) past() rules.Past {
+	return rules.Past{Leases: r.number(), Expired: r.number(), Since: r.number(), Client: r.text()}
 }
 
 func (r *reader) lease() rules.Lease {

@@ -42,13 +42,14 @@ type Store struct {
 	pools     map[string]*pool
 	lastNow   int64 // the instant of the last step: the clock never goes back
 	lastFence int64
+	wakes     wakes
 	journal   *journal // nil: memory alone
 }
 
 // Open opens the store in o.Dir, or an empty one in memory. It fails if another process holds the directory, or if what
 // lies there cannot be read. Reading takes about a second for a million tokens.
 func Open(o Options) (*Store, error) {
-	s := &Store{now: o.Now, newID: o.NewID, pools: map[string]*pool{}}
+	s := &Store{now: o.Now, newID: o.NewID, pools: map[string]*pool{}, wakes: wakes{some: make(chan struct{}, 1)}}
 	if s.now == nil {
 		start := time.Now()
 		s.now = func() time.Time { return start.Add(time.Since(start)) }
@@ -102,6 +103,9 @@ type step struct {
 	*pool
 	store *Store
 	now   int64
+
+	freed []*entry // that this step has made available, to be handed to those who wait
+	kept  bool     // tokens may be there that were kept back for a ticket which is gone
 }
 
 // do runs one step on the named pool and waits until everything that the step may have seen is durable. The step is
@@ -113,7 +117,9 @@ func (s *Store) do(ctx context.Context, name string, run func(*step) error) erro
 			return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name)
 		}
 		expired := p.expired
-		err := run(&step{pool: p, store: s, now: s.instant()})
+		t := &step{pool: p, store: s, now: s.instant()}
+		err := run(t)
+		t.handOff()
 		if p.expired != expired && s.pools[name] == p {
 			s.journal.setExpired(name, p.expired)
 		}

@@ -100,14 +100,14 @@ func TestReopenedStoreRemembersEverything(t *testing.T) {
 	fill(t, s, 20)
 	take(t, s, 5)
 	s.DeletePool(t.Context(), "b")
-	before := map[string]memory{}
+	before := map[string]image{}
 	for name, p := range s.pools {
 		before[name] = p.remembered()
 	}
 	shut(t, s)
 
 	again := open(t, Options{Dir: dir, Now: clock.Now})
-	after := map[string]memory{}
+	after := map[string]image{}
 	for name, p := range again.pools {
 		after[name] = p.remembered()
 	}

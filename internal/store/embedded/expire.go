@@ -30,9 +30,11 @@ func earlier(a, b deadline) deadline {
 	return a
 }
 
-// nextReturn returns the next lease to end or cooldown to be over.
+// nextReturn returns the next lease to end, token not to be picked up, or cooldown to be over. A handed token stands
+// among the assigned too, where it seems to have a grace that it has not; its own index says so first.
 func (p *pool) nextReturn() deadline {
-	return earlier(deadlineOf(p.assigned, p.policy.Grace), deadlineOf(p.cooling, 0))
+	back := earlier(deadlineOf(p.assigned, p.policy.Grace), deadlineOf(p.cooling, 0))
+	return earlier(back, deadlineOf(p.handed, 0))
 }
 
 // nextDeath returns the next token clock to run out of a token that nobody holds.
@@ -72,6 +74,21 @@ func (t *step) expire(limit int) (more bool) {
 	return t.nextDeadline().at < t.now
 }
 
+// tidy forgets at most limit tickets and as many requests whose time is over.
+func (t *step) tidy(limit int) {
+	for range limit {
+		first := t.queue.First()
+		if first == nil || first.Void >= t.now {
+			break
+		}
+		t.dismiss(first)
+	}
+	for _, id := range t.requests.over(t.now, limit) {
+		t.requests.forget(id)
+		t.store.journal.deleteRequest(t.name, id)
+	}
+}
+
 // Expire implements [tms.Store].
 func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.Expired, err error) {
 	err = s.do(ctx, pool, func(t *step) error {
@@ -81,7 +98,9 @@ func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.
 			result.Overdue = time.Duration(late) * time.Millisecond
 		}
 		t.expire(limit)
-		result.NextDue = rules.Instant(t.nextDeadline().at)
+		t.tidy(limit)
+		t.handOff()
+		result.NextDue = rules.Instant(min(t.nextDeadline().at, t.queue.Due()))
 		result.ExpiryCounts = t.expired.Sub(before)
 		return nil
 	})

@@ -3,6 +3,7 @@ package embedded
 import (
 	"cmp"
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"sort"
 	"strings"
@@ -89,6 +90,16 @@ func (x *index) rank(at int64) int {
 		i, _ := x.tree.GetAt(n)
 		return i.at >= at
 	})
+}
+
+// random returns a token with an instant of at least from, each as likely as the other, or nil.
+func (x *index) random(from int64) *entry {
+	dead := x.rank(from)
+	if dead == x.size() {
+		return nil
+	}
+	i, _ := x.tree.GetAt(dead + rand.IntN(x.size()-dead))
+	return i.entry
 }
 
 // after calls f for the tokens that come after the cursor, if it stands in this state, or else for all, until f says

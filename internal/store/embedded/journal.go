@@ -114,8 +114,22 @@ func (j *journal) deletePool(name string) {
 	}
 	j.append(j.batch().Delete(poolKey(name), nil))
 	j.append(j.batch().Delete(expiredKey(name), nil))
-	from, to := tokenRange(name)
-	j.append(j.batch().DeleteRange(from, to, nil))
+	for _, prefix := range []byte{tokenPrefix, requestPrefix} {
+		from, to := rangeOf(prefix, name)
+		j.append(j.batch().DeleteRange(from, to, nil))
+	}
+}
+
+func (j *journal) setRequest(pool, id string, r *rules.Remembered) {
+	if j != nil {
+		j.append(j.batch().Set(requestKey(pool, id), encodeRequest(r), nil))
+	}
+}
+
+func (j *journal) deleteRequest(pool, id string) {
+	if j != nil {
+		j.append(j.batch().Delete(requestKey(pool, id), nil))
+	}
 }
 
 func (j *journal) setEpoch(epoch int64) {

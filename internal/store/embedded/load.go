@@ -71,13 +71,14 @@ func (s *Store) read() error {
 		return err
 	case version == nil:
 		return s.journal.db.Set(versionKey, []byte{layoutVersion}, pebble.Sync)
-	case len(version) != 1 || version[0] != layoutVersion:
-		return fmt.Errorf("its layout is version %d, this program reads version %d", version, layoutVersion)
+	case len(version) != 1 || version[0] < oldestVersion || version[0] > layoutVersion:
+		return fmt.Errorf("its layout is version %d, this program reads version %d to %d", version, oldestVersion, layoutVersion)
 	}
 	err = errors.Join(
 		s.journal.scan(poolPrefix, s.readPool),
 		s.journal.scan(expiredPrefix, s.readExpired),
 		s.journal.scan(tokenPrefix, s.readToken),
+		s.journal.scan(requestPrefix, s.readRequest),
 	)
 	for _, p := range s.pools {
 		p.restore()
@@ -101,13 +102,9 @@ func (s *Store) readExpired(key, value []byte) (err error) {
 }
 
 func (s *Store) readToken(key, value []byte) error {
-	name, token, err := splitTokenKey(key)
+	p, token, err := s.poolOf(key)
 	if err != nil {
 		return err
-	}
-	p := s.pools[name]
-	if p == nil {
-		return fmt.Errorf("a token of a pool %q that is not there", name)
 	}
 	record, err := decodeRecord(value)
 	if err != nil {
@@ -117,8 +114,33 @@ func (s *Store) readToken(key, value []byte) error {
 	return nil
 }
 
-// beginEpoch lifts the fences above all that were issued before this opening.
+func (s *Store) readRequest(key, value []byte) error {
+	p, id, err := s.poolOf(key)
+	if err != nil {
+		return err
+	}
+	r, err := decodeRequest(value)
+	p.requests.set(id, r)
+	return err
+}
+
+// poolOf returns the pool that a key names, and the rest of the key.
+func (s *Store) poolOf(key []byte) (*pool, string, error) {
+	name, rest, err := splitKey(key)
+	if err != nil {
+		return nil, "", err
+	}
+	if s.pools[name] == nil {
+		return nil, "", fmt.Errorf("something of a pool %q that is not there", name)
+	}
+	return s.pools[name], rest, nil
+}
+
+// beginEpoch lifts the fences above all that were issued before this opening, and puts the present version on the layout.
 func (s *Store) beginEpoch() error {
+	if err := s.journal.db.Set(versionKey, []byte{layoutVersion}, pebble.Sync); err != nil {
+		return err
+	}
 	stored, err := s.journal.get(epochKey)
 	if err != nil {
 		return err
@@ -157,5 +179,6 @@ func (j *journal) scan(prefix byte, f func(key, value []byte) error) (err error)
 
 var _ interface {
 	tms.Store
+	tms.Queue
 	tms.Readier
 } = (*Store)(nil)

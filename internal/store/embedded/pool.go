@@ -20,6 +20,13 @@ type pool struct {
 	cooling     *index // by ready at
 	coolingSeen *index // the cooling tokens once more, by last sign of life: they can die as well
 	quarantined *index // since
+
+	handed  *index            // the assigned tokens that wait to be picked up once more, by when that ends
+	lanes   map[string]*index // the available tokens once more, by what a match can ask for; see [rules.Lanes]
+	clients map[string]*index // the assigned tokens once more, by client, where the pool limits leases per client
+
+	queue    *rules.Queue
+	requests *memories
 }
 
 // entry is one token.
@@ -33,14 +40,17 @@ func newPool(name string, policy tms.Policy) *pool {
 	return &pool{
 		name: name, policy: policy, tokens: map[string]*entry{},
 		available: newIndex(), assigned: newIndex(), cooling: newIndex(), coolingSeen: newIndex(), quarantined: newIndex(),
+		handed: newIndex(), lanes: map[string]*index{}, clients: map[string]*index{},
+		queue: rules.NewQueue(), requests: newMemories(),
 	}
 }
 
 // add remembers a token that the pool does not have.
-func (p *pool) add(value string, record rules.Record) {
+func (p *pool) add(value string, record rules.Record) *entry {
 	e := &entry{value: value, record: record}
 	p.tokens[value] = e
 	p.list(e)
+	return e
 }
 
 // restore remembers the tokens that were read from the log. Sorted items go into an index several times faster than
@@ -50,12 +60,7 @@ func (p *pool) restore() {
 	for _, e := range p.tokens {
 		x := p.set(e.record.State)
 		items[x] = append(items[x], position(e))
-		switch e.record.State {
-		case tms.Available:
-			p.free.add(e)
-		case tms.Cooling:
-			items[p.coolingSeen] = append(items[p.coolingSeen], newItem(e.record.Seen, e))
-		}
+		p.listBeside(e)
 	}
 	for x, list := range items {
 		x.load(list)
@@ -77,9 +82,24 @@ func (p *pool) drop(e *entry) {
 
 func (p *pool) list(e *entry) {
 	p.set(e.record.State).add(position(e))
+	p.listBeside(e)
+}
+
+// listBeside puts the token into what the pool keeps beside the index of its state.
+func (p *pool) listBeside(e *entry) {
 	switch e.record.State {
 	case tms.Available:
 		p.free.add(e)
+		for _, lane := range rules.Lanes(p.policy.Labels, e.record.Metadata) {
+			addTo(p.lanes, lane, e)
+		}
+	case tms.Assigned:
+		if e.record.Handed() {
+			p.handed.add(position(e))
+		}
+		if p.policy.MaxLeasesPerClient > 0 {
+			addTo(p.clients, e.record.Lease.ClientID, e)
+		}
 	case tms.Cooling:
 		p.coolingSeen.add(newItem(e.record.Seen, e))
 	}
@@ -90,8 +110,35 @@ func (p *pool) unlist(e *entry) {
 	switch e.record.State {
 	case tms.Available:
 		p.free.remove(e)
+		for _, lane := range rules.Lanes(p.policy.Labels, e.record.Metadata) {
+			removeFrom(p.lanes, lane, e)
+		}
+	case tms.Assigned:
+		if e.record.Handed() {
+			p.handed.remove(position(e))
+		}
+		if p.policy.MaxLeasesPerClient > 0 {
+			removeFrom(p.clients, e.record.Lease.ClientID, e)
+		}
 	case tms.Cooling:
 		p.coolingSeen.remove(newItem(e.record.Seen, e))
+	}
+}
+
+// addTo adds the token to one of the indexes, which is made where it is missing.
+func addTo(indexes map[string]*index, name string, e *entry) {
+	if indexes[name] == nil {
+		indexes[name] = newIndex()
+	}
+	indexes[name].add(position(e))
+}
+
+// removeFrom takes the token out of one of the indexes, which is forgotten with its last token.
+func removeFrom(indexes map[string]*index, name string, e *entry) {
+	x := indexes[name]
+	x.remove(position(e))
+	if x.size() == 0 {
+		delete(indexes, name)
 	}
 }
 
@@ -108,17 +155,34 @@ func (p *pool) set(state tms.State) *index {
 	return p.quarantined
 }
 
-// pick returns the available token that the selection takes next among those with a last sign of life of at least from,
+// lane returns the index of the available tokens that a match can ask for; empty where there are none.
+func (p *pool) lane(name string) *index {
+	if name == "" {
+		return p.available
+	}
+	if x := p.lanes[name]; x != nil {
+		return x
+	}
+	return nothing
+}
+
+var nothing = newIndex()
+
+// pick returns the token that the selection takes next among those of a lane with a last sign of life of at least from,
 // or nil.
-func (p *pool) pick(from int64) *entry {
+func (p *pool) pick(lane string, from int64) *entry {
+	x := p.lane(lane)
 	var i item
 	switch p.policy.Selection {
 	case tms.SelectLIFO:
-		i, _ = p.available.tree.Max()
+		i, _ = x.tree.Max()
 	case tms.SelectFIFO:
-		i, _ = p.available.tree.GetAt(p.available.rank(from))
+		i, _ = x.tree.GetAt(x.rank(from))
 	default:
-		return p.random(from)
+		if lane == "" {
+			return p.random(from)
+		}
+		return x.random(from)
 	}
 	if i.entry == nil || i.at < from {
 		return nil
@@ -133,12 +197,7 @@ func (p *pool) random(from int64) *entry {
 	if e == nil || e.record.Seen >= from {
 		return e
 	}
-	dead := p.available.rank(from)
-	if dead == p.available.size() {
-		return nil
-	}
-	i, _ := p.available.tree.GetAt(dead + rand.IntN(p.available.size()-dead))
-	return i.entry
+	return p.available.random(from)
 }
 
 // bag is a set of tokens that gives a random one in O(1).

@@ -17,24 +17,50 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 			p = newPool(name, tms.DefaultPolicy())
 			s.pools[name] = p
 		}
-		p.policy = change.Apply(p.policy)
+		policy, err := s.changed(p, change)
+		if err != nil {
+			return err
+		}
+		p.policy = policy
 		s.journal.setPool(p)
+		t := &step{pool: p, store: s, now: s.instant(), kept: true}
+		t.handOff()
 		made = tms.Pool{Name: name, Policy: p.policy}
 		return nil
 	})
 	return made, err
 }
 
+// changed returns the pool's policy with the change, or refuses it because of what the pool holds, of which it lets go
+// what is due first.
+func (s *Store) changed(p *pool, change tms.PolicyChange) (tms.Policy, error) {
+	policy, err := rules.ChangePolicy(p.policy, change, len(p.tokens), p.assigned.size())
+	if err == nil {
+		return policy, nil
+	}
+	expired := p.expired
+	t := &step{pool: p, store: s, now: s.instant()}
+	t.expire(maxStep)
+	t.handOff()
+	if p.expired != expired {
+		s.journal.setExpired(p.name, p.expired)
+	}
+	return rules.ChangePolicy(p.policy, change, len(p.tokens), p.assigned.size())
+}
+
 // Pool implements [tms.Store].
 func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms.Stats, err error) {
 	err = s.do(ctx, name, func(t *step) error {
 		t.expire(maxStep)
+		t.tidy(maxStep)
+		t.handOff()
 		pool = tms.Pool{Name: name, Policy: t.policy}
 		stats = tms.Stats{
 			Available:   t.available.size(),
 			Assigned:    t.assigned.size(),
 			Cooling:     t.cooling.size(),
 			Quarantined: t.quarantined.size(),
+			Waiting:     t.queue.Waiting(),
 			Expired:     t.expired,
 		}
 		return nil
@@ -75,6 +101,7 @@ func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 	}
 	err = s.do(ctx, pool, func(t *step) error {
 		t.expire(maxStep)
+		t.handOff()
 		page = t.page(f, from, limit)
 		return nil
 	})
@@ -85,7 +112,7 @@ func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 func (t *step) page(f tms.Filter, after rules.Cursor, limit int) (page tms.Page) {
 	seen := 0
 	for _, state := range rules.Listed(f, after) {
-		t.set(state).after(state, after, func(i item) bool {
+		t.listing(state, f).after(state, after, func(i item) bool {
 			if seen++; seen > limit {
 				page.Next = after.String()
 				return false
@@ -103,11 +130,22 @@ func (t *step) page(f tms.Filter, after rules.Cursor, limit int) (page tms.Page)
 	return page
 }
 
+// listing returns the index with what the filter can let through of a state.
+func (t *step) listing(state tms.State, f tms.Filter) *index {
+	if f.ClientID == "" || t.policy.MaxLeasesPerClient == 0 {
+		return t.set(state)
+	}
+	if x := t.clients[f.ClientID]; x != nil {
+		return x
+	}
+	return nothing
+}
+
 // listed returns the token as it stands now, if it lives and the filter lets it through.
 func (t *step) listed(e *entry, f tms.Filter) (tms.Token, bool) {
 	record, alive, _ := e.record.At(t.policy, t.now)
 	if !alive || f.State != "" && f.State != record.State || f.ClientID != "" && f.ClientID != record.Lease.ClientID {
 		return tms.Token{}, false
 	}
-	return record.Token(t.name, e.value, t.policy, t.now, false), true
+	return record.WithPast(record.Token(t.name, e.value, t.policy, t.now, false)), true
 }

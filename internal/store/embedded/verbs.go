@@ -2,10 +2,7 @@ package embedded
 
 import (
 	"context"
-	"errors"
-	"math"
 	"slices"
-	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -17,12 +14,15 @@ const maxStep = 1_000
 
 // add remembers a token that the pool does not have, in memory and in the log.
 func (t *step) add(value string, record rules.Record) {
-	t.pool.add(value, record)
+	t.freed = append(t.freed, t.pool.add(value, record))
 	t.store.journal.setToken(t.name, value, record)
 }
 
 // put makes record what is remembered of a token, in memory and in the log.
 func (t *step) put(e *entry, record rules.Record) {
+	if record.State == tms.Available && e.record.State != tms.Available {
+		t.freed = append(t.freed, e)
+	}
 	t.pool.put(e, record)
 	t.store.journal.setToken(t.name, e.value, record)
 }
@@ -41,16 +41,18 @@ func (t *step) living(value string) (*entry, bool) {
 
 // Generate implements [tms.Store].
 func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
-	tokens := slices.Clone(request.Tokens)
-	for i := range tokens {
-		if tokens[i].Value == "" {
-			tokens[i].Value = s.newID()
-		}
-	}
+	seed := s.newID()
+	tokens := s.named(request, seed)
 	var result tms.Generated
 	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
+		past, err := t.recall(request.RequestID, func() string { return rules.GeneratePrint(request) })
+		if past != nil || err != nil {
+			result = past.Generated(request)
+			return false, err
+		}
 		if t.fits(tokens) {
 			result = t.generate(tokens)
+			t.remember(request.RequestID, rules.Made(request, seed, result))
 			return false, nil
 		}
 		if more = t.expire(maxStep); more || t.fits(tokens) {
@@ -59,6 +61,20 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 		return false, tms.Refuse(tms.ErrPoolFull, "the pool holds %d tokens of at most %d", len(t.tokens), t.policy.MaxTokens)
 	})
 	return result, err
+}
+
+// named returns the tokens with the values that are missing.
+func (s *Store) named(request tms.GenerateRequest, seed string) []tms.NewToken {
+	if request.RequestID != "" {
+		return rules.Values(request.Tokens, seed)
+	}
+	tokens := slices.Clone(request.Tokens)
+	for i := range tokens {
+		if tokens[i].Value == "" {
+			tokens[i].Value = s.newID()
+		}
+	}
+	return tokens
 }
 
 // fits says whether the pool has room for those of the tokens that it does not have yet.
@@ -92,83 +108,6 @@ func (t *step) generate(tokens []tms.NewToken) tms.Generated {
 		result.ExpiresAt = rules.Instant(t.now).Add(t.policy.TokenTTL)
 	}
 	return result
-}
-
-// Assign implements [tms.Store].
-func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
-	wanted := 0
-	for _, r := range requests {
-		wanted += max(1, r.Count)
-	}
-	var results []tms.AssignResult
-	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
-		if t.policy.Paused {
-			return false, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
-		}
-		if t.gather(wanted) {
-			return true, nil
-		}
-		for _, r := range requests {
-			results = append(results, t.assign(r))
-		}
-		return false, nil
-	})
-	return results, err
-}
-
-// spare is how many returns an assign carries out beyond those that it needs, so that even without a sweep a pool in
-// use does not pile them up.
-const spare = 10
-
-// gather carries out returns that are due: a few in any case, and more while fewer tokens than wanted are available. It
-// says whether it stopped because the step has touched enough.
-func (t *step) gather(wanted int) (more bool) {
-	for n := 0; n < wanted+spare || t.supply() < wanted; n++ {
-		d := t.nextReturn()
-		if d.at >= t.now {
-			return false
-		}
-		if n == maxStep {
-			return true
-		}
-		t.settle(d.entry)
-	}
-	return false
-}
-
-// supply returns how many tokens can be assigned.
-func (t *step) supply() int { return t.available.size() - t.available.rank(t.oldest()) }
-
-// oldest returns the earliest last sign of life of an available token that is not dead.
-func (t *step) oldest() int64 {
-	if t.policy.TokenTTL == 0 {
-		return math.MinInt64
-	}
-	return t.now - t.policy.TokenTTL.Milliseconds()
-}
-
-func (t *step) assign(r tms.AssignRequest) tms.AssignResult {
-	count := max(1, r.Count)
-	if supply := t.supply(); supply < count {
-		return tms.AssignResult{Err: t.noneAvailable(supply, count)}
-	}
-	tokens := make([]tms.Token, count)
-	for i := range tokens {
-		e := t.pick(t.oldest())
-		lease := rules.Lease{ID: t.store.newID(), Fence: t.store.nextFence(), ClientID: r.ClientID}
-		record := e.record.Assign(t.policy, t.now, lease, r.TTL)
-		t.put(e, record)
-		tokens[i] = record.Token(t.name, e.value, t.policy, t.now, true)
-	}
-	return tms.AssignResult{Tokens: tokens}
-}
-
-func (t *step) noneAvailable(supply, count int) error {
-	refusal := tms.Refuse(tms.ErrNoTokenAvailable, "%d of %d tokens are available", supply, count)
-	if d := t.nextReturn(); d.entry != nil {
-		refusal.RetryAfter = time.Duration(d.at+1-t.now) * time.Millisecond
-	}
-	return refusal
 }
 
 // repeat runs steps until one does not ask for more.
@@ -210,6 +149,52 @@ func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to
 		t.put(e, record)
 		return tms.TokenResult{Token: record.Token(t.name, e.value, t.policy, t.now, key.LeaseID != "")}
 	}, func(err error) tms.TokenResult { return tms.TokenResult{Err: err} })
+}
+
+// Restore implements [tms.Store].
+func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	keys := make([]tms.LeaseKey, len(values))
+	for i, value := range values {
+		keys[i].Token = value
+	}
+	return s.change(ctx, pool, keys, func(r rules.Record, _ tms.Policy, now int64, _ tms.LeaseKey) (rules.Record, error) {
+		return r.Restore(now)
+	})
+}
+
+// UnblockClient implements [tms.Store].
+func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total int, err error) {
+	err = s.repeat(ctx, pool, func(t *step) (more bool, err error) {
+		if t.policy.MaxLeasesPerClient == 0 {
+			return false, rules.NoClientIndex()
+		}
+		held := t.heldBy(clientID, maxStep)
+		for _, e := range held {
+			t.put(e, e.record.Release(t.policy, t.now))
+		}
+		total += len(held)
+		return len(held) == maxStep, nil
+	})
+	return total, err
+}
+
+// heldBy returns at most limit tokens that the client holds.
+func (t *step) heldBy(clientID string, limit int) (held []*entry) {
+	x := t.clients[clientID]
+	for more := x != nil; more && x.size() > 0 && t.now > x.first().record.Due(t.policy); {
+		t.settle(x.first())
+		more = t.clients[clientID] == x
+	}
+	if t.clients[clientID] != x || x == nil {
+		return nil
+	}
+	x.tree.Scan(func(i item) bool {
+		if !i.record.Handed() && t.now <= i.record.Due(t.policy) {
+			held = append(held, i.entry)
+		}
+		return len(held) < limit
+	})
+	return held
 }
 
 // Delete implements [tms.Store].
@@ -262,18 +247,8 @@ func (s *Store) Token(ctx context.Context, pool, value string) (token tms.Token,
 		if !alive {
 			return noToken(pool)
 		}
-		token = e.record.Token(pool, value, t.policy, t.now, false)
+		token = e.record.WithPast(e.record.Token(pool, value, t.policy, t.now, false))
 		return nil
 	})
 	return token, err
-}
-
-// UnblockClient implements [tms.Store].
-func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
-	return 0, errors.ErrUnsupported
-}
-
-// Restore implements [tms.Store].
-func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
-	return nil, errors.ErrUnsupported
 }

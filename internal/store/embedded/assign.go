@@ -1,0 +1,175 @@
+package embedded
+
+import (
+	"context"
+	"math"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// Assign implements [tms.Store].
+func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	var results []tms.AssignResult
+	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
+		if t.policy.Paused {
+			return false, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
+		}
+		if t.tidy(maxStep); t.gather(t.wanted(requests)) {
+			return true, nil
+		}
+		for _, r := range requests {
+			tokens, err := t.answer(r)
+			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
+		}
+		return false, nil
+	})
+	return results, err
+}
+
+// every is more than there can be.
+const every = math.MaxInt32
+
+// wanted returns how many available tokens the requests need to find. What a request may get beyond any token, or by its
+// client's other leases, cannot be known before all that is due has come back.
+func (p *pool) wanted(requests []tms.AssignRequest) (total int) {
+	if p.policy.MaxLeasesPerClient > 0 {
+		return every
+	}
+	for _, r := range requests {
+		if r.Ticket != "" || r.Prefer != "" || r.RequestID != "" || len(r.Match) > 0 {
+			return every
+		}
+		total += max(1, r.Count)
+	}
+	return total
+}
+
+// spare is how many returns an assign carries out beyond those that it needs, so that even without a sweep a pool in
+// use does not pile them up.
+const spare = 10
+
+// gather carries out returns that are due, and hands what comes back to those who wait: a few in any case, and more while
+// fewer tokens than wanted are available. It says whether it stopped because the step has touched enough.
+func (t *step) gather(wanted int) (more bool) {
+	for n := 0; n < wanted+spare || t.supply("") < wanted; n++ {
+		d := t.nextReturn()
+		if d.at >= t.now {
+			return false
+		}
+		if n == maxStep {
+			return true
+		}
+		t.settle(d.entry)
+		t.handOff()
+	}
+	return false
+}
+
+// supply returns how many tokens of a lane can be assigned.
+func (t *step) supply(lane string) int {
+	x := t.lane(lane)
+	return x.size() - x.rank(t.oldest())
+}
+
+// oldest returns the earliest last sign of life of an available token that is not dead.
+func (t *step) oldest() int64 {
+	if t.policy.TokenTTL == 0 {
+		return math.MinInt64
+	}
+	return t.now - t.policy.TokenTTL.Milliseconds()
+}
+
+// answer answers one request: from memory, with what its ticket was handed, or with tokens if it is its turn. Otherwise
+// the ticket, if it has one, takes or keeps its place.
+func (t *step) answer(r tms.AssignRequest) ([]tms.Token, error) {
+	past, err := t.recall(r.RequestID, func() string { return rules.AssignPrint(r) })
+	if past != nil || err != nil {
+		return t.replay(past, err)
+	}
+	if err := rules.CheckAssign(t.policy, r); err != nil {
+		return nil, err
+	}
+	ticket, err := t.ticket(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case ticket != nil && ticket.Offer != nil:
+		return t.pickUp(ticket, r), nil
+	}
+	return t.grant(ticket, r)
+}
+
+func (t *step) grant(ticket *rules.Ticket, r tms.AssignRequest) ([]tms.Token, error) {
+	lane := rules.Lane(r.Match)
+	if err := t.quota(r); err != nil {
+		t.dismiss(ticket)
+		return nil, err
+	}
+	if !t.turn(lane, ticket) || t.supply(lane) < max(1, r.Count) {
+		return nil, t.queueUp(lane, ticket, r)
+	}
+	t.dismiss(ticket)
+	var tokens []tms.Token
+	for _, e := range t.choose(lane, r) {
+		t.put(e, e.record.Assign(t.policy, t.now, t.newLease(r), r.TTL))
+		tokens = append(tokens, t.given(e))
+	}
+	t.rememberAssign(r, tokens)
+	t.kept = t.kept || ticket != nil // it may be the turn of those behind it
+	return tokens, nil
+}
+
+func (t *step) newLease(r tms.AssignRequest) rules.Lease {
+	return rules.Lease{ID: t.store.newID(), Fence: t.store.nextFence(), ClientID: r.ClientID}
+}
+
+// given returns a token as whoever was given its lease sees it.
+func (t *step) given(e *entry) tms.Token {
+	return e.record.Token(t.name, e.value, t.policy, t.now, true)
+}
+
+// choose returns as many tokens of the lane as the request asks for, which must be there: the one that it prefers, if it
+// is among them, and those that the selection takes.
+func (t *step) choose(lane string, r tms.AssignRequest) []*entry {
+	var chosen []*entry
+	if e, alive := t.living(r.Prefer); alive && e.record.State == tms.Available && rules.Suits(e.record.Metadata, r.Match) {
+		chosen = append(chosen, e)
+		t.unlist(e)
+	}
+	for len(chosen) < max(1, r.Count) {
+		e := t.pick(lane, t.oldest())
+		chosen = append(chosen, e)
+		t.unlist(e) // so that it is not picked again
+	}
+	for _, e := range chosen {
+		t.list(e)
+	}
+	return chosen
+}
+
+// quota refuses a request whose client would hold more leases than it may. Leases that are over have come back before.
+func (t *step) quota(r tms.AssignRequest) error {
+	most := t.policy.MaxLeasesPerClient
+	if most == 0 {
+		return nil
+	}
+	held := 0
+	if x := t.clients[r.ClientID]; x != nil {
+		held = x.size()
+	}
+	if count := max(1, r.Count); held+count > most {
+		return rules.OverQuota(held, count, most)
+	}
+	return nil
+}
+
+func (t *step) noneAvailable(supply, count int) *tms.Refusal {
+	refusal := tms.Refuse(tms.ErrNoTokenAvailable, "%d of %d tokens are available", supply, count)
+	refusal.Waiting = t.queue.Waiting()
+	if d := t.nextReturn(); d.entry != nil {
+		refusal.RetryAfter = time.Duration(d.at+1-t.now) * time.Millisecond
+	}
+	return refusal
+}

@@ -1,0 +1,226 @@
+package embedded
+
+import (
+	"context"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// ticket returns the ticket that the request shows, or nil where it has none, or none that counts.
+func (t *step) ticket(r tms.AssignRequest) (*rules.Ticket, error) {
+	ticket := t.queue.Get(r.Ticket)
+	if ticket == nil {
+		return nil, nil
+	}
+	if ticket.Void < t.now {
+		t.dismiss(ticket)
+		return nil, nil
+	}
+	if rules.AssignPrint(ticket.Request) != rules.AssignPrint(r) {
+		return nil, rules.Reused()
+	}
+	return ticket, nil
+}
+
+// queueUp lets the request's ticket take or keep its place, and returns the refusal that says which.
+func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) error {
+	void := rules.TicketLife(t.now)
+	switch {
+	case ticket != nil:
+		t.queue.Renew(ticket, void)
+	case r.Ticket != "":
+		ticket = t.queue.Join(r, lane, void)
+	}
+	refusal := t.noneAvailable(t.supply(lane), max(1, r.Count))
+	if ticket != nil {
+		refusal.Place = t.queue.Place(ticket)
+	}
+	return refusal
+}
+
+// head returns the first ticket of a line that counts, or nil. It drops those before it that do not.
+func (t *step) head(lane string) *rules.Ticket {
+	for {
+		head := t.queue.Head(lane)
+		if head == nil || head.Void >= t.now {
+			return head
+		}
+		t.dismiss(head)
+	}
+}
+
+// turn says whether the ticket, or a request without one, may be served before everybody else in its line. Whoever waits
+// for any token is owed every token: they wait only because they want more than there are.
+func (t *step) turn(lane string, ticket *rules.Ticket) bool {
+	if ticket == nil {
+		return t.head(lane) == nil && t.head("") == nil
+	}
+	return t.head(lane) == ticket && (lane == "" || ticket.Before(t.head("")))
+}
+
+// dismiss takes the ticket, if there is one, out of the queue.
+func (t *step) dismiss(ticket *rules.Ticket) {
+	if ticket == nil {
+		return
+	}
+	t.queue.Remove(ticket)
+	if ticket.Lane == "" && ticket.Count() > 1 {
+		t.kept = true
+	}
+}
+
+// handOff gives the tokens that this step has made available to those who wait.
+func (t *step) handOff() {
+	for len(t.freed) > 0 || t.kept {
+		tokens := t.freed
+		if t.kept {
+			tokens = append(tokens, t.firstAvailable(maxStep)...)
+		}
+		t.freed, t.kept = nil, false
+		if t.queue.Empty() || t.policy.Paused {
+			return
+		}
+		for _, e := range tokens {
+			t.handOne(e)
+		}
+	}
+}
+
+// firstAvailable returns at most n available tokens.
+func (t *step) firstAvailable(n int) (first []*entry) {
+	t.available.tree.Scan(func(i item) bool {
+		first = append(first, i.entry)
+		return len(first) < n
+	})
+	return first
+}
+
+// handOne serves those who have waited longest for a token like this one, until it is gone or has to be kept. Others of
+// its lanes may go before it.
+func (t *step) handOne(e *entry) {
+	for served := true; served && e.record.State == tms.Available; {
+		longest := t.longest(e)
+		served = longest != nil && t.serve(longest)
+	}
+}
+
+// longest returns the oldest ticket that stands first in a line for tokens like this one, or nil.
+func (t *step) longest(e *entry) *rules.Ticket {
+	longest := t.head("")
+	for _, lane := range rules.Lanes(t.policy.Labels, e.record.Metadata) {
+		if head := t.head(lane); head != nil && head.Before(longest) {
+			longest = head
+		}
+	}
+	return longest
+}
+
+// serve hands the first ticket of a line what it asks for, or takes it out if its client may have no more. It returns
+// false if it is not the ticket's turn or there is too little.
+func (t *step) serve(head *rules.Ticket) bool {
+	switch {
+	case !t.turn(head.Lane, head), t.supply(head.Lane) < head.Count():
+		return false
+	case t.quota(head.Request) != nil:
+		t.dismiss(head)
+		t.store.wakes.add(head.ID)
+	default:
+		t.hand(head)
+	}
+	return true
+}
+
+// hand keeps tokens for the ticket to be picked up.
+func (t *step) hand(ticket *rules.Ticket) {
+	var values []string
+	for _, e := range t.choose(ticket.Lane, ticket.Request) {
+		t.put(e, e.record.Hand(t.now, t.newLease(ticket.Request)))
+		values = append(values, e.value)
+	}
+	t.queue.Hand(ticket, values, rules.PickupEnd(t.now))
+	t.store.wakes.add(ticket.ID)
+}
+
+// pickUp begins the leases of the tokens that the ticket was handed.
+func (t *step) pickUp(ticket *rules.Ticket, r tms.AssignRequest) (tokens []tms.Token) {
+	for _, value := range ticket.Offer {
+		e := t.tokens[value]
+		t.put(e, e.record.Assign(t.policy, t.now, e.record.Lease, r.TTL))
+		tokens = append(tokens, t.given(e))
+	}
+	t.queue.Remove(ticket)
+	t.rememberAssign(r, tokens)
+	return tokens
+}
+
+// Leave implements [tms.Queue].
+func (s *Store) Leave(ctx context.Context, pool string, tickets []string) error {
+	return s.do(ctx, pool, func(t *step) error {
+		for _, id := range tickets {
+			if ticket := t.queue.Get(id); ticket != nil {
+				t.leave(ticket)
+			}
+		}
+		return nil
+	})
+}
+
+func (t *step) leave(ticket *rules.Ticket) {
+	t.dismiss(ticket)
+	for _, value := range ticket.Offer {
+		if e := t.tokens[value]; e.record.Handed() {
+			t.put(e, e.record.TakeBack())
+		}
+	}
+}
+
+// Listen implements [tms.Queue].
+func (s *Store) Listen(ctx context.Context, wake func(ticket string)) error {
+	s.setListening(true)
+	defer s.setListening(false)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wakes.some:
+		}
+		s.mu.Lock()
+		tickets := s.wakes.take()
+		s.mu.Unlock()
+		for _, ticket := range tickets {
+			wake(ticket)
+		}
+	}
+}
+
+func (s *Store) setListening(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakes.take()
+	s.wakes.heard = on
+}
+
+// wakes are the tickets that should be shown again, for the listener to call out. The store's lock guards them.
+type wakes struct {
+	tickets []string
+	heard   bool          // somebody listens
+	some    chan struct{} // holds one token when there are tickets
+}
+
+func (w *wakes) add(ticket string) {
+	if !w.heard {
+		return
+	}
+	w.tickets = append(w.tickets, ticket)
+	select {
+	case w.some <- struct{}{}:
+	default:
+	}
+}
+
+func (w *wakes) take() []string {
+	tickets := w.tickets
+	w.tickets = nil
+	return tickets
+}

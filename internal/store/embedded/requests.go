@@ -1,0 +1,90 @@
+package embedded
+
+import (
+	"cmp"
+
+	"github.com/tidwall/btree"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// memories are the requests that a pool remembers, by their ids and in the order in which they are forgotten.
+type memories struct {
+	byID   map[string]*rules.Remembered
+	clocks *btree.BTreeG[memory]
+}
+
+type memory struct {
+	until int64
+	id    string
+}
+
+func newMemories() *memories {
+	less := func(a, b memory) bool { return cmp.Or(cmp.Compare(a.until, b.until), cmp.Compare(a.id, b.id)) < 0 }
+	return &memories{map[string]*rules.Remembered{}, btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+}
+
+func (m *memories) set(id string, r *rules.Remembered) {
+	m.forget(id)
+	m.byID[id] = r
+	m.clocks.Set(memory{r.Until, id})
+}
+
+func (m *memories) forget(id string) {
+	if r := m.byID[id]; r != nil {
+		m.clocks.Delete(memory{r.Until, id})
+		delete(m.byID, id)
+	}
+}
+
+// over returns at most limit ids that are remembered no longer.
+func (m *memories) over(now int64, limit int) (ids []string) {
+	m.clocks.Scan(func(i memory) bool {
+		if i.until >= now || len(ids) == limit {
+			return false
+		}
+		ids = append(ids, i.id)
+		return true
+	})
+	return ids
+}
+
+// recall returns what is remembered of the request, or nil, or refuses one whose id was used for another.
+func (t *step) recall(id string, fingerprint func() string) (*rules.Remembered, error) {
+	if id == "" || t.requests.byID[id] == nil {
+		return nil, nil
+	}
+	return t.requests.byID[id].Recall(fingerprint(), t.now)
+}
+
+// remember keeps what was answered to a request with an id.
+func (t *step) remember(id string, r *rules.Remembered) {
+	if id == "" {
+		return
+	}
+	r.Until = t.now + t.policy.RequestTTL.Milliseconds()
+	t.requests.set(id, r)
+	t.store.journal.setRequest(t.name, id, r)
+}
+
+func (t *step) rememberAssign(r tms.AssignRequest, tokens []tms.Token) {
+	if r.RequestID != "" {
+		t.remember(r.RequestID, rules.Gave(r, tokens))
+	}
+}
+
+// replay answers a request that was carried out before with its leases as they now stand.
+func (t *step) replay(past *rules.Remembered, err error) (tokens []tms.Token, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, granted := range past.Leases {
+		e, alive := t.living(granted.Token)
+		if !alive || e.record.Lease.ID != granted.ID {
+			return nil, rules.LeaseEnded()
+		}
+		tokens = append(tokens, t.given(e))
+	}
+	return tokens, nil
+}
