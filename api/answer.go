@@ -30,11 +30,22 @@ type Token struct {
 	ExpiresAt      Time              `json:"expires_at,omitzero"`
 	Metadata       map[string]string `json:"metadata,omitzero"`
 	Deleted        bool              `json:"deleted,omitzero"` // only in the answer of delete, with nothing but the names
+
+	*Past // only in the answers of lookup and of listings
 }
 
-// Leases answers an AssignRequest for more than one token.
-type Leases struct {
-	Leases []Token `json:"leases"`
+// Past is what a pool remembers of a token's leases.
+type Past struct {
+	AssignedCount int64  `json:"assigned_count"`
+	ExpiredCount  int64  `json:"expired_count"`
+	Since         Time   `json:"since,omitzero"`
+	LastClientID  string `json:"last_client_id,omitzero"`
+}
+
+// Assigned answers an AssignRequest: a lease where one token was asked for, and Leases otherwise.
+type Assigned struct {
+	*Token
+	Leases []Token `json:"leases,omitzero"`
 }
 
 // Results answers a batch, in the order of its keys.
@@ -42,18 +53,26 @@ type Results struct {
 	Results []Result `json:"results"`
 }
 
-// Result is either a token or a problem.
+// Result is either a token or a problem. Its Err is nil where it is a token.
 type Result struct {
 	*Token
 	*Problem
 }
 
-// Pool is a pool as answers show it. Tokens and Expired are left out where only the policy was asked for.
+// ClientUnblocked answers an UnblockRequest for all leases of a client.
+type ClientUnblocked struct {
+	Pool      string `json:"pool"`
+	ClientID  string `json:"client_id"`
+	Unblocked int    `json:"unblocked"`
+}
+
+// Pool is a pool as answers show it. Tokens, Expired and Waiting are left out where only the policy was asked for.
 type Pool struct {
 	Pool    string   `json:"pool"`
 	Policy  Policy   `json:"policy"`
 	Tokens  *Counts  `json:"tokens,omitzero"`
 	Expired *Expired `json:"expired,omitzero"`
+	Waiting *int     `json:"waiting,omitzero"` // in the pool's queue
 }
 
 // Counts are the sizes of a pool's sets.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	tms "github.com/manankarani/token-manager"
 )
 
@@ -26,6 +28,12 @@ func TestAnswersOnTheWire(t *testing.T) {
 		{TokenOf(token), `{"pool":"p","token":"t","state":"assigned","fence":7,"client_id":"c","assigned_at":"2030-01-02T11:00:00.005Z",` +
 			`"lease_expires_at":"2030-01-02T11:01:00.005Z","ttl_ms":60000,"expires_at":"2030-01-02T11:00:00.005Z"}`},
 		{LeaseOf(bare), `{"pool":"p","token":"t","state":"available","metadata":{"a":"1","b":"2"}}`},
+		{TokenOf(tms.Token{Pool: "p", Value: "t", State: tms.Available, Past: &tms.Past{}}),
+			`{"pool":"p","token":"t","state":"available","assigned_count":0,"expired_count":0}`},
+		{TokenOf(tms.Token{Pool: "p", Value: "t", State: tms.Available, Past: &tms.Past{Assigned: 3, Expired: 1, Since: noon, LastClient: "c"}}),
+			`{"pool":"p","token":"t","state":"available","assigned_count":3,"expired_count":1,"since":"2030-01-02T11:00:00.005Z","last_client_id":"c"}`},
+		{AssignedOf([]tms.Token{bare}, 1), `{"pool":"p","token":"t","state":"available","metadata":{"a":"1","b":"2"}}`},
+		{AssignedOf([]tms.Token{{Pool: "p", Value: "t", State: tms.Available}}, 2), `{"leases":[{"pool":"p","token":"t","state":"available"}]}`},
 		{GeneratedOf("p", tms.Generated{Tokens: []string{"t"}, Created: 1}), `{"pool":"p","token":"t","tokens":["t"],"created":1,"existing":0}`},
 		{Results{[]Result{{Token: &shown}, {Token: &deleted}, {Problem: NewProblem(tms.ErrLeaseLost)}}},
 			`{"results":[{"pool":"p","token":"t","state":"available","metadata":{"a":"1","b":"2"}},{"pool":"p","token":"t","deleted":true},` +
@@ -39,15 +47,23 @@ func TestAnswersOnTheWire(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	refusal := &tms.Refusal{Code: tms.ErrNoTokenAvailable, Detail: "come back", RetryAfter: 1500*time.Millisecond + 1}
-	p := NewProblem(refusal)
-	want := Problem{"about:blank", "Not Found", 404, "no_token_available", "come back", "", 1501}
-	if *p != want || p.RetryAfterSeconds() != 2 {
-		t.Errorf("got %+v with Retry-After %d, want %+v and 2", *p, p.RetryAfterSeconds(), want)
-	}
-	failed := NewProblem(errors.New("dial tcp 10.0.0.7: secret"))
-	want = Problem{"about:blank", "Internal Server Error", 500, CodeFailed, "the operation failed; its outcome is unknown", "", 0}
-	if *failed != want || failed.RetryAfterSeconds() != 0 {
-		t.Errorf("got %+v, want %+v", *failed, want)
+	for _, c := range []struct {
+		err     error
+		want    Problem
+		seconds int64
+	}{
+		{&tms.Refusal{Code: tms.ErrNoTokenAvailable, Detail: "come back", RetryAfter: 1500*time.Millisecond + 1, Waiting: 7, Place: 3},
+			Problem{Title: "Not Found", Status: 404, Code: "no_token_available", Detail: "come back", RetryAfterMS: 1501, Waiting: new(7), Place: 3}, 2},
+		{tms.ErrNoTokenAvailable,
+			Problem{Title: "Not Found", Status: 404, Code: "no_token_available", Detail: meanings["no_token_available"].detail, Waiting: new(0)}, 0},
+		{&tms.Refusal{Code: tms.ErrPoolFull, Detail: "no", Waiting: 7, Place: 3}, Problem{Title: "Conflict", Status: 409, Code: "pool_full", Detail: "no"}, 0},
+		{errors.New("dial tcp 10.0.0.7: secret"),
+			Problem{Title: "Internal Server Error", Status: 500, Code: CodeFailed, Detail: "the operation failed; its outcome is unknown"}, 0},
+	} {
+		p := NewProblem(c.err)
+		c.want.Type = "about:blank"
+		if diff := cmp.Diff(c.want, *p); diff != "" || p.RetryAfterSeconds() != c.seconds {
+			t.Errorf("%v has Retry-After %d, want %d (-want +got):\n%s", c.err, p.RetryAfterSeconds(), c.seconds, diff)
+		}
 	}
 }

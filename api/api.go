@@ -15,6 +15,7 @@ const (
 	PathKeepAlive = "/keep-alive"
 	PathUnblock   = "/unblock-token"
 	PathDelete    = "/delete-token"
+	PathRestore   = "/restore-token"
 	PathLookup    = "/lookup-token"
 	PathPools     = "/pools"
 	PathPool      = "/pools/{pool}"
@@ -31,6 +32,9 @@ const (
 	ProblemJSON = "application/problem+json"
 	YAML        = "application/yaml"
 )
+
+// HeaderRequestID is the header that means the same as the field request_id of generate and assign.
+const HeaderRequestID = "Idempotency-Key"
 
 // Limits of the wire. Those of tokens, leases and policies are in package tms.
 const (

@@ -15,8 +15,16 @@ func PoolName(name string) (string, error) {
 	return name, tms.ValidatePoolName("pool", name)
 }
 
-// NewTokens returns the tokens that the request asks for, or refuses it naming the field.
-func (r *GenerateRequest) NewTokens() ([]tms.NewToken, error) {
+// GenerateRequest returns the request for the store, or refuses it naming the field.
+func (r *GenerateRequest) GenerateRequest() (tms.GenerateRequest, error) {
+	tokens, err := r.newTokens()
+	if err == nil {
+		err = tms.ValidateRequestID("request_id", r.RequestID)
+	}
+	return tms.GenerateRequest{Tokens: tokens, RequestID: r.RequestID}, err
+}
+
+func (r *GenerateRequest) newTokens() ([]tms.NewToken, error) {
 	if r.Tokens == nil {
 		return drawn(r.Count)
 	}
@@ -58,12 +66,15 @@ func (t NewToken) validate() error {
 
 // AssignRequest returns the request for the store, with its Count set, or refuses it naming the field.
 func (r *AssignRequest) AssignRequest() (tms.AssignRequest, error) {
-	request := tms.AssignRequest{ClientID: r.ClientID, Count: 1}
+	request := tms.AssignRequest{ClientID: r.ClientID, Count: 1, Prefer: r.Prefer, Match: r.Match, RequestID: r.RequestID}
 	if r.Count != nil {
 		request.Count = *r.Count
 	}
 	if request.Count < 1 { // which the store would take for "not given"
 		return request, tms.Invalid("count", "must be 1 to %d", tms.MaxAssignCount)
+	}
+	if r.Wait != nil {
+		request.Wait = time.Duration(*r.Wait)
 	}
 	var err error
 	if request.TTL, err = ttl(r.TTL); err != nil {
@@ -78,8 +89,48 @@ func (r *KeepAliveRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
 }
 
 // Keys returns the keys of the request, and whether it is a batch, or refuses it naming the field.
-func (r *KeyRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
+func (r *UnblockRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
+	return keysOf(r.UnblockKey, r.Leases)
+}
+
+// Client returns the client all of whose leases are to be unblocked, and "" where the request is for keys, or refuses it
+// naming the field.
+func (r *UnblockRequest) Client() (string, error) {
+	if r.ClientID == "" {
+		return "", nil
+	}
+	field := r.given()
+	if r.Leases != nil {
+		field = "leases"
+	}
+	if field != "" {
+		return "", tms.Invalid(field, "must not be given together with client_id")
+	}
+	return r.ClientID, tms.AssignRequest{ClientID: r.ClientID}.Validate()
+}
+
+// Keys returns the keys of the request, and whether it is a batch, or refuses it naming the field.
+func (r *DeleteRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
 	return keysOf(r.Key, r.Leases)
+}
+
+// Values returns the tokens of the request, and whether it is a batch, or refuses it naming the field.
+func (r *RestoreRequest) Values() (values []string, batch bool, err error) {
+	if r.Tokens == nil {
+		return []string{r.Token}, false, tms.ValidateToken("token", r.Token)
+	}
+	if r.Token != "" {
+		return nil, true, tms.Invalid("token", "must not be given together with tokens")
+	}
+	if err := checkBatch("tokens", len(r.Tokens)); err != nil {
+		return nil, true, err
+	}
+	for i, value := range r.Tokens {
+		if err := tms.ValidateToken("", value); err != nil {
+			return nil, true, at("tokens", i, err)
+		}
+	}
+	return r.Tokens, true, nil
 }
 
 type wireKey interface {
@@ -122,6 +173,11 @@ func (k KeepAliveKey) leaseKey() (tms.LeaseKey, error) {
 	return key, key.Validate()
 }
 
+func (k UnblockKey) leaseKey() (tms.LeaseKey, error) {
+	key := tms.LeaseKey{Token: k.Token, LeaseID: k.LeaseID, Quarantine: k.Outcome == OutcomeQuarantine}
+	return key, key.Validate()
+}
+
 func (k Key) given() string {
 	switch {
 	case k.Token != "":
@@ -136,7 +192,14 @@ func (k KeepAliveKey) given() string {
 	if k.TTL != nil {
 		return "ttl"
 	}
-	return Key{Token: k.Token, LeaseID: k.LeaseID}.given()
+	return Key{k.Token, k.LeaseID}.given()
+}
+
+func (k UnblockKey) given() string {
+	if k.Outcome != "" {
+		return "outcome"
+	}
+	return Key{k.Token, k.LeaseID}.given()
 }
 
 // ttl refuses a zero that was given, because the store takes zero for "not given". It leaves all else to Validate.
@@ -203,6 +266,9 @@ func TokenOf(t tms.Token) Token {
 		view.LeaseExpiresAt = Time{t.Lease.ExpiresAt}
 		view.TTLMS = t.Lease.TTL.Milliseconds()
 	}
+	if t.Past != nil {
+		view.Past = &Past{t.Past.Assigned, t.Past.Expired, Time{t.Past.Since}, t.Past.LastClient}
+	}
 	return view
 }
 
@@ -218,6 +284,19 @@ func LeaseOf(t tms.Token) Token {
 	return view
 }
 
+// AssignedOf returns the answer to an assign that asked for count tokens.
+func AssignedOf(tokens []tms.Token, count int) *Assigned {
+	if count == 1 {
+		lease := LeaseOf(tokens[0])
+		return &Assigned{Token: &lease}
+	}
+	answer := &Assigned{Leases: make([]Token, len(tokens))}
+	for i, token := range tokens {
+		answer.Leases[i] = LeaseOf(token)
+	}
+	return answer
+}
+
 // PoolOf returns the pool with its policy.
 func PoolOf(p tms.Pool) Pool { return Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)} }
 
@@ -226,5 +305,6 @@ func PoolStatsOf(p tms.Pool, s tms.Stats) Pool {
 	pool := PoolOf(p)
 	pool.Tokens = &Counts{s.Available, s.Assigned, s.Cooling, s.Quarantined, s.Total()}
 	pool.Expired = &Expired{s.Expired.Released, s.Expired.Quarantined, s.Expired.Deleted}
+	pool.Waiting = &s.Waiting
 	return pool
 }

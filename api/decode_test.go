@@ -17,7 +17,7 @@ func TestBadBodies(t *testing.T) {
 		name, body, field, detail string
 		into                      func() any
 	}{
-		{"unknown field", `{"pool":"a","wait":"1s"}`, "wait", "is not a field here", assign},
+		{"unknown field", `{"pool":"a","wiat":"1s"}`, "wiat", "is not a field here", assign},
 		{"unknown field of an entry", `{"leases":[{"token":"a"},{"token":"b","tll":"1s"}]}`, "leases[1].tll", "is not a field", keepAlive},
 		{"a field of keep-alive in unblock", `{"token":"a","ttl":"1s"}`, "ttl", "is not a field here", key},
 		{"field in other case", `{"Pool":"a"}`, "Pool", "is not a field here", assign},
@@ -44,6 +44,16 @@ func TestBadBodies(t *testing.T) {
 		{"metadata of numbers", `{"tokens":[{"metadata":{"a":1}}]}`, "tokens[0].metadata.a", "must be a string, is a number", generate},
 		{"metadata as text", `{"tokens":[{"metadata":"a"}]}`, "tokens[0].metadata", "must be an object, is a string", generate},
 		{"object for array", `{"leases":{"token":"a"}}`, "leases", "must be an array, is an object", key},
+		{"unknown outcome", `{"leases":[{"token":"a"},{"token":"b","outcome":"burn"}]}`, "leases[1].outcome", "must be release or quarantine", key},
+		{"empty outcome", `{"token":"a","outcome":""}`, "outcome", "must be release or quarantine", key},
+		{"outcome as number", `{"token":"a","outcome":1}`, "outcome", "must be a string, is a number", key},
+		{"a key of unblock in delete", `{"token":"a","outcome":"release"}`, "outcome", "is not a field here", remove},
+		{"match as text", `{"match":"a=b"}`, "match", "must be an object, is a string", assign},
+		{"match of numbers", `{"match":{"a":1}}`, "match.a", "must be a string, is a number", assign},
+		{"match key twice", `{"match":{"a":"1","a":"1"}}`, "match.a", "is given twice", assign},
+		{"null wait", `{"wait":null}`, "wait", "must not be null", assign},
+		{"wait as number", `{"wait":30}`, "wait", `must be a duration such as "90s"`, assign},
+		{"tokens of objects", `{"tokens":[{"token":"a"}]}`, "tokens[0]", "must be a string, is an object", restore},
 		{"boolean as text", `{"paused":"yes"}`, "paused", "must be true or false, is a string", policy},
 		{"trailing data", `{"pool":"a"} {"pool":"b"}`, "", "not JSON at byte 13", assign},
 		{"trailing comma", `{"pool":"a",}`, "", "not JSON", assign},
@@ -72,7 +82,9 @@ func TestBadBodies(t *testing.T) {
 
 func assign() any    { return new(AssignRequest) }
 func keepAlive() any { return new(KeepAliveRequest) }
-func key() any       { return new(KeyRequest) }
+func key() any       { return new(UnblockRequest) }
+func remove() any    { return new(DeleteRequest) }
+func restore() any   { return new(RestoreRequest) }
 func generate() any  { return new(GenerateRequest) }
 func policy() any    { return new(Policy) }
 
@@ -115,6 +127,14 @@ func TestBadFields(t *testing.T) {
 		{`{"ttl":"1.0005s"}`, "ttl", new(assignChecked)},
 		{`{"client_id":"` + long + `"}`, "client_id", new(assignChecked)},
 		{`{"client_id":"a\nb"}`, "client_id", new(assignChecked)},
+		{`{"wait":"-1s"}`, "wait", new(assignChecked)},
+		{`{"wait":"1s","count":2,"match":{"a":"b"}}`, "match", new(assignChecked)},
+		{`{"match":{"a":"` + long + `"}}`, "match", new(assignChecked)},
+		{`{"match":{"":"b"}}`, "match", new(assignChecked)},
+		{`{"prefer":"` + long + `"}`, "prefer", new(assignChecked)},
+		{`{"prefer":"a\u0000"}`, "prefer", new(assignChecked)},
+		{`{"request_id":"` + long + `"}`, "request_id", new(assignChecked)},
+		{`{"request_id":"a\r\nb"}`, "request_id", new(generateChecked)},
 		{`{}`, "token", new(keepAliveChecked)},
 		{`{"token":"a","ttl":"0s"}`, "ttl", new(keepAliveChecked)},
 		{`{"token":"a","lease_id":"` + long + `"}`, "lease_id", new(keepAliveChecked)},
@@ -125,6 +145,17 @@ func TestBadFields(t *testing.T) {
 		{`{"leases":[{"token":"a"}],"token":"b"}`, "token", new(keyChecked)},
 		{`{"leases":[],"lease_id":"b"}`, "lease_id", new(keyChecked)},
 		{`{"leases":[{"token":"a"},{"lease_id":"b"}]}`, "leases[1].token", new(keyChecked)},
+		{`{"leases":[{"token":"a"}],"outcome":"release"}`, "outcome", new(keyChecked)},
+		{`{"leases":[],"client_id":"c"}`, "leases", new(keyChecked)},
+		{`{"token":"a","client_id":"c"}`, "token", new(keyChecked)},
+		{`{"lease_id":"a","client_id":"c"}`, "lease_id", new(keyChecked)},
+		{`{"outcome":"release","client_id":"c"}`, "outcome", new(keyChecked)},
+		{`{"client_id":"` + long + `"}`, "client_id", new(keyChecked)},
+		{`{"client_id":""}`, "token", new(keyChecked)},
+		{`{}`, "token", new(restoreChecked)},
+		{`{"tokens":[]}`, "tokens", new(restoreChecked)},
+		{`{"tokens":["a",""]}`, "tokens[1]", new(restoreChecked)},
+		{`{"tokens":["a"],"token":"b"}`, "token", new(restoreChecked)},
 	} {
 		if err := Decode([]byte(c.body), c.into); err != nil {
 			t.Errorf("%.80s: does not decode: %v", c.body, err)
@@ -142,13 +173,21 @@ type (
 	generateChecked  struct{ GenerateRequest }
 	assignChecked    struct{ AssignRequest }
 	keepAliveChecked struct{ KeepAliveRequest }
-	keyChecked       struct{ KeyRequest }
+	keyChecked       struct{ UnblockRequest }
+	restoreChecked   struct{ RestoreRequest }
 )
 
-func (r *generateChecked) check() error  { _, err := r.NewTokens(); return err }
+func (r *generateChecked) check() error  { _, err := r.GenerateRequest.GenerateRequest(); return err }
 func (r *assignChecked) check() error    { _, err := r.AssignRequest.AssignRequest(); return err }
 func (r *keepAliveChecked) check() error { _, _, err := r.Keys(); return err }
-func (r *keyChecked) check() error       { _, _, err := r.Keys(); return err }
+func (r *restoreChecked) check() error   { _, _, err := r.Values(); return err }
+func (r *keyChecked) check() error {
+	if client, err := r.Client(); client != "" || err != nil {
+		return err
+	}
+	_, _, err := r.Keys()
+	return err
+}
 
 func TestRequestsAreReadAsTheyAreWritten(t *testing.T) {
 	count, ttl := 7, Duration(90*time.Second)
@@ -161,7 +200,7 @@ func TestRequestsAreReadAsTheyAreWritten(t *testing.T) {
 			new(GenerateRequest)},
 		{`{"client_id":"c","ttl":"1m30s","count":7}`, &AssignRequest{ClientID: "c", TTL: &ttl, Count: &count}, new(AssignRequest)},
 		{`{"token":"a","lease_id":"b","ttl":"1m30s"}`, &KeepAliveRequest{KeepAliveKey: KeepAliveKey{"a", "b", &ttl}}, new(KeepAliveRequest)},
-		{`{"leases":[{"token":"a","lease_id":"b"}]}`, &KeyRequest{Leases: []Key{{"a", "b"}}}, new(KeyRequest)},
+		{`{"leases":[{"token":"a","lease_id":"b","outcome":"quarantine"}]}`, &UnblockRequest{Leases: []UnblockKey{{"a", "b", OutcomeQuarantine}}}, new(UnblockRequest)},
 	} {
 		var wire bytes.Buffer
 		if err := Encode(&wire, c.body); err != nil || wire.String() != c.wire {

@@ -38,10 +38,12 @@ func TestStatuses(t *testing.T) {
 		403: {tms.ErrForbidden},
 		404: {tms.ErrNotFound, tms.ErrNoTokenAvailable, tms.ErrTokenNotFound, tms.ErrPoolNotFound},
 		405: {tms.ErrMethodNotAllowed},
-		409: {tms.ErrPoolFull, tms.ErrNotAssigned, tms.ErrNotHolder, tms.ErrMaxLeaseExceeded},
+		409: {tms.ErrPoolFull, tms.ErrPoolInUse, tms.ErrNotAssigned, tms.ErrNotQuarantined, tms.ErrNotHolder, tms.ErrMaxLeaseExceeded,
+			tms.ErrRequestIDReused},
 		410: {tms.ErrLeaseLost},
 		413: {tms.ErrBodyTooLarge},
 		415: {tms.ErrUnsupportedMedia},
+		429: {tms.ErrQuotaExceeded},
 		500: {CodeFailed},
 		503: {tms.ErrPoolPaused, tms.ErrStoreUnavailable},
 	} {

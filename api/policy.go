@@ -19,21 +19,49 @@ type Policy struct {
 	Selection      *tms.Selection     `json:"selection,omitzero"`
 	RequireLeaseID *bool              `json:"require_lease_id,omitzero"`
 	Paused         *bool              `json:"paused,omitzero"`
+
+	MaxLeasesPerClient *int      `json:"max_leases_per_client,omitzero"`
+	Labels             *[]string `json:"labels,omitzero"`
+	RequestTTL         *Duration `json:"request_ttl,omitzero"`
 }
 
 // NewPolicy returns the policy with every field set.
 func NewPolicy(p tms.Policy) Policy {
-	return Policy{
+	return PolicyOf(tms.PolicyChange{
 		MaxTokens:      &p.MaxTokens,
-		LeaseTTL:       (*Duration)(&p.LeaseTTL),
-		MaxLease:       (*Duration)(&p.MaxLease),
-		TokenTTL:       (*Duration)(&p.TokenTTL),
-		Grace:          (*Duration)(&p.Grace),
-		Cooldown:       (*Duration)(&p.Cooldown),
+		LeaseTTL:       &p.LeaseTTL,
+		MaxLease:       &p.MaxLease,
+		TokenTTL:       &p.TokenTTL,
+		Grace:          &p.Grace,
+		Cooldown:       &p.Cooldown,
 		OnLeaseExpiry:  &p.OnLeaseExpiry,
 		Selection:      &p.Selection,
 		RequireLeaseID: &p.RequireLeaseID,
 		Paused:         &p.Paused,
+
+		MaxLeasesPerClient: &p.MaxLeasesPerClient,
+		Labels:             &p.Labels,
+		RequestTTL:         &p.RequestTTL,
+	})
+}
+
+// PolicyOf returns the policy with the fields of the change.
+func PolicyOf(c tms.PolicyChange) Policy {
+	return Policy{
+		MaxTokens:      c.MaxTokens,
+		LeaseTTL:       (*Duration)(c.LeaseTTL),
+		MaxLease:       (*Duration)(c.MaxLease),
+		TokenTTL:       (*Duration)(c.TokenTTL),
+		Grace:          (*Duration)(c.Grace),
+		Cooldown:       (*Duration)(c.Cooldown),
+		OnLeaseExpiry:  c.OnLeaseExpiry,
+		Selection:      c.Selection,
+		RequireLeaseID: c.RequireLeaseID,
+		Paused:         c.Paused,
+
+		MaxLeasesPerClient: c.MaxLeasesPerClient,
+		Labels:             c.Labels,
+		RequestTTL:         (*Duration)(c.RequestTTL),
 	}
 }
 
@@ -50,5 +78,9 @@ func (p Policy) Change() tms.PolicyChange {
 		Selection:      p.Selection,
 		RequireLeaseID: p.RequireLeaseID,
 		Paused:         p.Paused,
+
+		MaxLeasesPerClient: p.MaxLeasesPerClient,
+		Labels:             p.Labels,
+		RequestTTL:         (*time.Duration)(p.RequestTTL),
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -18,6 +19,11 @@ type Problem struct {
 	Detail       string   `json:"detail,omitzero"`
 	Field        string   `json:"field,omitzero"`
 	RetryAfterMS int64    `json:"retry_after_ms,omitzero"`
+
+	// Of a no_token_available: how many wait in the pool's queue, which is always said, and the place of the request in its
+	// line of it, where it kept one.
+	Waiting *int `json:"waiting,omitzero"`
+	Place   int  `json:"place,omitzero"`
 }
 
 // NewProblem returns the problem that err is on the wire. An error without a [tms.Code] becomes [CodeFailed]; its text,
@@ -33,6 +39,9 @@ func NewProblem(err error) *Problem {
 	if errors.As(err, &refusal) && code != CodeFailed {
 		p.refine(refusal)
 	}
+	if code == tms.ErrNoTokenAvailable && p.Waiting == nil {
+		p.Waiting = new(int)
+	}
 	return p
 }
 
@@ -42,6 +51,31 @@ func (p *Problem) refine(r *tms.Refusal) {
 	}
 	p.Field = r.Field
 	p.RetryAfterMS = ceil(r.RetryAfter, time.Millisecond)
+	if r.Code == tms.ErrNoTokenAvailable {
+		p.Waiting, p.Place = &r.Waiting, r.Place
+	}
+}
+
+// Err returns the error that the problem was, as the caller of a store gets it: a [tms.Refusal], or for [CodeFailed], and
+// where there is no code, an error that carries none. A nil problem is no error.
+func (p *Problem) Err() error {
+	switch {
+	case p == nil:
+		return nil
+	case p.Code == CodeFailed || p.Code == "":
+		return fmt.Errorf("the server answered %d %s: %s", p.Status, p.Title, p.Detail)
+	}
+	refusal := &tms.Refusal{
+		Code:       p.Code,
+		Field:      p.Field,
+		Detail:     p.Detail,
+		RetryAfter: time.Duration(p.RetryAfterMS) * time.Millisecond,
+		Place:      p.Place,
+	}
+	if p.Waiting != nil {
+		refusal.Waiting = *p.Waiting
+	}
+	return refusal
 }
 
 // RetryAfterSeconds returns the value of the Retry-After header, rounded up; zero means that there is none.

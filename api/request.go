@@ -12,6 +12,9 @@ type GenerateRequest struct {
 	Pool   string     `json:"pool,omitzero"`
 	Count  *int       `json:"count,omitzero"`
 	Tokens []NewToken `json:"tokens,omitzero"`
+
+	// RequestID makes the request safe to repeat. It may come as the header [HeaderRequestID] instead.
+	RequestID string `json:"request_id,omitzero"`
 }
 
 // NewToken is a token to be generated. On the wire it is a string, its value, or an object with the value and metadata;
@@ -77,6 +80,13 @@ type AssignRequest struct {
 	ClientID string    `json:"client_id,omitzero"`
 	TTL      *Duration `json:"ttl,omitzero"`
 	Count    *int      `json:"count,omitzero"`
+
+	Wait   *Duration         `json:"wait,omitzero"`   // how long the request may wait its turn; nil: not at all
+	Prefer string            `json:"prefer,omitzero"` // a token that is to be among those given, if it is available
+	Match  map[string]string `json:"match,omitzero"`  // what the metadata of those given must have
+
+	// RequestID makes the request safe to repeat. It may come as the header [HeaderRequestID] instead.
+	RequestID string `json:"request_id,omitzero"`
 }
 
 // KeepAliveKey names a token and its lease, and how long the lease is to last from now.
@@ -93,17 +103,56 @@ type KeepAliveRequest struct {
 	Leases []KeepAliveKey `json:"leases,omitzero"`
 }
 
+// Outcome says what becomes of a token that is unblocked.
+type Outcome string
+
+const (
+	OutcomeRelease    Outcome = "release"    // it returns to the pool; the default
+	OutcomeQuarantine Outcome = "quarantine" // it is put aside
+)
+
+// UnmarshalText refuses any other text.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	*o = Outcome(text)
+	if *o != OutcomeRelease && *o != OutcomeQuarantine {
+		return tms.Invalid("", "must be %s or %s", OutcomeRelease, OutcomeQuarantine)
+	}
+	return nil
+}
+
+// UnblockKey names a token and its lease, and what is to become of the token.
+type UnblockKey struct {
+	Token   string  `json:"token,omitzero"`
+	LeaseID string  `json:"lease_id,omitzero"`
+	Outcome Outcome `json:"outcome,omitzero"`
+}
+
+// UnblockRequest is one key, a batch of Leases, or a ClientID alone, which means all leases of that client.
+type UnblockRequest struct {
+	Pool string `json:"pool,omitzero"`
+	UnblockKey
+	Leases   []UnblockKey `json:"leases,omitzero"`
+	ClientID string       `json:"client_id,omitzero"`
+}
+
 // Key names a token and its lease.
 type Key struct {
 	Token   string `json:"token,omitzero"`
 	LeaseID string `json:"lease_id,omitzero"`
 }
 
-// KeyRequest asks to unblock or delete: either one key or a batch of Leases.
-type KeyRequest struct {
+// DeleteRequest is either one key or a batch of Leases.
+type DeleteRequest struct {
 	Pool string `json:"pool,omitzero"`
 	Key
 	Leases []Key `json:"leases,omitzero"`
+}
+
+// RestoreRequest asks to return quarantined tokens to the pool: either one Token or a batch of Tokens.
+type RestoreRequest struct {
+	Pool   string   `json:"pool,omitzero"`
+	Token  string   `json:"token,omitzero"`
+	Tokens []string `json:"tokens,omitzero"`
 }
 
 // LookupRequest asks for one token.

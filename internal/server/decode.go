@@ -19,7 +19,7 @@ func fromBody[Req any](c *call, request *Req) error {
 }
 
 // fromBodyOrQuery decodes what to delete from the body or from the query, but not from both.
-func fromBodyOrQuery(c *call, request *api.KeyRequest) error {
+func fromBodyOrQuery(c *call, request *api.DeleteRequest) error {
 	if c.URL.RawQuery == "" {
 		return api.Decode(c.body, request)
 	}

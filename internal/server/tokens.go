@@ -13,11 +13,11 @@ func (s *Server) generate(ctx context.Context, r *api.GenerateRequest) (int, any
 	if err != nil {
 		return 0, nil, err
 	}
-	tokens, err := r.NewTokens()
+	request, err := r.GenerateRequest()
 	if err != nil {
 		return 0, nil, err
 	}
-	generated, err := s.store.Generate(ctx, pool, tms.GenerateRequest{Tokens: tokens})
+	generated, err := s.store.Generate(ctx, pool, request)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -40,20 +40,7 @@ func (s *Server) assign(ctx context.Context, r *api.AssignRequest) (int, any, er
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, leasesOf(results[0].Tokens, request.Count), nil
-}
-
-// leasesOf is one lease where one was asked for, and a list otherwise.
-func leasesOf(tokens []tms.Token, asked int) any {
-	if asked == 1 {
-		lease := api.LeaseOf(tokens[0])
-		return &lease
-	}
-	answer := &api.Leases{Leases: make([]api.Token, len(tokens))}
-	for i, token := range tokens {
-		answer.Leases[i] = api.LeaseOf(token)
-	}
-	return answer
+	return http.StatusOK, api.AssignedOf(results[0].Tokens, request.Count), nil
 }
 
 func (s *Server) keepAlive(ctx context.Context, r *api.KeepAliveRequest) (int, any, error) {
@@ -63,14 +50,37 @@ func (s *Server) keepAlive(ctx context.Context, r *api.KeepAliveRequest) (int, a
 	})
 }
 
-func (s *Server) unblock(ctx context.Context, r *api.KeyRequest) (int, any, error) {
+func (s *Server) unblock(ctx context.Context, r *api.UnblockRequest) (int, any, error) {
+	client, err := r.Client()
+	if err != nil {
+		return 0, nil, err
+	}
+	if client != "" {
+		return s.unblockClient(ctx, r.Pool, client)
+	}
 	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
 		results, err := s.store.Unblock(ctx, pool, keys)
 		return outcomesOf(results, api.TokenOf), err
 	})
 }
 
-func (s *Server) delete(ctx context.Context, r *api.KeyRequest) (int, any, error) {
+func (s *Server) unblockClient(ctx context.Context, pool, client string) (int, any, error) {
+	pool, err := api.PoolName(pool)
+	if err != nil {
+		return 0, nil, err
+	}
+	n, err := s.store.UnblockClient(ctx, pool, client)
+	return http.StatusOK, api.ClientUnblocked{Pool: pool, ClientID: client, Unblocked: n}, err
+}
+
+func (s *Server) restore(ctx context.Context, r *api.RestoreRequest) (int, any, error) {
+	return each(r.Pool, r.Values, func(pool string, values []string) ([]outcome, error) {
+		results, err := s.store.Restore(ctx, pool, values)
+		return outcomesOf(results, api.TokenOf), err
+	})
+}
+
+func (s *Server) delete(ctx context.Context, r *api.DeleteRequest) (int, any, error) {
 	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
 		refusals, err := s.store.Delete(ctx, pool, keys)
 		outcomes := make([]outcome, len(refusals))
@@ -96,9 +106,9 @@ func outcomesOf(results []tms.TokenResult, view func(tms.Token) api.Token) []out
 }
 
 // each does a verb that has an outcome for each key. A batch answers with all of them, a single key with its own.
-func each(
-	pool string, keysOf func() ([]tms.LeaseKey, bool, error),
-	verb func(pool string, keys []tms.LeaseKey) ([]outcome, error),
+func each[Key any](
+	pool string, keysOf func() ([]Key, bool, error),
+	verb func(pool string, keys []Key) ([]outcome, error),
 ) (int, any, error) {
 	pool, err := api.PoolName(pool)
 	if err != nil {
