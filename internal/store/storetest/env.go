@@ -154,8 +154,16 @@ func keyOf(t tms.Token) tms.LeaseKey { return tms.LeaseKey{Token: t.Value, Lease
 // byValue names the token alone.
 func byValue(value string) tms.LeaseKey { return tms.LeaseKey{Token: value} }
 
-// look returns the token, which must be there.
+// look returns the token, which must be there, without its past.
 func (e *env) look(pool, value string) tms.Token {
+	e.Helper()
+	t := e.lookUp(pool, value)
+	t.Past = nil
+	return t
+}
+
+// lookUp returns the token, which must be there.
+func (e *env) lookUp(pool, value string) tms.Token {
 	e.Helper()
 	t, err := e.Token(e.Context(), pool, value)
 	e.must(err)

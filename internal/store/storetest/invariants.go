@@ -71,7 +71,7 @@ func (e *env) census(pool string, limit int) []tms.Token {
 		}
 		e.coherent(pool, t)
 		if i%few == 0 {
-			e.equal("the lookup of a listed token", e.look(pool, t.Value), t)
+			e.equal("the lookup of a listed token", e.lookUp(pool, t.Value), t)
 		}
 	}
 	return tokens

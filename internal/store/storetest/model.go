@@ -33,6 +33,10 @@ type modelPool struct {
 	policy  tms.Policy
 	tokens  map[string]rules.Record
 	expired tms.ExpiryCounts
+
+	free     []string       // the available values, while a step needs them often; nil: not known
+	tickets  []*modelTicket // in the order in which they joined
+	requests map[string]*rules.Remembered
 }
 
 // NewModel returns an empty model that lives by the given clock.
@@ -46,19 +50,24 @@ func NewModel(clock *Clock) *Model {
 // ownDraw chooses as the policy says.
 func (m *Model) ownDraw(p tms.Policy, available []string) (string, string, int64) {
 	m.fence++
-	at := rand.IntN(len(available))
+	return choose(p, available), tms.NewValue(), m.fence
+}
+
+// choose takes one of the values, which come oldest first, as the policy says.
+func choose(p tms.Policy, available []string) string {
 	switch p.Selection {
 	case tms.SelectFIFO:
-		at = 0
+		return available[0]
 	case tms.SelectLIFO:
-		at = len(available) - 1
+		return available[len(available)-1]
 	}
-	return available[at], tms.NewValue(), m.fence
+	return available[rand.IntN(len(available))]
 }
 
 func (m *Model) put(name string) *modelPool {
 	if m.pools[name] == nil {
-		m.pools[name] = &modelPool{name: name, policy: tms.DefaultPolicy(), tokens: map[string]rules.Record{}}
+		m.pools[name] = &modelPool{name: name, policy: tms.DefaultPolicy(), tokens: map[string]rules.Record{},
+			requests: map[string]*rules.Remembered{}}
 	}
 	return m.pools[name]
 }
@@ -91,6 +100,9 @@ func (m *Model) settled(ctx context.Context, name string, run func(p *modelPool,
 		for value := range p.tokens {
 			p.settle(value, now)
 		}
+		p.dropVoid(now)
+		p.serve(now)
+		defer p.serve(now)
 		return run(p, now)
 	})
 }
@@ -112,9 +124,27 @@ func (m *Model) PutPool(ctx context.Context, name string, change tms.PolicyChang
 		return tms.Pool{}, err
 	}
 	defer m.mu.Unlock()
-	p := m.put(name)
-	p.policy = change.Apply(p.policy)
-	return tms.Pool{Name: name, Policy: p.policy}, nil
+	p, now := m.put(name), m.clock.Millis()
+	policy, err := rules.ChangePolicy(p.policy, change, len(p.tokens), p.count(tms.Assigned))
+	if err != nil { // it may be because of what is due
+		for value := range p.tokens {
+			p.settle(value, now)
+		}
+		policy, err = rules.ChangePolicy(p.policy, change, len(p.tokens), p.count(tms.Assigned))
+	}
+	p.policy = policy
+	p.serve(now)
+	return tms.Pool{Name: name, Policy: p.policy}, err
+}
+
+// count returns how many tokens are in a state.
+func (p *modelPool) count(state tms.State) (n int) {
+	for _, r := range p.tokens {
+		if r.State == state {
+			n++
+		}
+	}
+	return n
 }
 
 // Pool returns a pool and its sizes.
@@ -122,11 +152,9 @@ func (m *Model) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms
 	err = m.settled(ctx, name, func(p *modelPool, _ int64) error {
 		pool = tms.Pool{Name: name, Policy: p.policy}
 		stats.Expired = p.expired
-		count := map[tms.State]*int{tms.Available: &stats.Available, tms.Assigned: &stats.Assigned,
-			tms.Cooling: &stats.Cooling, tms.Quarantined: &stats.Quarantined}
-		for _, r := range p.tokens {
-			*count[r.State]++
-		}
+		stats.Available, stats.Assigned = p.count(tms.Available), p.count(tms.Assigned)
+		stats.Cooling, stats.Quarantined = p.count(tms.Cooling), p.count(tms.Quarantined)
+		stats.Waiting = p.waiting()
 		return nil
 	})
 	return pool, stats, err
@@ -173,8 +201,10 @@ func (m *Model) Expire(ctx context.Context, name string, limit int) (done tms.Ex
 			}
 			done.ExpiryCounts = done.Add(p.settle(value, due+1))
 		}
+		p.dropVoid(now)
+		p.serve(now)
 		_, due := p.next()
-		done.NextDue = rules.Instant(due)
+		done.NextDue = rules.Instant(min(due, p.nextVoid()))
 		return nil
 	})
 	return done, err
@@ -193,6 +223,9 @@ func (p *modelPool) next() (string, int64) {
 
 // available returns the values that can be assigned, the one whose last sign of life is longest ago first.
 func (p *modelPool) available() []string {
+	if p.free != nil {
+		return p.free
+	}
 	var values []string
 	for v, r := range p.tokens {
 		if r.State == tms.Available {

@@ -3,7 +3,6 @@ package storetest
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -13,9 +12,19 @@ import (
 
 // Generate puts tokens into the pool.
 func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (done tms.Generated, err error) {
+	tokens := request.Tokens
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		past, err := p.recall(request.RequestID, rules.GeneratePrint(request), now)
+		if past != nil || err != nil {
+			done = past.Generated(request)
+			return err
+		}
+		seed := tms.NewValue()
+		if request.RequestID != "" {
+			tokens = rules.Values(tokens, seed)
+		}
 		fresh := map[string]rules.Record{}
-		for _, t := range request.Tokens {
+		for _, t := range tokens {
 			if t.Value == "" {
 				t.Value = tms.NewValue()
 			}
@@ -30,6 +39,7 @@ func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateR
 			return tms.Refuse(tms.ErrPoolFull, "the pool holds at most %d tokens", p.policy.MaxTokens)
 		}
 		done.ExpiresAt = rules.Instant(p.windAll(done.Tokens, fresh, now))
+		p.remember(request.RequestID, rules.Made(request, seed, done), now)
 		return nil
 	})
 	if err != nil {
@@ -55,40 +65,6 @@ func (p *modelPool) windAll(values []string, fresh map[string]rules.Record, now 
 		return rules.Never
 	}
 	return now + p.policy.TokenTTL.Milliseconds()
-}
-
-// Assign leases tokens.
-func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignRequest) (results []tms.AssignResult, err error) {
-	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
-		if p.policy.Paused {
-			return tms.Refuse(tms.ErrPoolPaused, "the pool gives no tokens for now")
-		}
-		free := p.available()
-		for _, request := range reqs {
-			results = append(results, m.assign(p, now, request, &free))
-		}
-		return nil
-	})
-	return results, err
-}
-
-// assign answers one request out of the free values, which it takes away.
-func (m *Model) assign(p *modelPool, now int64, request tms.AssignRequest, free *[]string) (result tms.AssignResult) {
-	count := max(request.Count, 1)
-	if len(*free) < count {
-		refusal := tms.Refuse(tms.ErrNoTokenAvailable, "the pool has fewer than %d available tokens", count)
-		refusal.RetryAfter = p.retryAfter(now)
-		return tms.AssignResult{Err: refusal}
-	}
-	for range count {
-		value, id, fence := m.draw(p.policy, *free)
-		at := slices.Index(*free, value)
-		*free = slices.Delete(*free, at, at+1)
-		lease := rules.Lease{ID: id, Fence: fence, ClientID: request.ClientID}
-		p.tokens[value] = p.tokens[value].Assign(p.policy, now, lease, request.TTL)
-		result.Tokens = append(result.Tokens, p.tokens[value].Token(p.name, value, p.policy, now, true))
-	}
-	return result
 }
 
 // retryAfter returns how long it is until the next token may come back, and zero if none will.
@@ -162,13 +138,45 @@ func (p *modelPool) delete(key tms.LeaseKey) error {
 	return err
 }
 
+// UnblockClient ends all leases of a client.
+func (m *Model) UnblockClient(ctx context.Context, pool, clientID string) (n int, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		if p.policy.MaxLeasesPerClient == 0 {
+			return rules.NoClientIndex()
+		}
+		for value, r := range p.tokens {
+			if r.State == tms.Assigned && !r.Handed() && r.Lease.ClientID == clientID {
+				p.tokens[value] = r.Release(p.policy, now)
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Restore brings back quarantined tokens.
+func (m *Model) Restore(ctx context.Context, pool string, values []string) (results []tms.TokenResult, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		for _, value := range values {
+			results = append(results, p.act(now, tms.LeaseKey{Token: value}, restore))
+		}
+		return nil
+	})
+	return results, err
+}
+
+func restore(r rules.Record, _ tms.Policy, now int64, _ tms.LeaseKey) (rules.Record, error) {
+	return r.Restore(now)
+}
+
 // Token returns one token.
 func (m *Model) Token(ctx context.Context, pool, value string) (t tms.Token, err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		if !p.has(value) {
 			return tms.Refuse(tms.ErrTokenNotFound, "the pool has no such token")
 		}
-		t = p.tokens[value].Token(pool, value, p.policy, now, false)
+		t = p.tokens[value].WithPast(p.tokens[value].Token(pool, value, p.policy, now, false))
 		return nil
 	})
 	return t, err
@@ -182,7 +190,8 @@ func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 			return err
 		}
 		for _, at := range places[:min(limit, len(places))] {
-			t := p.tokens[at.Value].Token(pool, at.Value, p.policy, now, false)
+			r := p.tokens[at.Value]
+			t := r.WithPast(r.Token(pool, at.Value, p.policy, now, false))
 			if passes(f, t) {
 				page.Tokens = append(page.Tokens, t)
 			}
@@ -222,14 +231,4 @@ func byPlace(a, b rules.Cursor) int {
 func passes(f tms.Filter, t tms.Token) bool {
 	return (f.State == "" || t.State == f.State) &&
 		(f.ClientID == "" || t.Lease != nil && t.Lease.ClientID == f.ClientID)
-}
-
-// UnblockClient implements [tms.Store].
-func (m *Model) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
-	return 0, errors.ErrUnsupported
-}
-
-// Restore implements [tms.Store].
-func (m *Model) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
-	return nil, errors.ErrUnsupported
 }

@@ -38,16 +38,19 @@ func poolDefaults(e *env) {
 
 func poolChange(e *env) {
 	full := tms.Policy{MaxTokens: 7, LeaseTTL: second, MaxLease: 2 * second, TokenTTL: 0, Grace: 300 * ms, Cooldown: 400 * ms,
-		OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true, Paused: true}
+		OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true, Paused: true,
+		MaxLeasesPerClient: 3, Labels: []string{"a", "b"}, RequestTTL: minute}
 	change := tms.PolicyChange{MaxTokens: &full.MaxTokens, LeaseTTL: &full.LeaseTTL, MaxLease: &full.MaxLease,
 		TokenTTL: &full.TokenTTL, Grace: &full.Grace, Cooldown: &full.Cooldown, OnLeaseExpiry: &full.OnLeaseExpiry,
-		Selection: &full.Selection, RequireLeaseID: &full.RequireLeaseID, Paused: &full.Paused}
+		Selection: &full.Selection, RequireLeaseID: &full.RequireLeaseID, Paused: &full.Paused,
+		MaxLeasesPerClient: &full.MaxLeasesPerClient, Labels: &[]string{"b", "a"}, RequestTTL: &full.RequestTTL}
 	name := e.pool(change)
 	e.fill(name, "a")
 	e.equal("nothing changed", e.change(name, tms.PolicyChange{}), tms.Pool{Name: name, Policy: full})
 	for _, c := range []tms.PolicyChange{{MaxTokens: new(9)}, {LeaseTTL: new(minute)}, {MaxLease: new(minute)},
 		{TokenTTL: new(minute)}, {Grace: new(0 * ms)}, {Cooldown: new(0 * ms)}, {OnLeaseExpiry: new(tms.ExpiryDeletes)},
-		{Selection: new(tms.SelectFIFO)}, {RequireLeaseID: new(false)}, {Paused: new(false)}} {
+		{Selection: new(tms.SelectFIFO)}, {RequireLeaseID: new(false)}, {Paused: new(false)},
+		{MaxLeasesPerClient: new(0)}, {RequestTTL: new(second)}} {
 		full = c.Apply(full)
 		e.equal("changed", e.change(name, c), tms.Pool{Name: name, Policy: full})
 		got, stats, err := e.Pool(e.Context(), name)

@@ -1,0 +1,277 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// modelTicket is one who waits in the model.
+type modelTicket struct {
+	request tms.AssignRequest
+	void    int64    // the last instant at which it counts
+	offer   []string // what it was handed; nil while it waits
+}
+
+func (t *modelTicket) lane() string { return rules.Lane(t.request.Match) }
+func (t *modelTicket) count() int   { return max(1, t.request.Count) }
+
+// Assign leases tokens.
+func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignRequest) (results []tms.AssignResult, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		if p.policy.Paused {
+			return tms.Refuse(tms.ErrPoolPaused, "the pool gives no tokens for now")
+		}
+		p.free = p.available()
+		defer func() { p.free = nil }()
+		for _, request := range reqs {
+			tokens, err := m.assign(p, now, request)
+			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
+			if request.Ticket != "" {
+				p.serve(now)
+			}
+		}
+		return nil
+	})
+	return results, err
+}
+
+// assign answers one request.
+func (m *Model) assign(p *modelPool, now int64, r tms.AssignRequest) ([]tms.Token, error) {
+	past, err := p.recall(r.RequestID, rules.AssignPrint(r), now)
+	if past != nil || err != nil {
+		return p.replay(past, now, err)
+	}
+	if err := rules.CheckAssign(p.policy, r); err != nil {
+		return nil, err
+	}
+	t := p.ticket(r.Ticket)
+	switch {
+	case t != nil && rules.AssignPrint(t.request) != rules.AssignPrint(r):
+		return nil, rules.Reused()
+	case t != nil && t.offer != nil:
+		return m.give(p, now, r, t.offer), nil
+	}
+	if err := p.quota(r); err != nil {
+		p.drop(t)
+		return nil, err
+	}
+	if !p.turn(t, rules.Lane(r.Match)) || len(p.suitable(r.Match)) < max(1, r.Count) {
+		return nil, p.queueUp(t, r, now)
+	}
+	return m.give(p, now, r, nil), nil
+}
+
+// give leases the tokens that the request was handed, or else those that it may choose.
+func (m *Model) give(p *modelPool, now int64, r tms.AssignRequest, handed []string) (tokens []tms.Token) {
+	p.drop(p.ticket(r.Ticket))
+	for i := range max(1, r.Count) {
+		from := p.choice(r, i)
+		if handed != nil {
+			from = handed[i : i+1]
+		}
+		value, id, fence := m.draw(p.policy, from)
+		lease := rules.Lease{ID: id, Fence: fence, ClientID: r.ClientID}
+		p.tokens[value] = p.tokens[value].Assign(p.policy, now, lease, r.TTL)
+		p.taken(value)
+		tokens = append(tokens, p.tokens[value].Token(p.name, value, p.policy, now, true))
+	}
+	p.remember(r.RequestID, rules.Gave(r, tokens), now)
+	return tokens
+}
+
+// choice returns what the i-th token of a request may be: the preferred one if it is there, or any that suits.
+func (p *modelPool) choice(r tms.AssignRequest, i int) []string {
+	suitable := p.suitable(r.Match)
+	if i == 0 && slices.Contains(suitable, r.Prefer) {
+		return []string{r.Prefer}
+	}
+	return suitable
+}
+
+// suitable returns the available values that the match lets through, oldest first.
+func (p *modelPool) suitable(match map[string]string) []string {
+	if len(match) == 0 {
+		return p.available()
+	}
+	others := func(v string) bool { return !rules.Suits(p.tokens[v].Metadata, match) }
+	return slices.DeleteFunc(slices.Clone(p.available()), others)
+}
+
+// taken takes the value out of those that are known to be available.
+func (p *modelPool) taken(value string) {
+	if at := slices.Index(p.free, value); at >= 0 {
+		p.free = slices.Delete(p.free, at, at+1)
+	}
+}
+
+// quota refuses a client that would hold too much.
+func (p *modelPool) quota(r tms.AssignRequest) error {
+	if p.policy.MaxLeasesPerClient == 0 {
+		return nil
+	}
+	held := 0
+	for _, record := range p.tokens {
+		if record.State == tms.Assigned && record.Lease.ClientID == r.ClientID {
+			held++
+		}
+	}
+	if count := max(1, r.Count); held+count > p.policy.MaxLeasesPerClient {
+		return rules.OverQuota(held, count, p.policy.MaxLeasesPerClient)
+	}
+	return nil
+}
+
+// queueUp lets the request wait if it has a ticket, and refuses it.
+func (p *modelPool) queueUp(t *modelTicket, r tms.AssignRequest, now int64) error {
+	if t == nil && r.Ticket != "" {
+		t = &modelTicket{request: r}
+		p.tickets = append(p.tickets, t)
+	}
+	refusal := tms.Refuse(tms.ErrNoTokenAvailable, "there are not enough tokens that are free for this request")
+	refusal.RetryAfter = p.retryAfter(now)
+	refusal.Waiting = p.waiting()
+	if t != nil {
+		t.void = rules.TicketLife(now)
+		refusal.Place = 1 + slices.Index(p.line(t.lane()), t)
+	}
+	return refusal
+}
+
+// ticket returns the ticket of that name, or nil.
+func (p *modelPool) ticket(id string) *modelTicket {
+	at := slices.IndexFunc(p.tickets, func(t *modelTicket) bool { return t.request.Ticket == id })
+	if id == "" || at < 0 {
+		return nil
+	}
+	return p.tickets[at]
+}
+
+// drop forgets a ticket.
+func (p *modelPool) drop(gone *modelTicket) {
+	p.tickets = slices.DeleteFunc(p.tickets, func(t *modelTicket) bool { return t == gone })
+}
+
+func (p *modelPool) dropVoid(now int64) {
+	p.tickets = slices.DeleteFunc(p.tickets, func(t *modelTicket) bool { return t.void < now })
+}
+
+func (p *modelPool) nextVoid() int64 {
+	next := int64(rules.Never)
+	for _, t := range p.tickets {
+		next = min(next, t.void)
+	}
+	return next
+}
+
+// line returns the tickets that wait in a lane, in order.
+func (p *modelPool) line(lane string) (line []*modelTicket) {
+	for _, t := range p.tickets {
+		if t.offer == nil && t.lane() == lane {
+			line = append(line, t)
+		}
+	}
+	return line
+}
+
+func (p *modelPool) waiting() (n int) {
+	for _, t := range p.tickets {
+		if t.offer == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// turn says whether nobody comes before the ticket, or before a request that has none: nobody in its line, and nobody
+// older who waits for any token.
+func (p *modelPool) turn(t *modelTicket, lane string) bool {
+	ahead := append(p.line(lane), p.line("")...)
+	for _, other := range ahead {
+		if other != t && (t == nil || slices.Index(p.tickets, other) < slices.Index(p.tickets, t)) {
+			return false
+		}
+	}
+	return true
+}
+
+// serve hands tokens to the oldest ticket whose turn it is and for whom there are enough, until there is none.
+func (p *modelPool) serve(now int64) {
+	for i := 0; i < len(p.tickets) && !p.policy.Paused; i++ {
+		t := p.tickets[i]
+		if t.offer != nil || t.void < now || !p.turn(t, t.lane()) || len(p.suitable(t.request.Match)) < t.count() {
+			continue
+		}
+		if p.quota(t.request) != nil {
+			p.drop(t)
+		} else {
+			p.hand(t, now)
+		}
+		i = -1
+	}
+}
+
+// hand keeps tokens for the ticket to be picked up.
+func (p *modelPool) hand(t *modelTicket, now int64) {
+	for i := range t.count() {
+		value := choose(p.policy, p.choice(t.request, i))
+		p.tokens[value] = p.tokens[value].Hand(now, rules.Lease{ClientID: t.request.ClientID})
+		p.taken(value)
+		t.offer = append(t.offer, value)
+	}
+	t.void = rules.PickupEnd(now)
+}
+
+// Leave takes tickets out of the queue.
+func (m *Model) Leave(ctx context.Context, pool string, tickets []string) error {
+	return m.settled(ctx, pool, func(p *modelPool, _ int64) error {
+		for _, id := range tickets {
+			t := p.ticket(id)
+			if t == nil {
+				continue
+			}
+			for _, value := range t.offer {
+				p.tokens[value] = p.tokens[value].TakeBack()
+			}
+			p.drop(t)
+		}
+		return nil
+	})
+}
+
+// Listen wakes nobody.
+func (m *Model) Listen(ctx context.Context, _ func(string)) error {
+	<-ctx.Done()
+	return nil
+}
+
+// recall returns what is remembered of a request.
+func (p *modelPool) recall(id, print string, now int64) (*rules.Remembered, error) {
+	if id == "" {
+		return nil, nil
+	}
+	return p.requests[id].Recall(print, now)
+}
+
+func (p *modelPool) remember(id string, r *rules.Remembered, now int64) {
+	r.Until = now + p.policy.RequestTTL.Milliseconds()
+	p.requests[id] = r
+}
+
+// replay answers a repeated request.
+func (p *modelPool) replay(past *rules.Remembered, now int64, err error) (tokens []tms.Token, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, granted := range past.Leases {
+		r := p.tokens[granted.Token]
+		if r.Lease.ID != cmp.Or(granted.ID, "-") {
+			return nil, rules.LeaseEnded()
+		}
+		tokens = append(tokens, r.Token(p.name, granted.Token, p.policy, now, true))
+	}
+	return tokens, nil
+}
