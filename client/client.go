@@ -1,12 +1,89 @@
 package client
 
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
 // Client talks to a TMS server. It is a [tms.Store], safe for concurrent use, and made with [New].
 type Client struct {
+	options
+	base       *url.URL
+	keepers    *keepers
+	background sync.WaitGroup // goroutines that give back what nobody waits for any more
 }
 
-// New returns a client for the server at url, such as "http://127.0.0.1:8080" or "https://tms.example/prefix". It fails
-// where the url is wrong, and does not ask the server.
-func New(url string, opts ...Option) (*Client, error) { return &Client{}, nil }
+// New returns a client for the server at address, such as "http://127.0.0.1:8080" or "https://tms.example/prefix". It
+// fails where the address is none, and does not ask the server.
+func New(address string, opts ...Option) (*Client, error) {
+	base, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{base: base, options: options{
+		userAgent:      "tms-client",
+		requestTimeout: DefaultRequestTimeout,
+		retryFor:       DefaultRetryFor,
+	}}
+	for _, set := range opts {
+		set(&c.options)
+	}
+	if c.http == nil {
+		c.http = &http.Client{Transport: newTransport(), CheckRedirect: stay}
+	}
+	c.keepers = newKeepers(c.keepAliveOnce, c.Unblock)
+	return c, nil
+}
 
-// Close gives back all that [Client.Acquire] gave and that is still held, and frees the connections.
-func (c *Client) Close() error { return nil }
+// parse reads the server's address. Errors do not repeat it, because it may hold a password.
+func parse(address string) (*url.URL, error) {
+	base, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("client: the server's address is no URL: %w", bare(err))
+	case base.Scheme != "http" && base.Scheme != "https":
+		return nil, fmt.Errorf("client: the server's address must begin with http:// or https://")
+	case base.Host == "":
+		return nil, fmt.Errorf("client: the server's address has no host")
+	case base.User != nil:
+		return nil, fmt.Errorf("client: the server's address must not hold a user or password")
+	case base.RawQuery != "" || base.Fragment != "":
+		return nil, fmt.Errorf("client: the server's address must not hold a query or fragment")
+	}
+	return base, nil
+}
+
+// newTransport returns a transport that keeps as many connections as a busy program uses. It drops idle ones before the
+// server does.
+func newTransport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 100, 100
+	t.IdleConnTimeout = time.Minute
+	t.DisableCompression = true
+	return t
+}
+
+// stay follows no redirection: many clients would turn a POST into a GET on the way.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Close gives back all that [Client.Acquire] gave and that is still held, waits for what else is being given back, and
+// frees the connections. It takes a few seconds at most. It returns what kept the server from hearing of it.
+func (c *Client) Close() error {
+	err := c.keepers.close()
+	c.background.Wait()
+	c.http.CloseIdleConnections()
+	return err
+}
+
+// inBackground runs f, and has Close wait for it.
+func (c *Client) inBackground(atMost time.Duration, f func(context.Context)) {
+	c.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), atMost)
+		defer cancel()
+		f(ctx)
+	})
+}

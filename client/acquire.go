@@ -1,0 +1,111 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+const (
+	marginPart  = 10 // of the lease
+	shortMargin = 50 * time.Millisecond
+)
+
+// Acquire takes a token of the pool ("" is the pool default) and holds it until [Held.Close], the end of its lease, or
+// [Client.Close]. It waits its turn where [Wait] says so, and ends with the last refusal, [tms.ErrNoTokenAvailable], when
+// that time is over. When ctx ends first it returns ctx's error and holds nothing; a token that the server may have given
+// it meanwhile is given back. What becomes of ctx after it returned does not matter to the lease.
+func (c *Client) Acquire(ctx context.Context, pool string, opts ...AcquireOption) (*Held, error) {
+	helds, err := c.AcquireN(ctx, pool, 1, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return helds[0], nil
+}
+
+// AcquireN takes n tokens at once, all or none, as [Client.Acquire] takes one. Each is held and closed by itself.
+func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...AcquireOption) ([]*Held, error) {
+	pool, err := api.PoolName(pool)
+	if err != nil {
+		return nil, err
+	}
+	if n < 1 {
+		return nil, tms.Invalid("count", "must be 1 to %d", tms.MaxAssignCount)
+	}
+	a := acquire{}
+	for _, set := range opts {
+		set(&a)
+	}
+	a.request.Count, a.request.RequestID = n, tms.NewValue()
+	g, err := c.assign(ctx, pool, a.request, a.onWait)
+	if err != nil {
+		if g.doubt {
+			c.abandon(pool, a.request)
+		}
+		return nil, err
+	}
+	helds, err := c.hold(ctx, pool, a, g)
+	if err != nil {
+		c.inBackground(giveBackFor, func(ctx context.Context) { c.Unblock(ctx, pool, keysOf(g.tokens)) })
+		return nil, err
+	}
+	return helds, nil
+}
+
+// hold has the tokens kept alive.
+func (c *Client) hold(ctx context.Context, pool string, a acquire, g granted) ([]*Held, error) {
+	if err := c.confirm(ctx, pool, &g); err != nil {
+		return nil, err
+	}
+	helds := make([]*Held, len(g.tokens))
+	for i, token := range g.tokens {
+		var err error
+		if helds[i], err = newHeld(ctx, a, token, g.sent); err != nil {
+			return nil, err
+		}
+	}
+	return helds, c.keepers.keep(pool, helds)
+}
+
+// confirm renews leases that were asked for so long ago, because they were waited for, that much of their time would be
+// counted as over.
+func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
+	if time.Since(g.sent) <= g.tokens[0].Lease.TTL/marginPart {
+		return nil
+	}
+	results, sent, err := c.keepAlive(ctx, pool, keysOf(g.tokens))
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		switch gone := endOf(r); {
+		case gone != nil:
+			return fmt.Errorf("client: %w before it could be held", gone)
+		case tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded: // it lasts as long as it may
+			g.tokens[i].Lease.TTL -= sent.Sub(g.sent)
+		case r.Err != nil:
+			return r.Err
+		default:
+			g.tokens[i].Lease.TTL = r.Token.Lease.TTL
+		}
+	}
+	g.sent = sent
+	return nil
+}
+
+func newHeld(ctx context.Context, a acquire, token tms.Token, sent time.Time) (*Held, error) {
+	h := &Held{token: token, margin: a.margin, progress: a.progress, began: time.Now()}
+	ttl := token.Lease.TTL
+	if h.margin <= 0 {
+		h.margin = max(shortMargin, ttl/marginPart)
+	}
+	if h.margin >= ttl {
+		return nil, fmt.Errorf("client: the lease lasts %v, no longer than the margin of %v", ttl, h.margin)
+	}
+	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	h.extend(sent, ttl)
+	return h, nil
+}

@@ -1,0 +1,155 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// ask is one request to the server.
+type ask struct {
+	verb   string // for errors
+	method string
+	path   string
+	query  url.Values
+	body   any           // nil: none
+	wait   time.Duration // how long the server may hold the request before it answers
+	repeat bool          // it may be sent again although it may have been carried out
+}
+
+// failure is an attempt that did not end in an answer to the request.
+type failure struct {
+	error
+	passing   bool          // another attempt may succeed
+	unchanged bool          // nothing was carried out
+	pause     time.Duration // that the server asks for before the next attempt
+}
+
+func (f *failure) Unwrap() error { return f.error }
+
+// send makes one attempt. Its errors are refusals, failures, or of the context.
+func (c *Client) send(ctx context.Context, a ask, out any) error {
+	if ctx.Err() != nil {
+		return &failure{error: fmt.Errorf("%s: %w", c.doing(a), ctx.Err()), unchanged: true}
+	}
+	attempt, cancel := context.WithTimeout(ctx, c.requestTimeout+a.wait)
+	defer cancel()
+	request, err := c.request(attempt, a)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.unanswered(ctx, attempt, a, err)
+	}
+	defer response.Body.Close()
+	body, err := read(response)
+	if err != nil {
+		return c.unanswered(ctx, attempt, a, err)
+	}
+	if response.StatusCode/100 != 2 {
+		return c.refused(a, response, body)
+	}
+	if err := api.DecodeAnswer(body, out); err != nil {
+		return c.failed(a, fmt.Errorf("the answer is not that of a TMS server: %w", err))
+	}
+	return nil
+}
+
+func (c *Client) request(ctx context.Context, a ask) (*http.Request, error) {
+	var body bytes.Buffer
+	if a.body != nil {
+		if err := api.Encode(&body, a.body); err != nil {
+			return nil, tms.Invalid("", "the request cannot be written as JSON: %v", err)
+		}
+	}
+	target := c.base.JoinPath(a.path)
+	target.RawQuery = a.query.Encode()
+	request, err := http.NewRequestWithContext(ctx, a.method, target.String(), &body)
+	if err != nil {
+		return nil, c.failed(a, bare(err))
+	}
+	request.Header.Set("User-Agent", c.userAgent)
+	if a.body != nil {
+		request.Header.Set("Content-Type", api.JSON)
+	}
+	return request, nil
+}
+
+func read(response *http.Response) ([]byte, error) {
+	var body bytes.Buffer
+	body.Grow(int(min(max(0, response.ContentLength), 16<<20)) + bytes.MinRead)
+	_, err := body.ReadFrom(response.Body)
+	return body.Bytes(), err
+}
+
+// unanswered says why there was no answer. The caller's context comes first.
+func (c *Client) unanswered(ctx, attempt context.Context, a ask, err error) error {
+	var op *net.OpError
+	f := &failure{passing: true, unchanged: errors.As(err, &op) && op.Op == "dial"}
+	switch {
+	case ctx.Err() != nil:
+		f.error, f.passing = fmt.Errorf("%s: %w", c.doing(a), ctx.Err()), false
+	case attempt.Err() != nil:
+		f.error = fmt.Errorf("%s: %w within %v", c.doing(a), ErrUnreachable, c.requestTimeout+a.wait)
+	default:
+		f.error = fmt.Errorf("%s: %w: %w", c.doing(a), ErrUnreachable, bare(err))
+	}
+	return f
+}
+
+// refused reads an answer that is none of success: a problem, or whatever a proxy says.
+func (c *Client) refused(a ask, response *http.Response, body []byte) error {
+	status := response.StatusCode
+	var problem api.Problem
+	if !strings.HasPrefix(response.Header.Get("Content-Type"), api.ProblemJSON) ||
+		api.DecodeAnswer(body, &problem) != nil || problem.Code == "" {
+		return c.foreign(a, response)
+	}
+	err := problem.Err()
+	switch code := tms.CodeOf(err); {
+	case code == "":
+		return &failure{error: fmt.Errorf("%s: %w", c.doing(a), err), passing: status >= 500}
+	case code == tms.ErrStoreUnavailable, status == http.StatusTooManyRequests && code != tms.ErrQuotaExceeded:
+		pause := time.Duration(problem.RetryAfterMS) * time.Millisecond
+		return &failure{error: err, passing: true, unchanged: true, pause: pause}
+	}
+	return err
+}
+
+// foreign is an answer that no TMS server gave. Some proxies say so that another attempt may reach one.
+func (c *Client) foreign(a ask, response *http.Response) error {
+	f := &failure{error: fmt.Errorf("%s: %w: something else answered %s", c.doing(a), ErrUnreachable, response.Status)}
+	switch response.StatusCode {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		f.passing = true
+	case http.StatusTooManyRequests:
+		f.passing, f.unchanged = true, true
+	}
+	return f
+}
+
+func (c *Client) failed(a ask, err error) error {
+	return &failure{error: fmt.Errorf("%s: %w", c.doing(a), err)}
+}
+
+// doing says what was asked of whom. It holds no query, which may name tokens.
+func (c *Client) doing(a ask) string { return a.verb + " at " + c.base.String() }
+
+// bare returns the cause of an error of package url or http, without the address that they put before it.
+func bare(err error) error {
+	var named *url.Error
+	if errors.As(err, &named) {
+		return named.Err
+	}
+	return err
+}

@@ -1,0 +1,109 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+const (
+	firstPause = 50 * time.Millisecond // the longest before the second attempt; it doubles with every further one
+	mostPause  = 2 * time.Second       // shorter than a place in a queue is kept
+)
+
+// do asks until there is an answer, a refusal, or no sense in asking again. It says when the last attempt was sent, and
+// whether an earlier one may have been carried out, so that a refusal may only say that the work is done.
+func (c *Client) do(ctx context.Context, a ask, out any) (sent time.Time, doubt bool, err error) {
+	p := c.patience(ctx, 0)
+	for {
+		sent = time.Now()
+		if err = c.send(ctx, a, out); err == nil || !p.again(ctx, err, a.repeat) {
+			return sent, p.doubt, p.explain(ctx, err)
+		}
+	}
+}
+
+// patience decides about further attempts of one call.
+type patience struct {
+	until    time.Time // no pause may last longer
+	attempts int       // that failed in a row
+	doubt    bool      // one of them may have been carried out
+	last     error     // of the attempt before
+}
+
+// patience returns one that lasts until the context's deadline, or where it has none for the time of the options, and in
+// any case for as long as atLeast.
+func (c *Client) patience(ctx context.Context, atLeast time.Duration) *patience {
+	if deadline, ok := ctx.Deadline(); ok && c.retryFor > 0 {
+		return &patience{until: deadline}
+	}
+	if c.retryFor > 0 {
+		return &patience{until: time.Now().Add(max(c.retryFor, atLeast))}
+	}
+	return &patience{}
+}
+
+// again says whether to make another attempt after one that ended in err, and pauses before it. An attempt that may have
+// been carried out is followed by another only where repeat says that this does no harm.
+func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
+	var f *failure
+	if !errors.As(err, &f) {
+		return false
+	}
+	p.doubt = p.doubt || !f.unchanged
+	if !f.passing || p.doubt && !repeat {
+		return false
+	}
+	pause := max(f.pause, backoff(p.attempts))
+	if time.Until(p.until) < pause {
+		return false
+	}
+	p.attempts++
+	p.last = err
+	return sleep(ctx, pause) == nil
+}
+
+// answered forgets what failed before: the server has answered.
+func (p *patience) answered() { *p = patience{until: p.until} }
+
+// explain makes the last attempt's error that of the call. It carries no code where an earlier attempt may have been
+// carried out and this one only did not get through, and it is the context's where that ended.
+func (p *patience) explain(ctx context.Context, err error) error {
+	var f *failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	if p.doubt && tms.CodeOf(err) != "" {
+		err = errors.New(err.Error())
+	}
+	switch ended := ctx.Err(); {
+	case ended == nil || tms.CodeOf(err) != "":
+		return err
+	case !errors.Is(err, ended):
+		return fmt.Errorf("%w; before that: %w", ended, err)
+	case p.last != nil:
+		return fmt.Errorf("%w; before that: %w", err, p.last)
+	}
+	return err
+}
+
+// backoff returns the pause after so many failed attempts: a random part of a time that doubles, so that those who failed
+// together do not come back together.
+func backoff(attempts int) time.Duration {
+	return rand.N(min(mostPause, firstPause<<min(attempts, 10))) + time.Millisecond
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,137 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+var (
+	_ tms.Store   = (*Client)(nil)
+	_ tms.Readier = (*Client)(nil)
+)
+
+// PutPool makes the pool, or changes its policy: see [tms.Store].
+func (c *Client) PutPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
+	a, err := poolAsk("put pool", http.MethodPut, api.PathPool, name)
+	if err != nil {
+		return tms.Pool{}, err
+	}
+	a.body = api.PolicyOf(change)
+	var answer api.Pool
+	if _, _, err := c.do(ctx, a, &answer); err != nil {
+		return tms.Pool{}, err
+	}
+	pool, _ := answer.TMS()
+	return pool, nil
+}
+
+// Pool returns a pool and the sizes of its sets: see [tms.Store].
+func (c *Client) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, error) {
+	a, err := poolAsk("get pool", http.MethodGet, api.PathPool, name)
+	if err != nil {
+		return tms.Pool{}, tms.Stats{}, err
+	}
+	var answer api.Pool
+	if _, _, err := c.do(ctx, a, &answer); err != nil {
+		return tms.Pool{}, tms.Stats{}, err
+	}
+	pool, stats := answer.TMS()
+	return pool, stats, nil
+}
+
+// Pools returns the names of pools, in as many requests as limit needs: see [tms.Store].
+func (c *Client) Pools(ctx context.Context, after string, limit int) ([]string, error) {
+	var names []string
+	for cursor := after; len(names) < limit; {
+		query := pageQuery(cursor, limit-len(names))
+		var answer api.Pools
+		a := ask{verb: "list pools", method: http.MethodGet, path: api.PathPools, query: query, repeat: true}
+		if _, _, err := c.do(ctx, a, &answer); err != nil {
+			return nil, err
+		}
+		for _, pool := range answer.Pools {
+			names = append(names, pool.Pool)
+		}
+		if cursor = answer.NextCursor; cursor == "" {
+			break
+		}
+	}
+	return names, nil
+}
+
+// DeletePool deletes a pool: see [tms.Store]. Where an answer was lost, it takes the absence of the pool for its own work.
+func (c *Client) DeletePool(ctx context.Context, name string) error {
+	a, err := poolAsk("delete pool", http.MethodDelete, api.PathPool, name)
+	if err != nil {
+		return err
+	}
+	_, doubt, err := c.do(ctx, a, &api.PoolDeleted{})
+	if doubt && errors.Is(err, tms.ErrPoolNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Token returns one token: see [tms.Store].
+func (c *Client) Token(ctx context.Context, pool, value string) (tms.Token, error) {
+	var answer api.Token
+	a := ask{verb: "look up", method: http.MethodPost, path: api.PathLookup, repeat: true}
+	a.body = api.LookupRequest{Pool: pool, Token: value}
+	if _, _, err := c.do(ctx, a, &answer); err != nil {
+		return tms.Token{}, err
+	}
+	return answer.TMS(), nil
+}
+
+// Tokens returns a page of tokens, of at most [api.MaxPage] whatever the limit: see [tms.Store].
+func (c *Client) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (tms.Page, error) {
+	a, err := poolAsk("list tokens", http.MethodGet, api.PathTokens, pool)
+	if err != nil {
+		return tms.Page{}, err
+	}
+	a.query = pageQuery(cursor, limit)
+	setQuery(a.query, "state", string(f.State))
+	setQuery(a.query, "client_id", f.ClientID)
+	var answer api.Tokens
+	if _, _, err := c.do(ctx, a, &answer); err != nil {
+		return tms.Page{}, err
+	}
+	return answer.TMS(), nil
+}
+
+// Expire is not for clients: the servers sweep. It returns [errors.ErrUnsupported].
+func (c *Client) Expire(context.Context, string, int) (tms.Expired, error) {
+	return tms.Expired{}, fmt.Errorf("client: the servers of a pool sweep it: %w", errors.ErrUnsupported)
+}
+
+// Ready returns nil if the server says that it is fit to serve, and otherwise what it says is wrong. It asks once.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.send(ctx, ask{verb: "ask for readiness", method: http.MethodGet, path: api.PathReady}, &api.Health{})
+}
+
+// poolAsk asks about the pool that the path names. All such requests can be repeated.
+func poolAsk(verb, method, path, pool string) (ask, error) {
+	pool, err := api.PoolName(pool)
+	path = strings.Replace(path, "{pool}", pool, 1)
+	return ask{verb: verb, method: method, path: path, repeat: true}, err
+}
+
+func pageQuery(cursor string, limit int) url.Values {
+	query := url.Values{"limit": {strconv.Itoa(min(limit, api.MaxPage))}}
+	setQuery(query, "cursor", cursor)
+	return query
+}
+
+func setQuery(query url.Values, name, value string) {
+	if value != "" {
+		query.Set(name, value)
+	}
+}

@@ -1,0 +1,163 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// Generate puts tokens into the pool: see [tms.Store]. It is one request, of at most [tms.MaxBatch] tokens, so that it is
+// all or nothing.
+func (c *Client) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
+	if len(request.Tokens) == 0 {
+		return tms.Generated{}, nil
+	}
+	request.RequestID = orDrawn(request.RequestID)
+	a := ask{verb: "generate", method: http.MethodPost, path: api.PathGenerate, repeat: true}
+	a.body = api.GenerateRequestOf(pool, request)
+	var answer api.Generated
+	if _, _, err := c.do(ctx, a, &answer); err != nil {
+		return tms.Generated{}, err
+	}
+	return answer.TMS(), nil
+}
+
+// KeepAlive pushes on the lease of each key: see [tms.Store].
+func (c *Client) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	results, _, err := c.keepAlive(ctx, pool, keys)
+	return results, err
+}
+
+// keepAlive says also when the first of the requests that were answered was sent.
+func (c *Client) keepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) (_ []tms.TokenResult, first time.Time, _ error) {
+	results, err := inBatches(keys, func(keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+		var answer api.Results
+		sent, _, err := c.do(ctx, keepAliveAsk(pool, keys), &answer)
+		if first.IsZero() {
+			first = sent
+		}
+		return answer.TMS(), err
+	})
+	return results, first, err
+}
+
+// keepAliveOnce makes one attempt, with at most [tms.MaxBatch] keys.
+func (c *Client) keepAliveOnce(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	var answer api.Results
+	if err := c.send(ctx, keepAliveAsk(pool, keys), &answer); err != nil {
+		return nil, err
+	}
+	return complete(answer.TMS(), len(keys))
+}
+
+func keepAliveAsk(pool string, keys []tms.LeaseKey) ask {
+	return ask{
+		verb: "keep-alive", method: http.MethodPost, path: api.PathKeepAlive, repeat: true,
+		body: api.KeepAliveRequestOf(pool, keys),
+	}
+}
+
+// Unblock ends the lease of each key: see [tms.Store]. It is repeated only where every key names its lease. Where an
+// answer was lost, a lease that has ended counts as ended by this call, and its token is returned without a State.
+func (c *Client) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	named := !slices.ContainsFunc(keys, func(k tms.LeaseKey) bool { return k.LeaseID == "" })
+	return inBatches(keys, func(keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+		a := ask{verb: "unblock", method: http.MethodPost, path: api.PathUnblock, repeat: named}
+		a.body = api.UnblockRequestOf(pool, keys)
+		var answer api.Results
+		_, doubt, err := c.do(ctx, a, &answer)
+		results := answer.TMS()
+		for i := range results {
+			if doubt && tms.CodeOf(results[i].Err) == tms.ErrLeaseLost {
+				results[i] = tms.TokenResult{Token: tms.Token{Pool: pool, Value: keys[i].Token}}
+			}
+		}
+		return results, err
+	})
+}
+
+// UnblockClient ends every lease of the client: see [tms.Store]. It is not repeated where an answer was lost.
+func (c *Client) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
+	if clientID == "" {
+		return 0, tms.Invalid("client_id", "must be given")
+	}
+	a := ask{verb: "unblock client", method: http.MethodPost, path: api.PathUnblock}
+	a.body = api.UnblockRequest{Pool: pool, ClientID: clientID}
+	var answer api.ClientUnblocked
+	_, _, err := c.do(ctx, a, &answer)
+	return answer.Unblocked, err
+}
+
+// Restore returns each quarantined token to the pool: see [tms.Store]. Where an answer was lost, a token that is not
+// quarantined counts as restored by this call, and is returned without a State.
+func (c *Client) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	return inBatches(values, func(values []string) ([]tms.TokenResult, error) {
+		a := ask{verb: "restore", method: http.MethodPost, path: api.PathRestore, repeat: true}
+		a.body = api.RestoreRequest{Pool: pool, Tokens: values}
+		var answer api.Results
+		_, doubt, err := c.do(ctx, a, &answer)
+		results := answer.TMS()
+		for i := range results {
+			if doubt && tms.CodeOf(results[i].Err) == tms.ErrNotQuarantined {
+				results[i] = tms.TokenResult{Token: tms.Token{Pool: pool, Value: values[i]}}
+			}
+		}
+		return results, err
+	})
+}
+
+// Delete deletes the token of each key: see [tms.Store]. Where an answer was lost, a token that is not there counts as
+// deleted by this call.
+func (c *Client) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([]error, error) {
+	return inBatches(keys, func(keys []tms.LeaseKey) ([]error, error) {
+		a := ask{verb: "delete", method: http.MethodDelete, path: api.PathDelete, repeat: true}
+		a.body = api.DeleteRequestOf(pool, keys)
+		var answer api.Results
+		_, doubt, err := c.do(ctx, a, &answer)
+		refusals := answer.Errs()
+		for i, refusal := range refusals {
+			if doubt && tms.CodeOf(refusal) == tms.ErrTokenNotFound {
+				refusals[i] = nil
+			}
+		}
+		return refusals, err
+	})
+}
+
+// inBatches calls verb with as many keys at a time as one request may hold.
+func inBatches[Key, Result any](keys []Key, verb func([]Key) ([]Result, error)) ([]Result, error) {
+	all := make([]Result, 0, len(keys))
+	for batch := range slices.Chunk(keys, tms.MaxBatch) {
+		results, err := verb(batch)
+		if err == nil {
+			results, err = complete(results, len(batch))
+		}
+		if err != nil && len(all) > 0 && tms.CodeOf(err) != "" {
+			err = fmt.Errorf("client: %d of %d were done: %v", len(all), len(keys), err) // without its code: something changed
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, results...)
+	}
+	return all, nil
+}
+
+func complete[Result any](results []Result, want int) ([]Result, error) {
+	if len(results) != want {
+		return nil, fmt.Errorf("client: the server answered %d of %d keys", len(results), want)
+	}
+	return results, nil
+}
+
+func orDrawn(requestID string) string {
+	if requestID == "" {
+		return tms.NewValue()
+	}
+	return requestID
+}
