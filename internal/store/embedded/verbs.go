@@ -41,7 +41,10 @@ func (t *step) living(value string) (*entry, bool) {
 
 // Generate implements [tms.Store].
 func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
-	seed := s.newID()
+	var seed string // from which a repeat draws the same values again
+	if request.RequestID != "" {
+		seed = s.newID()
+	}
 	tokens := s.named(request, seed)
 	var result tms.Generated
 	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
