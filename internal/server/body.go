@@ -18,14 +18,14 @@ func takesBody(method string) bool {
 }
 
 // readBody reads the whole body into the buffer. It refuses one that is too large or not JSON.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request, buffer *bytes.Buffer) ([]byte, error) {
-	if r.ContentLength > s.config.MaxBodyBytes {
-		w.Header().Set("Connection", "close") // the rest will not be read
+func (s *Server) readBody(c *call, buffer *bytes.Buffer) ([]byte, error) {
+	if c.ContentLength > s.config.MaxBodyBytes {
+		c.writer.Header().Set("Connection", "close") // the rest will not be read
 		return nil, s.tooLarge()
 	}
-	body := r.Body
-	if r.ContentLength < 0 {
-		body = http.MaxBytesReader(w, body, s.config.MaxBodyBytes)
+	body := c.Body
+	if c.ContentLength < 0 {
+		body = http.MaxBytesReader(c.writer, body, s.config.MaxBodyBytes)
 	}
 	if _, err := buffer.ReadFrom(body); err != nil {
 		return nil, s.unreadable(err)
@@ -33,7 +33,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, buffer *bytes.
 	if buffer.Len() == 0 {
 		return nil, nil
 	}
-	return buffer.Bytes(), checkMedia(r.Header)
+	return buffer.Bytes(), checkMedia(c.Header)
 }
 
 func (s *Server) unreadable(err error) error {
@@ -44,16 +44,15 @@ func (s *Server) unreadable(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return tms.Invalid("", "the body did not arrive within %v", s.config.ReadTimeout)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &goneError{err}
+		return &goneError{tms.Invalid("", "the body ended early")}
 	}
 	return tms.Invalid("", "the body cannot be read")
 }
 
-// goneError says that the client left before its request had arrived.
+// goneError says that the client left before its request had arrived, or before it was answered.
 type goneError struct{ error }
 
-// Unwrap makes it a refusal: nothing changed.
-func (*goneError) Unwrap() error { return tms.ErrInvalidRequest }
+func (g *goneError) Unwrap() error { return g.error }
 
 func (s *Server) tooLarge() error {
 	return tms.Refuse(tms.ErrBodyTooLarge, "the body has more than %d bytes", s.config.MaxBodyBytes)

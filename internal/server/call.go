@@ -19,14 +19,26 @@ const StatusClientGone = 499
 // call is one request on its way.
 type call struct {
 	*http.Request
-	header http.Header // of the answer
-	body   []byte      // of the request; valid until the endpoint returns
+	writer http.ResponseWriter // of the answer; an endpoint sets headers only
+	body   []byte              // of the request; valid until the endpoint returns
+	given  []tms.Token         // what is to be taken back if the answer does not reach the client
 }
+
+// mayTake lets the call take that long from now. Without it the clocks of the connection would end it: that for reading,
+// which goes on meanwhile to notice a client that hangs up, and that for writing. A writer without clocks needs none of it.
+func (c *call) mayTake(d time.Duration) {
+	controller, until := http.NewResponseController(c.writer), time.Now().Add(d)
+	controller.SetReadDeadline(until)
+	controller.SetWriteDeadline(until)
+}
+
+// left says whether the client hung up although it was given something.
+func (c *call) left() bool { return c.given != nil && c.Context().Err() != nil }
 
 // endpoint answers a call with a status and a body, or with an error.
 type endpoint func(*call) (status int, answer any, err error)
 
-// with is the endpoint that decodes a request and gives it to do. It is the one way from HTTP to the store.
+// with is the endpoint that decodes a request and gives it to do.
 func with[Req any](decode func(*call, *Req) error, do func(context.Context, *Req) (int, any, error)) endpoint {
 	return func(c *call) (int, any, error) {
 		var request Req
@@ -57,10 +69,16 @@ func (s *Server) serve(route route) http.HandlerFunc {
 		s.active.Add(1)
 		defer s.active.Add(-1)
 		buffer := buffers.Get().(*bytes.Buffer)
-		c := call{Request: r, header: w.Header()}
-		status, answer, err := s.answer(w, &c, route, buffer)
+		c := call{Request: r, writer: w}
+		status, answer, err := s.answer(&c, route, buffer)
+		if c.left() { // before a word is written: one that still reads must not read of a lease that it does not have
+			err = s.takeBack(&c)
+		}
 		buffer.Reset()
-		status, err = s.write(w, r, buffer, status, answer, err)
+		status, err = s.write(&c, buffer, status, answer, err)
+		if c.given != nil && status != http.StatusOK {
+			err = s.takeBack(&c)
+		}
 		if buffer.Cap() <= keptBuffer {
 			buffer.Reset()
 			buffers.Put(buffer)
@@ -70,7 +88,7 @@ func (s *Server) serve(route route) http.HandlerFunc {
 }
 
 // answer reads the body into the buffer and calls the endpoint. A panic becomes an error.
-func (s *Server) answer(w http.ResponseWriter, c *call, route route, buffer *bytes.Buffer) (status int, answer any, err error) {
+func (s *Server) answer(c *call, route route, buffer *bytes.Buffer) (status int, answer any, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = panicked(reason)
@@ -80,7 +98,7 @@ func (s *Server) answer(w http.ResponseWriter, c *call, route route, buffer *byt
 		return 0, nil, tms.ErrForbidden
 	}
 	if takesBody(route.method) {
-		if c.body, err = s.readBody(w, c.Request, buffer); err != nil {
+		if c.body, err = s.readBody(c, buffer); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -88,12 +106,12 @@ func (s *Server) answer(w http.ResponseWriter, c *call, route route, buffer *byt
 }
 
 // write writes the answer, or the error as a problem, and returns the status for the books.
-func (s *Server) write(w http.ResponseWriter, r *http.Request, buffer *bytes.Buffer, status int, answer any, err error) (int, error) {
+func (s *Server) write(c *call, buffer *bytes.Buffer, status int, answer any, err error) (int, error) {
 	contentType, body := api.JSON, []byte(nil)
 	switch a := answer.(type) {
 	case streamed:
-		recorder := &recorder{ResponseWriter: w, status: http.StatusOK}
-		a.ServeHTTP(recorder, r)
+		recorder := &recorder{ResponseWriter: c.writer, status: http.StatusOK}
+		a.ServeHTTP(recorder, c.Request)
 		return recorder.status, nil
 	case verbatim:
 		contentType, body = a.contentType, a.body
@@ -102,17 +120,29 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, buffer *bytes.Buf
 			err = api.Encode(buffer, answer)
 		}
 		if err != nil {
-			contentType, status = api.ProblemJSON, s.problem(w.Header(), buffer, err)
+			contentType, status = api.ProblemJSON, s.problem(c.writer.Header(), buffer, err)
 		}
 		body = buffer.Bytes()
 	}
-	h := w.Header()
+	h := c.writer.Header()
 	h["Content-Type"] = []string{contentType}
 	h["Cache-Control"] = noStore
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	_, broken := w.Write(body)
-	return booked(r, status, err, broken), err
+	c.writer.WriteHeader(status)
+	return booked(c.Request, status, err, c.send(body)), err
+}
+
+// send writes the body. Where something has to be taken back if it does not go out, it sees it out; otherwise net/http
+// does that later, and says to nobody whether it could.
+func (c *call) send(body []byte) error {
+	_, err := c.writer.Write(body)
+	if err != nil || c.given == nil {
+		return err
+	}
+	if err = http.NewResponseController(c.writer).Flush(); errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
 }
 
 var noStore = []string{"no-store"} // answers hold tokens and the proofs of leases

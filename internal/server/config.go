@@ -22,6 +22,11 @@ type Config struct {
 	// [StatusClientGone] where the client gave up before there was an answer. It is called by many goroutines at once.
 	Observe func(route, method string, status int, elapsed time.Duration)
 
+	// Stopping, where it is set, is called once, when a server that was told to stop takes no new connections and begins to
+	// wait for the requests that are under way. It lets a store end the waiting of those who wait for a token.
+	Stopping func()
+
+	MaxWait         time.Duration // longest time that an assign may ask to wait; it comes on top of WriteTimeout
 	MaxBodyBytes    int64         // most bytes of a request's body
 	MaxHeaderBytes  int           // most bytes of a request's header
 	MaxConnections  int           // most connections at once; more wait to be accepted
@@ -44,6 +49,7 @@ type Config struct {
 // error if one were closed just when they do, so that these times are long, and ReadTimeout is the longer one.
 func (c Config) WithDefaults() Config {
 	byDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	byDefault(&c.MaxWait, time.Minute)
 	byDefault(&c.MaxBodyBytes, api.MaxBodyBytes)
 	byDefault(&c.MaxHeaderBytes, 32<<10)
 	byDefault(&c.MaxConnections, 10_000)
@@ -53,6 +59,9 @@ func (c Config) WithDefaults() Config {
 	byDefault(&c.IdleTimeout, 2*time.Minute)
 	byDefault(&c.ReadyTimeout, 2*time.Second)
 	byDefault(&c.ShutdownTimeout, 10*time.Second)
+	if c.Stopping == nil {
+		c.Stopping = func() {}
+	}
 	if c.Observe == nil {
 		c.Observe = func(string, string, int, time.Duration) {}
 	}

@@ -18,6 +18,29 @@ func fromBody[Req any](c *call, request *Req) error {
 	return api.Decode(c.body, request)
 }
 
+// generateBody decodes what to generate.
+func generateBody(c *call, request *api.GenerateRequest) error {
+	return fromBodyWithID(c, request, &request.RequestID)
+}
+
+// fromBodyWithID decodes the request from the body, and its request_id from there or from the header. Both may be given
+// if they are the same.
+func fromBodyWithID[Req any](c *call, request *Req, id *string) error {
+	if err := fromBody(c, request); err != nil {
+		return err
+	}
+	for _, given := range c.Header[api.HeaderRequestID] {
+		if given == "" {
+			return tms.Invalid("request_id", "the header %s must not be empty", api.HeaderRequestID)
+		}
+		if *id != "" && *id != given {
+			return tms.Invalid("request_id", "is given twice, and differently")
+		}
+		*id = given
+	}
+	return nil
+}
+
 // fromBodyOrQuery decodes what to delete from the body or from the query, but not from both.
 func fromBodyOrQuery(c *call, request *api.DeleteRequest) error {
 	if c.URL.RawQuery == "" {

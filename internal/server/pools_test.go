@@ -78,7 +78,7 @@ func TestPoolIsMadeChangedAndDeleted(t *testing.T) {
 func TestTokensAreListedInPages(t *testing.T) {
 	h := start(t, Config{})
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"tokens":["a","b","c","d","e"]}`)
-	ok[api.Leases](h, 200, "POST", api.PathAssign, `{"count":2,"client_id":"me & you"}`)
+	ok[api.Assigned](h, 200, "POST", api.PathAssign, `{"count":2,"client_id":"me & you"}`)
 	if all := h.list(2, url.Values{}); !slices.Equal(all, []string{"a", "b", "c", "d", "e"}) {
 		t.Errorf("listed %v", all)
 	}

@@ -18,8 +18,8 @@ type route struct {
 // routes is the one list of what the server answers.
 func (s *Server) routes() []route {
 	return []route{
-		{http.MethodPost, api.PathGenerate, with(fromBody[api.GenerateRequest], s.generate)},
-		{http.MethodPost, api.PathAssign, with(fromBody[api.AssignRequest], s.assign)},
+		{http.MethodPost, api.PathGenerate, with(generateBody, s.generate)},
+		{http.MethodPost, api.PathAssign, s.assign},
 		{http.MethodPost, api.PathKeepAlive, with(fromBody[api.KeepAliveRequest], s.keepAlive)},
 		{http.MethodPost, api.PathUnblock, with(fromBody[api.UnblockRequest], s.unblock)},
 		{http.MethodDelete, api.PathDelete, with(fromBodyOrQuery, s.delete)},
@@ -63,7 +63,7 @@ func wrongMethod(allowed []string) endpoint {
 	slices.Sort(allowed)
 	list := strings.Join(allowed, ", ")
 	return func(c *call) (int, any, error) {
-		c.header.Set("Allow", list)
+		c.writer.Header().Set("Allow", list)
 		return 0, nil, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes %s", list)
 	}
 }

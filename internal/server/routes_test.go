@@ -46,6 +46,10 @@ func TestTheDocumentHasTheLimits(t *testing.T) {
 		`TokenValue: \{.*maxLength: (512)`:                      tms.MaxTokenBytes,
 		`ClientID: \{.*maxLength: (256)`:                        tms.MaxClientIDBytes,
 		`LeaseID: \{.*maxLength: (64)`:                          tms.MaxLeaseIDBytes,
+		`RequestID:\s+type: string\s+maxLength: (128)`:          tms.MaxRequestID,
+		`labels:\s+type: array\s+maxItems: (3)`:                 tms.MaxLabels,
+		`items: \{type: string, minLength: 1, maxLength: (64)`:  tms.MaxLabelBytes,
+		`max_leases_per_client:\s+\{.*maximum: (100000000)`:     tms.MaxMaxTokens,
 		`max_tokens: \{.*maximum: (100000000)`:                  tms.MaxMaxTokens,
 	} {
 		if found := regexp.MustCompile(pattern).FindStringSubmatch(text); found == nil || found[1] != itoa(want) {
@@ -67,7 +71,7 @@ func TestUnknownRoutes(t *testing.T) {
 func TestWrongMethods(t *testing.T) {
 	h := start(t, Config{})
 	for path, allow := range map[string]string{
-		api.PathGenerate: "POST", api.PathAssign: "POST", api.PathKeepAlive: "POST", api.PathUnblock: "POST", api.PathLookup: "POST",
+		api.PathGenerate: "POST", api.PathAssign: "POST", api.PathKeepAlive: "POST", api.PathUnblock: "POST", api.PathLookup: "POST", api.PathRestore: "POST",
 		api.PathDelete: "DELETE", api.PathPools: "GET, HEAD", "/pools/default": "DELETE, GET, HEAD, PUT",
 		"/pools/default/tokens": "GET, HEAD", api.PathLive: "GET, HEAD", api.PathOpenAPI: "GET, HEAD",
 	} {

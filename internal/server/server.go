@@ -66,7 +66,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 func (s *Server) httpServer(requests context.Context) *http.Server {
 	return &http.Server{
 		Handler:           s.handler,
-		BaseContext:       func(net.Listener) context.Context { return requests },
+		BaseContext:       func(net.Listener) context.Context { return context.WithValue(requests, requestsContext{}, requests) },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		MaxHeaderBytes:    s.config.MaxHeaderBytes,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
@@ -88,6 +88,7 @@ func (s *Server) drain() {
 func (s *Server) shutdown(hs *http.Server, cancel context.CancelFunc) error {
 	ctx, done := context.WithTimeout(context.Background(), s.config.ShutdownTimeout)
 	defer done()
+	hs.RegisterOnShutdown(s.config.Stopping)
 	err := hs.Shutdown(ctx)
 	if err == nil {
 		return nil

@@ -24,25 +24,6 @@ func (s *Server) generate(ctx context.Context, r *api.GenerateRequest) (int, any
 	return http.StatusCreated, api.GeneratedOf(pool, generated), nil
 }
 
-func (s *Server) assign(ctx context.Context, r *api.AssignRequest) (int, any, error) {
-	pool, err := api.PoolName(r.Pool)
-	if err != nil {
-		return 0, nil, err
-	}
-	request, err := r.AssignRequest()
-	if err != nil {
-		return 0, nil, err
-	}
-	results, err := s.store.Assign(ctx, pool, []tms.AssignRequest{request})
-	if err == nil {
-		err = results[0].Err
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, api.AssignedOf(results[0].Tokens, request.Count), nil
-}
-
 func (s *Server) keepAlive(ctx context.Context, r *api.KeepAliveRequest) (int, any, error) {
 	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
 		results, err := s.store.KeepAlive(ctx, pool, keys)

@@ -78,7 +78,7 @@ func TestBatchesAnswerInOrder(t *testing.T) {
 	if diff := cmp.Diff([]any{[]string{"a", "b", "c", "a"}, "", 3, 1}, []any{made.Tokens, made.Token, made.Created, made.Existing}); diff != "" {
 		t.Error(diff)
 	}
-	leases := ok[api.Leases](h, 200, "POST", api.PathAssign, `{"count":2,"client_id":"me"}`).Leases
+	leases := ok[api.Assigned](h, 200, "POST", api.PathAssign, `{"count":2,"client_id":"me"}`).Leases
 	if len(leases) != 2 || leases[0].LeaseID == "" || leases[0].ClientID != "me" || leases[0].RenewAfterMS != 20_000 {
 		t.Fatalf("leases %+v", leases)
 	}

@@ -16,12 +16,12 @@ import (
 
 var update = flag.Bool("update", false, "write the transcripts anew")
 
-// TestTranscripts pins the wire of the five endpoints that TMS has had from the start. A file of testdata holds
+// TestTranscripts pins the wire of the verbs. A file of testdata holds
 // requests, each a line "> METHOD path body", and what came back, as lines that begin with "< ". A line "# wait 5s"
 // moves the store's clock. Everything else is a comment.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 5 {
+	if err != nil || len(files) < 8 {
 		t.Fatalf("found the transcripts %v, error %v", files, err)
 	}
 	for _, file := range files {
