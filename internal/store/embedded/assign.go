@@ -16,7 +16,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 		if t.policy.Paused {
 			return false, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
 		}
-		if t.tidy(maxStep); t.gather(t.wanted(requests)) {
+		if t.gather(t.wanted(requests)) {
 			return true, nil
 		}
 		for _, r := range requests {

@@ -104,6 +104,8 @@ type step struct {
 	store *Store
 	now   int64
 
+	before tms.ExpiryCounts // what had expired when the step began
+
 	freed []*entry // that this step has made available, to be handed to those who wait
 	kept  bool     // tokens may be there that were kept back for a ticket which is gone
 }
@@ -117,7 +119,8 @@ func (s *Store) do(ctx context.Context, name string, run func(*step) error) erro
 			return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name)
 		}
 		expired := p.expired
-		t := &step{pool: p, store: s, now: s.instant()}
+		t := &step{pool: p, store: s, now: s.instant(), before: expired}
+		t.catchUp()
 		err := run(t)
 		t.handOff()
 		if p.expired != expired && s.pools[name] == p {

@@ -31,17 +31,18 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func TestContractInMemory(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
-		return []tms.Store{open(t, Options{Now: clock.Now})}
-	})
+func inMemory(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return []tms.Store{open(t, Options{Now: clock.Now})}
 }
 
-func TestContractOnDisk(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
-		return []tms.Store{open(t, Options{Dir: t.TempDir(), Now: clock.Now})}
-	})
+func onDisk(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return []tms.Store{open(t, Options{Dir: t.TempDir(), Now: clock.Now})}
 }
+
+func TestContractInMemory(t *testing.T) { storetest.Run(t, inMemory) }
+func TestContractOnDisk(t *testing.T)   { storetest.Run(t, onDisk) }
+func TestQueueInMemory(t *testing.T)    { storetest.RunQueue(t, inMemory) }
+func TestQueueOnDisk(t *testing.T)      { storetest.RunQueue(t, onDisk) }
 
 // open opens a store that is checked and closed at the end of the test.
 func open(t testing.TB, o Options) *Store {

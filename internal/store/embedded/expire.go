@@ -92,7 +92,6 @@ func (t *step) tidy(limit int) {
 // Expire implements [tms.Store].
 func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.Expired, err error) {
 	err = s.do(ctx, pool, func(t *step) error {
-		before := t.expired
 		result.Now = rules.Instant(t.now)
 		if late := t.now - t.nextDeadline().at; late > 0 {
 			result.Overdue = time.Duration(late) * time.Millisecond
@@ -101,7 +100,7 @@ func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.
 		t.tidy(limit)
 		t.handOff()
 		result.NextDue = rules.Instant(min(t.nextDeadline().at, t.queue.Due()))
-		result.ExpiryCounts = t.expired.Sub(before)
+		result.ExpiryCounts = t.expired.Sub(t.before)
 		return nil
 	})
 	return result, err

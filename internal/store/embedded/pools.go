@@ -52,7 +52,6 @@ func (s *Store) changed(p *pool, change tms.PolicyChange) (tms.Policy, error) {
 func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms.Stats, err error) {
 	err = s.do(ctx, name, func(t *step) error {
 		t.expire(maxStep)
-		t.tidy(maxStep)
 		t.handOff()
 		pool = tms.Pool{Name: name, Policy: t.policy}
 		stats = tms.Stats{

@@ -70,6 +70,23 @@ func (t *step) dismiss(ticket *rules.Ticket) {
 	}
 }
 
+// catchUp hands what is due to come back to those who wait before the step proper begins, so that it meets no token that
+// is owed to one of them.
+func (t *step) catchUp() {
+	if t.queue.Empty() {
+		return
+	}
+	for range maxStep {
+		d := t.nextReturn()
+		if d.at >= t.now {
+			break
+		}
+		t.settle(d.entry)
+	}
+	t.tidy(maxStep)
+	t.handOff()
+}
+
 // handOff gives the tokens that this step has made available to those who wait.
 func (t *step) handOff() {
 	for len(t.freed) > 0 || t.kept {

@@ -41,11 +41,11 @@ func (e *env) poolHolds(pool string) {
 	e.equal("the sizes of the sets", e.sizes(pool), count(listed))
 }
 
-// sizes returns the pool's sizes without the counts of what has expired.
+// sizes returns the sizes of the pool's sets alone.
 func (e *env) sizes(pool string) tms.Stats {
 	e.Helper()
 	stats := e.stats(pool)
-	stats.Expired = tms.ExpiryCounts{}
+	stats.Expired, stats.Waiting = tms.ExpiryCounts{}, 0
 	return stats
 }
 

@@ -21,6 +21,7 @@ type Model struct {
 	mu    sync.Mutex
 	pools map[string]*modelPool
 	fence int64
+	own   bool // the draw is the model's own
 }
 
 // draw chooses what an assignment gives: one of the available values, which come oldest first, its lease's ID and
@@ -29,6 +30,7 @@ type draw func(p tms.Policy, available []string) (value, leaseID string, fence i
 
 // modelPool is a pool of the model.
 type modelPool struct {
+	model   *Model
 	name    string
 	policy  tms.Policy
 	tokens  map[string]rules.Record
@@ -42,7 +44,7 @@ type modelPool struct {
 // NewModel returns an empty model that lives by the given clock.
 func NewModel(clock *Clock) *Model {
 	m := &Model{clock: clock, pools: map[string]*modelPool{}}
-	m.draw = m.ownDraw
+	m.draw, m.own = m.ownDraw, true
 	m.put(tms.DefaultPool)
 	return m
 }
@@ -66,7 +68,7 @@ func choose(p tms.Policy, available []string) string {
 
 func (m *Model) put(name string) *modelPool {
 	if m.pools[name] == nil {
-		m.pools[name] = &modelPool{name: name, policy: tms.DefaultPolicy(), tokens: map[string]rules.Record{},
+		m.pools[name] = &modelPool{model: m, name: name, policy: tms.DefaultPolicy(), tokens: map[string]rules.Record{},
 			requests: map[string]*rules.Remembered{}}
 	}
 	return m.pools[name]

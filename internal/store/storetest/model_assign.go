@@ -75,6 +75,9 @@ func (m *Model) give(p *modelPool, now int64, r tms.AssignRequest, handed []stri
 		}
 		value, id, fence := m.draw(p.policy, from)
 		lease := rules.Lease{ID: id, Fence: fence, ClientID: r.ClientID}
+		if handed != nil && m.own {
+			lease = p.tokens[value].Lease
+		}
 		p.tokens[value] = p.tokens[value].Assign(p.policy, now, lease, r.TTL)
 		p.taken(value)
 		tokens = append(tokens, p.tokens[value].Token(p.name, value, p.policy, now, true))
@@ -218,7 +221,9 @@ func (p *modelPool) serve(now int64) {
 func (p *modelPool) hand(t *modelTicket, now int64) {
 	for i := range t.count() {
 		value := choose(p.policy, p.choice(t.request, i))
-		p.tokens[value] = p.tokens[value].Hand(now, rules.Lease{ClientID: t.request.ClientID})
+		p.model.fence++
+		lease := rules.Lease{ID: tms.NewValue(), Fence: p.model.fence, ClientID: t.request.ClientID}
+		p.tokens[value] = p.tokens[value].Hand(now, lease)
 		p.taken(value)
 		t.offer = append(t.offer, value)
 	}

@@ -66,7 +66,7 @@ type program struct {
 
 func newProgram(t *rapid.T, outer *env) *program {
 	p := &program{env: newEnv(t, newWitness(outer.stores), outer.clock), model: NewModel(outer.clock)}
-	p.model.draw = p.follow
+	p.model.draw, p.model.own = p.follow, false
 	change := drawPolicy(t)
 	p.pool = p.env.pool(change)
 	_, err := p.model.PutPool(t.Context(), p.pool, change)

@@ -9,3 +9,5 @@ import (
 func openModel(_ testing.TB, clock *Clock) []tms.Store { return []tms.Store{NewModel(clock)} }
 
 func TestModel(t *testing.T) { Run(t, openModel) }
+
+func TestModelQueue(t *testing.T) { RunQueue(t, openModel) }

@@ -1,0 +1,531 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+var queueRules = []rule{
+	{"TicketQueuesWhereNothingIsFree", "a request with a ticket that cannot be served joins the queue and hears its place", queueJoins},
+	{"TicketIsServedWhereSomethingIsFree", "a request with a ticket is served at once if a token is free and nobody waits", queueAtOnce},
+	{"UnblockedGoesToTheLongestWaiter", "in the step that frees a token it is handed to the longest waiter", queueUnblock},
+	{"GeneratedGoesToTheLongestWaiter", "new tokens are handed to those who wait, in their order", queueGenerate},
+	{"ExpiredGoesToTheLongestWaiter", "a token whose lease ended is handed on by whatever step comes first", queueExpiry},
+	{"CooledDownGoesToTheLongestWaiter", "a token is handed on when its cooldown is over, not before", queueCooldown},
+	{"RestoredGoesToTheLongestWaiter", "a restored token is handed on", queueRestore},
+	{"NobodyOvertakes", "no request without a ticket, or with a later one, is served before those who wait", queueOvertake},
+	{"HandedTokenIsKept", "a handed token can be touched by nobody who does not hold the ticket", queueKept},
+	{"LeaseBeginsWhenItIsPickedUp", "a lease that was waited for begins with the pick-up", queuePickUp},
+	{"NotPickedUpGoesToTheNext",
+		"a token that is not picked up in a second goes to the next, as if it had never been handed out", queueLapse},
+	{"NotPickedUpIsNoExpiry", "a token that nobody picks up keeps its clocks, counts and state, whatever the policy", queueLapseTraceless},
+	{"SilentTicketLosesItsPlace", "a ticket that is not shown for three seconds is out of the queue", queueSilent},
+	{"ShownTicketKeepsItsPlace", "a ticket that is shown in time keeps its place for as long as it takes", queueRenewed},
+	{"LeaveLeavesTheQueue", "a ticket that leaves is out of the queue, and what it was handed goes to the next", queueLeave},
+	{"ManyAreWaitedForInOrder", "who waits for several tokens is not overtaken by those who want fewer", queueMany},
+	{"KeptBackTokensGoOn", "tokens that were kept back for a ticket that leaves go to those behind it", queueKeptBack},
+	{"MatchWaitsInItsOwnLine", "a token goes to the oldest of the waiters whom it suits", queueLanes},
+	{"TicketWithOtherContent", "a ticket that comes with another request is refused", queueOtherContent},
+	{"QueueHeedsTheQuota", "a waiter whose client has come to hold its share is passed over", queueQuota},
+	{"PausedPoolHandsNothing", "a paused pool hands nothing to anybody; after that it goes on", queuePaused},
+	{"DeletedPoolHasNoQueue", "with a pool its queue is gone", queuePoolGone},
+	{"WaitersAreServedInOrderUnderLoad", "many waiters on few tokens are served in the order in which they joined", queueRace},
+	{"NoTokenIsLostToTheDead", "tokens that were handed to tickets nobody shows come back, all of them", queueDead},
+}
+
+// RunQueue checks the rules of [tms.Queue], which the opened stores must implement.
+func RunQueue(t *testing.T, open Opener) {
+	clock := NewClock()
+	for _, r := range queueRules {
+		t.Run(r.name, func(t *testing.T) { r.check(t, open, clock) })
+	}
+}
+
+// show runs a batch of one assign with a ticket.
+func (e *env) show(pool, ticket string) tms.AssignResult {
+	e.Helper()
+	return e.tryTake(pool, tms.AssignRequest{ClientID: "of " + ticket, Ticket: ticket})
+}
+
+// queues shows tickets that must find themselves in the queue, the first of them at the given place.
+func (e *env) queues(pool string, place int, tickets ...string) {
+	e.Helper()
+	for i, ticket := range tickets {
+		e.waitsAt(place+i, e.show(pool, ticket).Err)
+	}
+}
+
+// waitsAt checks that a refusal says the place in the queue.
+func (e *env) waitsAt(place int, err error) {
+	e.Helper()
+	e.refused(err, tms.ErrNoTokenAvailable)
+	e.equal("place", refusalOf(err).Place, place)
+}
+
+func refusalOf(err error) *tms.Refusal {
+	if refusal, ok := err.(*tms.Refusal); ok {
+		return refusal
+	}
+	return &tms.Refusal{}
+}
+
+// picksUp shows a ticket, which must bring the token.
+func (e *env) picksUp(pool, ticket, value string) tms.Token {
+	e.Helper()
+	result := e.show(pool, ticket)
+	e.must(result.Err)
+	e.equal("the token of "+ticket, result.Tokens[0].Value, value)
+	return result.Tokens[0]
+}
+
+// busy makes a pool whose only tokens are assigned, and returns it with the keys of their leases.
+func (e *env) busy(change tms.PolicyChange, values ...string) (pool string, keys []tms.LeaseKey) {
+	e.Helper()
+	change.Selection = new(tms.SelectFIFO)
+	pool = e.pool(change)
+	for _, value := range values {
+		e.fill(pool, value)
+		keys = append(keys, keyOf(e.takeAs(pool, tms.AssignRequest{ClientID: "first"})[0]))
+	}
+	return pool, keys
+}
+
+func queueJoins(e *env) {
+	pool, _ := e.busy(tms.PolicyChange{}, "a")
+	err := e.show(pool, "one").Err
+	e.waitsAt(1, err)
+	e.equal("waiting", refusalOf(err).Waiting, 1)
+	if after := refusalOf(err).RetryAfter; after <= minute-ms || after > minute+ms {
+		e.Errorf("the next token is said to come back in %v, want a minute", after)
+	}
+	e.queues(pool, 2, "two", "three")
+	e.queues(pool, 1, "one", "two", "three") // shown again they stay where they are
+	e.equal("waiting", e.stats(pool).Waiting, 3)
+	err = e.tryTake(pool, tms.AssignRequest{}).Err
+	e.equal("waiting, for one without a ticket", refusalOf(err).Waiting, 3)
+	e.equal("place of one without a ticket", refusalOf(err).Place, 0)
+}
+
+func queueAtOnce(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, "a")
+	t := e.picksUp(pool, "one", "a")
+	_, err := e.keep(pool, keyOf(t))
+	e.must(err)
+	e.equal("waiting", e.stats(pool).Waiting, 0)
+	e.waitsAt(1, e.show(pool, "one").Err) // the ticket was used up
+}
+
+func queueUnblock(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a", "b")
+	e.queues(pool, 1, "one", "two", "three")
+	freed, err := e.giveBack(pool, keys[1])
+	e.must(err)
+	e.equal("state of the token that was given back", freed.State, tms.Available)
+	seen := e.look(pool, "b")
+	e.equal("state", seen.State, tms.Assigned)
+	e.equal("holder", seen.Lease.ClientID, "of one")
+	e.equal("waiting", e.stats(pool).Waiting, 2)
+	e.queues(pool, 1, "two", "three")
+	e.picksUp(pool, "one", "b")
+}
+
+func queueGenerate(e *env) {
+	pool, _ := e.busy(tms.PolicyChange{}, "x")
+	e.queues(pool, 1, "one", "two", "three")
+	e.fill(pool, "a", "b")
+	e.equal("waiting", e.stats(pool).Waiting, 1)
+	e.picksUp(pool, "two", "b")
+	e.picksUp(pool, "one", "a")
+	e.waitsAt(1, e.show(pool, "three").Err)
+}
+
+func queueExpiry(e *env) {
+	steps := map[string]func(pool string){
+		"sweep":      func(pool string) { e.sweep(pool, 10) },
+		"assign":     func(pool string) { e.refused(e.tryTake(pool, tms.AssignRequest{}).Err, tms.ErrNoTokenAvailable) },
+		"lookup":     func(pool string) { e.is(pool, "a", tms.Assigned) },
+		"pool":       func(pool string) { e.equal("waiting", e.stats(pool).Waiting, 0) },
+		"showing it": func(string) {},
+	}
+	for name, step := range steps {
+		pool, _ := e.busy(tms.PolicyChange{LeaseTTL: new(second)}, "a")
+		e.queues(pool, 1, "one")
+		e.advance(second)
+		e.queues(pool, 1, "one")
+		e.advance(ms)
+		step(pool)
+		result := e.show(pool, "one")
+		if result.Err != nil {
+			e.Fatalf("after %s the longest waiter hears %v", name, result.Err)
+		}
+	}
+}
+
+func queueCooldown(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{Cooldown: new(second)}, "a")
+	e.queues(pool, 1, "one")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.is(pool, "a", tms.Cooling)
+	e.advance(second)
+	e.queues(pool, 1, "one")
+	e.advance(ms)
+	e.picksUp(pool, "one", "a")
+}
+
+func queueRestore(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	e.queues(pool, 1, "one")
+	_, err := e.giveBack(pool, tms.LeaseKey{Token: "a", LeaseID: keys[0].LeaseID, Quarantine: true})
+	e.must(err)
+	e.queues(pool, 1, "one")
+	results, err := e.Restore(e.Context(), pool, []string{"a"})
+	e.must(err)
+	e.must(results[0].Err)
+	e.picksUp(pool, "one", "a")
+}
+
+func queueOvertake(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a", "b")
+	e.queues(pool, 1, "one", "two")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.refused(e.tryTake(pool, tms.AssignRequest{}).Err, tms.ErrNoTokenAvailable)
+	e.refused(e.tryTake(pool, tms.AssignRequest{Prefer: "a"}).Err, tms.ErrNoTokenAvailable)
+	e.refused(e.tryTake(pool, tms.AssignRequest{RequestID: "r"}).Err, tms.ErrNoTokenAvailable)
+	results, err := e.Assign(e.Context(), pool, make([]tms.AssignRequest, 3))
+	e.must(err)
+	for _, r := range results {
+		e.refused(r.Err, tms.ErrNoTokenAvailable)
+	}
+	e.waitsAt(2, e.show(pool, "three").Err)
+	e.picksUp(pool, "one", "a")
+}
+
+func queueKept(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	e.queues(pool, 1, "one")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	for range 2 { // the old holder's key, and none
+		key := keys[0]
+		for _, key := range []tms.LeaseKey{key, byValue("a")} {
+			want := tms.ErrLeaseLost
+			if key.LeaseID == "" {
+				want = tms.ErrNotHolder
+			}
+			_, err = e.keep(pool, key)
+			e.refused(err, want)
+			_, err = e.giveBack(pool, key)
+			e.refused(err, want)
+			e.refused(e.drop(pool, key), want)
+		}
+	}
+	g := e.generate(pool, "a")
+	e.equal("generated again", g.Existing, 1)
+	e.picksUp(pool, "one", "a")
+}
+
+func queuePickUp(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{LeaseTTL: new(10 * second)}, "a")
+	e.queues(pool, 1, "one")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.advance(900 * ms)
+	t := e.picksUp(pool, "one", "a")
+	e.equal("begin", t.Lease.AssignedAt, e.instant(0))
+	e.equal("end", t.Lease.ExpiresAt, e.instant(10*second))
+	e.equal("ttl", t.Lease.TTL, 10*second)
+	e.equal("client", t.Lease.ClientID, "of one")
+	e.advance(9 * second)
+	kept, err := e.keep(pool, keyOf(t))
+	e.must(err)
+	e.equal("end", kept.Lease.ExpiresAt, e.instant(10*second))
+	e.equal("fence", kept.Lease.Fence, t.Lease.Fence)
+	e.equal("how often assigned", e.lookUp(pool, "a").Past.Assigned, int64(2))
+}
+
+func queueLapse(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	e.queues(pool, 1, "one", "two")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.advance(tms.PickupTime)
+	e.equal("holder", e.look(pool, "a").Lease.ClientID, "of one")
+	e.queues(pool, 1, "two")
+	e.advance(ms)
+	e.equal("holder", e.look(pool, "a").Lease.ClientID, "of two")
+	e.waitsAt(1, e.show(pool, "one").Err) // it was void, and joins anew
+	e.picksUp(pool, "two", "a")
+}
+
+func queueLapseTraceless(e *env) {
+	for _, what := range []tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes, tms.ExpiryQuarantines} {
+		pool := e.pool(tms.PolicyChange{OnLeaseExpiry: &what, Grace: new(minute), Cooldown: new(second), LeaseTTL: new(second)})
+		e.queues(pool, 1, "one")
+		e.fill(pool, "a")
+		before := e.instant(5 * minute)
+		e.equal("holder", e.look(pool, "a").Lease.ClientID, "of one")
+		e.advance(tms.PickupTime + ms)
+		e.sweepAll(pool)
+		t := e.lookUp(pool, "a")
+		e.equal("state", t.State, tms.Available)
+		e.equal("end of the token clock", t.ExpiresAt, before)
+		e.equal("past", *t.Past, tms.Past{})
+		e.equal("sizes", e.stats(pool), tms.Stats{Available: 1})
+	}
+}
+
+func queueSilent(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	e.queues(pool, 1, "one", "two")
+	e.advance(tms.TicketTTL)
+	e.queues(pool, 2, "two")
+	e.advance(ms)
+	e.queues(pool, 1, "two")
+	e.equal("waiting", e.stats(pool).Waiting, 1)
+	e.queues(pool, 2, "one")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.picksUp(pool, "two", "a")
+	pool, _ = e.busy(tms.PolicyChange{TokenTTL: new(0 * ms)}, "a")
+	e.queues(pool, 1, "one")
+	due := e.sweep(pool, 10).NextDue
+	e.equal("a sweep comes back for the queue", due, e.instant(tms.TicketTTL))
+	e.advance(tms.TicketTTL + ms)
+	e.sweep(pool, 10)
+	e.equal("waiting", e.stats(pool).Waiting, 0)
+}
+
+func queueRenewed(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{LeaseTTL: new(minute)}, "a")
+	e.queues(pool, 1, "one", "two")
+	for range 15 {
+		e.advance(2 * second)
+		e.queues(pool, 2, "two")
+		e.queues(pool, 1, "one")
+	}
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.picksUp(pool, "one", "a")
+}
+
+func queueLeave(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	e.queues(pool, 1, "one", "two", "three", "four")
+	e.must(e.Leave(e.Context(), pool, []string{"two", "nobody"}))
+	e.queues(pool, 2, "three", "four")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.must(e.Leave(e.Context(), pool, []string{"one"}))
+	e.equal("holder", e.look(pool, "a").Lease.ClientID, "of three")
+	e.picksUp(pool, "three", "a")
+	e.refused(e.Leave(e.Context(), newName(), []string{"one"}), tms.ErrPoolNotFound)
+}
+
+func queueMany(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a", "b", "c")
+	both := tms.AssignRequest{Count: 2, Ticket: "both", ClientID: "of both"}
+	e.waitsAt(1, e.tryTake(pool, both).Err)
+	e.queues(pool, 2, "one")
+	for _, key := range keys[:2] {
+		e.refused(e.tryTake(pool, tms.AssignRequest{}).Err, tms.ErrNoTokenAvailable)
+		_, err := e.giveBack(pool, key)
+		e.must(err)
+		e.waitsAt(map[string]int{"a": 2, "b": 1}[key.Token], e.show(pool, "one").Err)
+	}
+	e.equal("tokens of both", len(e.takeAs(pool, both)), 2)
+	_, err := e.giveBack(pool, keys[2])
+	e.must(err)
+	e.picksUp(pool, "one", "c")
+}
+
+func queueKeptBack(e *env) {
+	for _, leaves := range []bool{true, false} {
+		pool, keys := e.busy(tms.PolicyChange{Labels: &[]string{"site"}}, "a", "b", "c")
+		e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 3, Ticket: "all"}).Err)
+		e.queues(pool, 2, "one")
+		oslo := tms.AssignRequest{Match: map[string]string{"site": "Oslo"}, Ticket: "oslo"}
+		e.waitsAt(1, e.tryTake(pool, oslo).Err)
+		_, err := e.Generate(e.Context(), pool,
+			tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "o", Metadata: map[string]string{"site": "Oslo"}}}})
+		e.must(err)
+		_, err = e.giveBack(pool, keys[0])
+		e.must(err)
+		e.equal("kept back", e.stats(pool).Available, 2)
+		if leaves {
+			e.must(e.Leave(e.Context(), pool, []string{"all"}))
+		} else {
+			e.advance(2 * second)
+			e.queues(pool, 2, "one")
+			e.waitsAt(1, e.tryTake(pool, oslo).Err)
+			e.advance(second + ms)
+			e.sweep(pool, 10)
+		}
+		e.picksUp(pool, "one", "a")
+		e.equal("the token from Oslo", e.takeAs(pool, oslo)[0].Value, "o")
+	}
+}
+
+func queueLanes(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"site", "kind"}, Selection: new(tms.SelectFIFO)})
+	match := func(ticket string, pairs ...string) tms.AssignRequest {
+		r := tms.AssignRequest{Ticket: ticket, ClientID: "of " + ticket, Match: map[string]string{}}
+		for i := 0; i < len(pairs); i += 2 {
+			r.Match[pairs[i]] = pairs[i+1]
+		}
+		return r
+	}
+	oslo, fast, both, more := match("oslo", "site", "Oslo"), match("fast", "kind", "fast"),
+		match("both", "kind", "fast", "site", "Oslo"), match("more", "site", "Oslo")
+	for _, r := range []tms.AssignRequest{oslo, fast, both} {
+		e.waitsAt(1, e.tryTake(pool, r).Err)
+	}
+	e.waitsAt(2, e.tryTake(pool, more).Err)
+	e.queues(pool, 1, "any")
+	give := func(value, site, kind string) {
+		metadata := map[string]string{"site": site, "kind": kind}
+		_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: value, Metadata: metadata}}})
+		e.must(err)
+	}
+	holder := func(value string) string { return e.look(pool, value).Lease.ClientID }
+	give("1", "Rome", "slow")
+	e.equal("one that suits only whoever takes any", holder("1"), "of any")
+	give("2", "Oslo", "fast")
+	e.equal("one that suits all that are left", holder("2"), "of oslo")
+	give("3", "Oslo", "fast")
+	e.equal("the next such", holder("3"), "of fast")
+	give("4", "Oslo", "fast")
+	e.equal("the next such", holder("4"), "of both")
+	e.refused(e.tryTake(pool, match("", "site", "Oslo")).Err, tms.ErrNoTokenAvailable)
+	give("5", "Rome", "fast")
+	e.is(pool, "5", tms.Available)
+	give("6", "Oslo", "slow")
+	e.equal("the last", holder("6"), "of more")
+	e.equal("picked up", e.takeAs(pool, both)[0].Value, "4")
+	e.equal("what suits nobody who waits is there for all", e.take(pool).Value, "5")
+}
+
+func queueOtherContent(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	e.queues(pool, 1, "one")
+	other := tms.AssignRequest{ClientID: "somebody else", Ticket: "one"}
+	e.refused(e.tryTake(pool, other).Err, tms.ErrRequestIDReused)
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.refused(e.tryTake(pool, other).Err, tms.ErrRequestIDReused)
+	e.picksUp(pool, "one", "a")
+}
+
+func queueQuota(e *env) {
+	pool := e.pool(tms.PolicyChange{MaxLeasesPerClient: new(1), Selection: new(tms.SelectFIFO)})
+	ask := func(client, ticket string) tms.AssignResult {
+		return e.tryTake(pool, tms.AssignRequest{ClientID: client, Ticket: ticket})
+	}
+	e.waitsAt(1, ask("c", "one").Err)
+	e.waitsAt(2, ask("c", "two").Err)
+	e.waitsAt(3, ask("d", "three").Err)
+	e.fill(pool, "a", "b")
+	e.equal("holder", e.look(pool, "a").Lease.ClientID, "c")
+	e.equal("holder", e.look(pool, "b").Lease.ClientID, "d")
+	e.must(ask("c", "one").Err)
+	e.refused(ask("c", "two").Err, tms.ErrQuotaExceeded)
+	e.must(ask("d", "three").Err)
+	e.equal("waiting", e.stats(pool).Waiting, 0)
+}
+
+func queuePaused(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a", "b")
+	e.queues(pool, 1, "one", "two")
+	e.change(pool, tms.PolicyChange{Paused: new(true)})
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.is(pool, "a", tms.Available)
+	e.refused(e.show(pool, "one").Err, tms.ErrPoolPaused)
+	e.change(pool, tms.PolicyChange{Paused: new(false)})
+	e.equal("holder", e.look(pool, "a").Lease.ClientID, "of one")
+	e.picksUp(pool, "one", "a")
+	e.waitsAt(1, e.show(pool, "two").Err)
+}
+
+func queuePoolGone(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a", "b")
+	e.queues(pool, 1, "one", "two")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.must(e.DeletePool(e.Context(), pool))
+	e.refused(e.show(pool, "one").Err, tms.ErrPoolNotFound)
+	e.change(pool, tms.PolicyChange{})
+	e.equal("sizes", e.stats(pool), tms.Stats{})
+	e.waitsAt(1, e.show(pool, "two").Err)
+	e.fill(pool, "a")
+	e.picksUp(pool, "two", "a")
+}
+
+// queueRace lets holders give back while everybody in the queue shows their tickets over and over.
+func queueRace(e *env) {
+	const waiters, tokens = 60, 4
+	pool, keys := e.busy(tms.PolicyChange{}, numbered("t", tokens)...)
+	var tickets []string
+	for i := range waiters {
+		tickets = append(tickets, fmt.Sprintf("ticket %d", i))
+	}
+	e.queues(pool, 1, tickets...)
+	var fences [waiters]int64
+	give := make(chan tms.LeaseKey, tokens)
+	for _, key := range keys {
+		give <- key
+	}
+	parallel(waiters+1, func(i int) {
+		if i == waiters {
+			for range waiters {
+				_, err := e.giveBack(pool, <-give)
+				e.expect("unblock", err, "")
+			}
+			return
+		}
+		for {
+			result := e.show(pool, tickets[i])
+			e.expect("assign", result.Err, "", tms.ErrNoTokenAvailable)
+			if e.Failed() {
+				return
+			}
+			if result.Err == nil {
+				fences[i] = result.Tokens[0].Lease.Fence
+				give <- keyOf(result.Tokens[0])
+				return
+			}
+		}
+	})
+	if !slices.IsSorted(fences[:]) {
+		e.Errorf("fences, which rise with every hand-over, do not follow the order of joining: %v", fences)
+	}
+	e.equal("waiting", e.stats(pool).Waiting, 0)
+}
+
+func queueDead(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{LeaseTTL: new(minute)}, numbered("t", 20)...)
+	for i := range 50 {
+		e.waitsAt(i+1, e.show(pool, fmt.Sprint("dead ", i)).Err)
+	}
+	_, err := e.Unblock(e.Context(), pool, keys)
+	e.must(err)
+	e.equal("waiting", e.stats(pool).Waiting, 30)
+	e.equal("assigned", e.stats(pool).Assigned, 20)
+	for range 4 {
+		e.advance(tms.PickupTime + ms)
+		e.sweepAll(pool)
+	}
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 20})
+	e.takeAs(pool, tms.AssignRequest{Count: 20})
+}
+
+// Leave takes tickets out of the queue of the next store in turn.
+func (w *witness) Leave(ctx context.Context, pool string, tickets []string) error {
+	return w.next().(tms.Queue).Leave(ctx, pool, tickets)
+}

@@ -1,0 +1,221 @@
+// Package wait is a [tms.Store] that wraps a [tms.Store]: it heeds [tms.AssignRequest.Wait] and lets callers wait their
+// turn in the store's queue, first come, first served among all servers of the store.
+//
+// For each pool in which somebody waits there is one line, whose one goroutine shows tickets to the store: those that
+// were woken at once, all of them once a second, and the first one when a token is due to come back. So a wake that gets
+// lost costs at most a second, and no number of waiters makes more than one call at a time.
+package wait
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// Options says how a Store waits. The zero value works.
+type Options struct {
+	// Beat is how often every ticket is shown to the store whether or not it was woken. It must be well below
+	// [tms.TicketTTL]. Zero: a second.
+	Beat time.Duration
+
+	Logger *slog.Logger // nil: no logs
+}
+
+// Store is a store whose Assign waits. It is made with [Wrap].
+type Store struct {
+	tms.Store
+	queue   tms.Queue // nil: the store has none
+	options Options
+
+	life   context.Context // of the background work
+	end    context.CancelFunc
+	stop   chan struct{} // closed when waiting ends
+	stopMu sync.Once
+	work   sync.WaitGroup
+
+	mu    sync.Mutex
+	lines map[string]*line
+	heard bool // the listener runs
+}
+
+// Wrap returns a store that waits. Where the given one is no [tms.Queue], Wait is not heeded and every call answers at
+// once. Close ends the waiting and closes the given store.
+func Wrap(store tms.Store, o Options) *Store {
+	if o.Beat <= 0 {
+		o.Beat = time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	queue, _ := store.(tms.Queue)
+	life, end := context.WithCancel(context.Background())
+	return &Store{Store: store, queue: queue, options: o, life: life, end: end, stop: make(chan struct{}),
+		lines: map[string]*line{}}
+}
+
+// Stop ends all waiting, now and from now on: whoever waits is refused with [tms.ErrStoreUnavailable], and what comes
+// later is answered at once. It does not block.
+func (s *Store) Stop() { s.stopMu.Do(func() { close(s.stop) }) }
+
+// Close ends the waiting, waits for its goroutines, and closes the wrapped store.
+func (s *Store) Close() error {
+	s.Stop()
+	s.end()
+	s.work.Wait()
+	return s.Store.Close()
+}
+
+// Ready implements [tms.Readier].
+func (s *Store) Ready(ctx context.Context) error {
+	if readier, ok := s.Store.(tms.Readier); ok {
+		return readier.Ready(ctx)
+	}
+	return nil
+}
+
+// Assign implements [tms.Store] and heeds Wait. Requests that wait are answered each on its own. A request that gives up,
+// because its time or its context is over, leaves the queue, unless it has a RequestID: then its place is kept for
+// [tms.TicketTTL], so that a repeat goes on where it stood. What comes too late for a request whose context is over is
+// given back, unless it has a RequestID: then a repeat fetches it.
+func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	if !s.anyWaits(requests) {
+		return s.Store.Assign(ctx, pool, requests)
+	}
+	results := make([]tms.AssignResult, len(requests))
+	failed := make([]error, len(requests))
+	var all sync.WaitGroup
+	for i, r := range requests {
+		all.Go(func() { results[i], failed[i] = s.assign(ctx, pool, r) })
+	}
+	all.Wait()
+	if len(requests) == 1 {
+		return results, failed[0]
+	}
+	return results, errors.Join(failed...)
+}
+
+func (s *Store) anyWaits(requests []tms.AssignRequest) bool {
+	for _, r := range requests {
+		if r.Wait > 0 && s.queue != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// assign answers one request.
+func (s *Store) assign(ctx context.Context, pool string, r tms.AssignRequest) (tms.AssignResult, error) {
+	if r.Wait == 0 || s.stopped() {
+		return single(s.Store.Assign(ctx, pool, []tms.AssignRequest{r}))
+	}
+	r.Ticket = ticketOf(r)
+	w := &waiter{request: r, answer: make(chan answer, 1), last: errNotAsked}
+	l := s.join(pool, w)
+	timer := time.NewTimer(r.Wait)
+	defer timer.Stop()
+	select {
+	case a := <-w.answer:
+		l.leave(w)
+		return a.result, a.err
+	case <-timer.C:
+		return s.timedOut(ctx, l, w)
+	case <-s.stop:
+		return s.refused(ctx, l, w, errStopping)
+	case <-ctx.Done():
+		return tms.AssignResult{}, s.gone(ctx, l, w)
+	}
+}
+
+// ticketOf returns the request's ticket. All repeats of a request share one.
+func ticketOf(r tms.AssignRequest) string {
+	if r.RequestID != "" {
+		return "r:" + r.RequestID
+	}
+	return tms.NewValue()
+}
+
+func single(results []tms.AssignResult, err error) (tms.AssignResult, error) {
+	if err != nil {
+		return tms.AssignResult{}, err
+	}
+	return results[0], nil
+}
+
+var (
+	errNotAsked = tms.Refuse(tms.ErrStoreUnavailable, "the store could not be asked while the request waited")
+	errStopping = tms.Refuse(tms.ErrStoreUnavailable, "the server is stopping; ask another one")
+)
+
+func (s *Store) stopped() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// timedOut ends a wait whose time is over with the store's last word.
+func (s *Store) timedOut(ctx context.Context, l *line, w *waiter) (tms.AssignResult, error) {
+	l.leave(w)
+	return s.refused(ctx, l, w, w.last)
+}
+
+// refused ends a wait with a refusal, unless the answer has come after all.
+func (s *Store) refused(ctx context.Context, l *line, w *waiter, refusal error) (tms.AssignResult, error) {
+	l.leave(w)
+	select {
+	case a := <-w.answer:
+		return a.result, a.err
+	default:
+		s.giveUp(ctx, l.pool, w)
+		return tms.AssignResult{Err: refusal}, nil
+	}
+}
+
+// gone ends a wait whose caller has left.
+func (s *Store) gone(ctx context.Context, l *line, w *waiter) error {
+	l.leave(w)
+	select {
+	case a := <-w.answer:
+		s.giveBack(ctx, l.pool, w, a.result.Tokens)
+	default:
+		s.giveUp(ctx, l.pool, w)
+	}
+	return ctx.Err()
+}
+
+// farewell is how long a caller that gives up takes to say so. If the store does not hear it, its clocks do the same.
+const farewell = 2 * time.Second
+
+// giveUp takes the ticket out of the queue.
+func (s *Store) giveUp(ctx context.Context, pool string, w *waiter) {
+	if w.request.RequestID != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	if err := s.queue.Leave(ctx, pool, []string{w.request.Ticket}); err != nil {
+		s.options.Logger.Debug("a ticket stays in the queue until its time is over", "pool", pool, "error", err)
+	}
+}
+
+// giveBack returns tokens that nobody waits for any more.
+func (s *Store) giveBack(ctx context.Context, pool string, w *waiter, tokens []tms.Token) {
+	if w.request.RequestID != "" || len(tokens) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	keys := make([]tms.LeaseKey, len(tokens))
+	for i, t := range tokens {
+		keys[i] = tms.LeaseKey{Token: t.Value, LeaseID: t.Lease.ID}
+	}
+	if _, err := s.Unblock(ctx, pool, keys); err != nil {
+		s.options.Logger.Warn("tokens of a client that left stay leased until their time is over", "pool", pool, "error", err)
+	}
+}
