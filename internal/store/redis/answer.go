@@ -48,6 +48,12 @@ func refusal(pool, code string) error {
 		return noPool(pool)
 	case string(tms.ErrTokenNotFound):
 		return noToken(pool)
+	case string(tms.ErrRequestIDReused):
+		return rules.Reused()
+	case "handed":
+		return tms.Refuse(tms.ErrNotHolder, "the token is on its way to a client that waits for it")
+	case "no_index":
+		return rules.NoClientIndex()
 	}
 	return tms.Code(code)
 }
@@ -113,7 +119,7 @@ func (a *answer) policy() tms.Policy {
 	return tms.Policy{TokenTTL: time.Duration(a.int()) * time.Millisecond}
 }
 
-// record reads a token as every function but assign answers it.
+// record reads a token as every function but assign and claim answers it.
 func (a *answer) record() rules.Record {
 	in := a.array()
 	state := in.int()
@@ -131,8 +137,36 @@ func (a *answer) record() rules.Record {
 		r.Seen = in.int()
 	}
 	r.Metadata = in.metadata()
+	if in.more() {
+		in.past(&r)
+	}
 	a.err = in.err
 	return r
+}
+
+// past reads "leases expired since client_id", or nothing where no lease has ended.
+func (a *answer) past(r *rules.Record) {
+	text := a.text()
+	if text == "" {
+		return
+	}
+	parts := strings.SplitN(text, " ", 4)
+	if len(parts) != 4 {
+		a.err = errors.Join(a.err, errors.New("a past has too few parts"))
+		return
+	}
+	r.Past.Client = parts[3]
+	a.parse(parts, &r.Past.Leases, &r.Past.Expired, &r.Past.Since)
+}
+
+// parse reads the texts into the numbers.
+func (a *answer) parse(texts []string, numbers ...*int64) {
+	for i, n := range numbers {
+		var err error
+		if *n, err = strconv.ParseInt(texts[i], 10, 64); err != nil {
+			a.err = err
+		}
+	}
 }
 
 // lease reads a lease string: "lease_id fence assigned_at seen ttl client_id".
@@ -143,13 +177,8 @@ func (a *answer) lease(r *rules.Record) {
 		return
 	}
 	r.Lease.ID, r.Lease.ClientID = parts[0], parts[5]
-	numbers := []*int64{&r.Lease.Fence, &r.Lease.AssignedAt, &r.Seen, &r.Lease.TTL}
-	for i, n := range numbers {
-		var err error
-		if *n, err = strconv.ParseInt(parts[i+1], 10, 64); err != nil {
-			a.err = err
-		}
-	}
+	a.parse(parts[1:], &r.Lease.Fence, &r.Lease.AssignedAt, &r.Seen, &r.Lease.TTL)
+	r.Lease.Handed = r.Lease.AssignedAt == 0
 }
 
 func (a *answer) metadata() map[string]string {

@@ -1,82 +1,23 @@
--- Assign.
+-- Assign, where nothing is asked for but any tokens.
 
--- Removes n random elements from the list and returns them.
-local function draw(list, n)
-  local drawn = {}
-  for i = 1, min(n, #list) do
-    local at = random(i, #list)
-    list[i], list[at] = list[at], list[i]
-    drawn[i] = list[i]
-  end
-  return drawn
-end
-
--- Returns at most n living available tokens at random, where some that are dead stand in the set: they have the first
--- ranks. Few are drawn by their rank; of not many more than n all are read.
-local function drawLiving(from, n)
-  local dead, size = call('ZCOUNT', keys[2], '-inf', '(' .. from), call('ZCARD', keys[2])
-  if size - dead <= 2 * n then return draw(call('ZRANGE', keys[2], dead, -1), n) end
-  local drawn, taken = {}, {}
-  while #drawn < n do
-    local rank = random(dead, size - 1)
-    if not taken[rank] then
-      taken[rank] = true
-      drawn[#drawn + 1] = call('ZRANGE', keys[2], rank, rank)[1]
-    end
-  end
-  return drawn
-end
-
--- Returns at most n available tokens at random. Most pools hold none that is dead, so that they are looked for only
--- when one was drawn.
-local function drawAny(from, n)
-  local found, tokens = call('ZRANDMEMBER', keys[2], n, 'WITHSCORES'), {}
-  for i = 1, #found, 2 do
-    if tonumber(found[i + 1]) < from then return drawLiving(from, n) end
-    tokens[#tokens + 1] = found[i]
-  end
-  return tokens
-end
-
--- Returns at most n living available tokens in the order of the pool's selection.
-local function candidates(n)
-  local from = now - policy.clock
-  if policy.selection == 'fifo' then return call('ZRANGEBYSCORE', keys[2], from, '+inf', 'LIMIT', 0, n) end
-  if policy.selection == 'lifo' then return call('ZREVRANGEBYSCORE', keys[2], '+inf', from, 'LIMIT', 0, n) end
-  return drawAny(from, n)
-end
-
--- Returns n candidates, or fewer if there are no more. It carries out returns that are due: a few in any case, more
--- while candidates are missing. Returns nil if it stopped because it touched enough.
-local function gather(n)
-  local limit = min(n + 10, STEP)
-  local touched = comeBack(limit)
-  local last = touched
-  local tokens = candidates(n)
-  while #tokens < n and last == limit do
-    if touched >= STEP then return nil end
+-- Carries out returns that are due: a few in any case, more while tokens are lacking. Returns false if it stopped because
+-- it touched enough.
+local function gather(n, lacking)
+  local limit, touched = min(n + 10, STEP), 0
+  while true do
+    local done = comeBack(limit)
+    touched = touched + done
+    if not lacking() or done < limit then return true end
+    if touched >= STEP then return false end
     limit = STEP
-    last = comeBack(limit)
-    touched = touched + last
-    tokens = candidates(n)
   end
-  return tokens
 end
 
--- The lock of an available token is held, which nothing here explains. The token rests until the lock is gone.
-local function park(token)
-  local seen = call('ZSCORE', keys[2], token)
-  local left = max(0, call('PTTL', keys[7] .. token))
-  call('ZREM', keys[2], token)
-  call('ZADD', keys[4], now + left, token)
-  call('ZADD', keys[6], seen, token)
-end
-
--- The leases that one assign grants.
+-- What one assign grants.
 local grant
 
 local function begin(tokens)
-  grant = {tokens = tokens, used = 0, scored = {}, leases = {}, fence = 0}
+  grant = {tokens = tokens, used = 0, scored = {}, leases = {}, fence = 0, clients = {}}
   if #tokens > 0 then grant.fence = call('HINCRBY', keys[1], 'fence', #tokens) - #tokens end
 end
 
@@ -95,31 +36,18 @@ local function undo()
   if grant.used > 0 then call('DEL', unpack(grant.leases)) end
 end
 
-local function commit()
-  if grant.used == 0 then return end
-  call('ZREM', keys[2], unpack(grant.tokens, 1, grant.used))
-  call('ZADD', keys[3], unpack(grant.scored))
-end
-
-local function leaseTime(asked)
-  local ttl = asked == '' and policy.lease_ttl_ms or tonumber(asked)
-  return policy.max_lease_ms > 0 and min(ttl, policy.max_lease_ms) or ttl
-end
-
--- Answers the request at ARGV[i]: the number of available tokens if it is refused, or its leases. Returns nil and a
--- token if that one's lock is held.
-local function grantRequest(args, i)
-  local count, ttl = tonumber(args[i + 2]), leaseTime(args[i + 1])
-  local left = #grant.tokens - grant.used
-  if left < count then return left end
-  local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. args[i]
-  local ends, lasts, result = digits(till), digits(backstop(till, now)), {}
-  for n = 1, count do
-    local text, token = lease(args[i + 2 + n], about, ends, lasts)
-    if not text then return nil, token end
-    result[4 * n - 3], result[4 * n - 2], result[4 * n - 1], result[4 * n] = token, till, text, ''
+-- Returns the records of the leased tokens, out of the results.
+local function granted(results, from)
+  local records = {}
+  for i = from, #results do
+    local result = results[i]
+    for at = 1, type(result) == 'table' and #result or 0, 4 do
+      local r = record(result[at], AVAILABLE, 0)
+      r.state, r.till, r.tail = ASSIGNED, result[at + 1], match(result[at + 2], '^%S+ %S+ %S+ %S+ (.*)$')
+      records[#records + 1] = r
+    end
   end
-  return result
+  return records
 end
 
 -- Puts the metadata of the leased tokens into the results.
@@ -136,6 +64,48 @@ local function describeGrants(results, from)
   end
 end
 
+local function commit(results, from)
+  if grant.used == 0 then return end
+  if policy.labelled or policy.limited then
+    local records = granted(results, from)
+    describe(records)
+    index(records)
+  end
+  call('ZREM', keys[2], unpack(grant.tokens, 1, grant.used))
+  call('ZADD', keys[3], unpack(grant.scored))
+end
+
+-- Refuses count tokens of the lane: how many there are, the place in line or 0, and how many wait.
+local function noneAvailable(available, place)
+  return format('no_token_available %d %d %d', available, place or 0, howManyWait())
+end
+
+-- Returns why the client may not have so many tokens, besides those it was granted in this step.
+local function forbidden(client, count)
+  if not policy.limited then return end
+  if client == '' then return 'no_client' end
+  local got = grant.clients[client] or 0
+  local has = overQuota(client, count + got)
+  if has then return format('quota_exceeded %d %d', has + got, policy.max_leases_per_client) end
+end
+
+-- Answers the request at ARGV[i]: with a refusal or its leases. Returns nil and a token if that one's lock is held.
+local function grantRequest(args, i)
+  local client, count, ttl = args[i], tonumber(args[i + 2]), leaseTime(args[i + 1])
+  local left = #grant.tokens - grant.used
+  local refused = forbidden(client, count) or left < count and noneAvailable(left)
+  if refused then return refused end
+  local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. client
+  local ends, lasts, result = digits(till), digits(backstop(till, now)), {}
+  for n = 1, count do
+    local text, token = lease(args[i + 2 + n], about, ends, lasts)
+    if not text then return nil, token end
+    result[4 * n - 3], result[4 * n - 2], result[4 * n - 1], result[4 * n] = token, till, text, ''
+  end
+  grant.clients[client] = (grant.clients[client] or 0) + count
+  return result
+end
+
 local function wantedBy(args)
   local wanted, i = 0, 2
   while args[i] do
@@ -145,33 +115,42 @@ local function wantedBy(args)
   return wanted
 end
 
--- tms1_assign answers requests in order, each with all the tokens it asks for or with a refusal.
+-- tms1_assign answers requests for any tokens in order, each with all the tokens it asks for or with a refusal.
 -- ARGV: now, and for each request: client_id, ttl or "", count, and as many lease_ids. At most 1,000 tokens in all.
--- Answer: {now, token_ttl, when the next token comes back or -1, a result for each request}. A result is the number of
--- tokens available to it if it was refused, otherwise an array of token, end of the lease, lease string and metadata
--- for each of its tokens. "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
+-- Answer: {now, token_ttl, when the next token comes back or -1, a result for each request}. A result is an array of
+-- token, end of the lease, lease string and metadata for each of its tokens, or a refusal: "no_token_available", how many
+-- are, the place in line, how many wait; "quota_exceeded", how many leases the client has, and may have; "no_client".
+-- "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
 local function assign(k, args)
   if not open(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end
   local wanted = wantedBy(args)
-  local tokens = gather(wanted)
-  tally()
-  if not tokens then return 'again' end
-  begin(tokens)
+  local tokens
+  local enough = gather(wanted, function()
+    tokens = candidates(keys[2], wanted)
+    return #tokens < wanted
+  end)
+  if not enough then
+    finish()
+    return 'again'
+  end
+  begin(queue and head('') and {} or tokens)
   local results, i = {now, policy.token_ttl_ms, -1}, 2
   while args[i] do
     local result, locked = grantRequest(args, i)
     if not result then
       undo()
       park(locked)
+      finish()
       return 'again'
     end
     results[#results + 1] = result
     i = i + 3 + args[i + 2]
   end
-  commit()
+  commit(results, 4)
   describeGrants(results, 4)
   if grant.used < wanted then results[3] = instant(nextReturn()) end
+  finish()
   return results
 end
 

@@ -4,7 +4,7 @@ local function tokenClock(r) return r.seen + policy.clock end
 
 local function due(r)
   if r.state == AVAILABLE then return tokenClock(r) end
-  if r.state == ASSIGNED then return r.till + policy.grace_ms end
+  if r.state == ASSIGNED then return r.at == '0' and r.till or r.till + policy.grace_ms end
   if r.state == COOLING then return min(r.till, tokenClock(r)) end
   return huge
 end
@@ -19,23 +19,26 @@ local function giveBack(r, at)
 end
 
 local function endLease(r)
-  local over = r.till + policy.grace_ms
+  local at = r.till + policy.grace_ms
+  over(r, at, 1)
   if policy.on_lease_expiry == 'quarantine' then
     quarantined = quarantined + 1
-    r.state, r.till = QUARANTINED, over
-  elseif policy.on_lease_expiry == 'delete' or over > tokenClock(r) then
+    r.state, r.till = QUARANTINED, at
+  elseif policy.on_lease_expiry == 'delete' or at > tokenClock(r) then
     deleted = deleted + 1
     r.state = nil
   else
     released = released + 1
-    giveBack(r, over)
+    giveBack(r, at)
   end
 end
 
 -- Carries out every deadline of the record that has passed, one after the other, each at its own instant.
 local function settle(r)
   while r.state and now > due(r) do
-    if r.state == ASSIGNED then
+    if r.state == ASSIGNED and r.at == '0' then
+      r.state = AVAILABLE
+    elseif r.state == ASSIGNED then
       endLease(r)
     elseif r.state == COOLING and r.till < tokenClock(r) then
       r.state = AVAILABLE
@@ -67,15 +70,17 @@ local function overdueResting(records, limit)
   for i, token in ipairs(found) do records[#records + 1] = record(token, COOLING, tonumber(scores[i])) end
 end
 
--- Carries out at most limit ends of leases and cooldowns. Returns how many.
+-- Carries out at most limit ends of leases and cooldowns, and hands what comes back to those who wait. Returns how many.
 local function comeBack(limit)
-  local records = {}
-  overdue(records, ASSIGNED, now - policy.grace_ms, limit)
-  overdue(records, COOLING, now, limit - #records)
-  if #records == 0 then return 0 end
-  settleAll(records)
-  save(records)
-  return #records
+  local records, lapsed = {}, queue and queue.open and lapse(limit) or 0
+  overdue(records, ASSIGNED, now - policy.grace_ms, limit - lapsed)
+  overdue(records, COOLING, now, limit - lapsed - #records)
+  if #records > 0 then
+    settleAll(records)
+    save(records)
+  end
+  if queue then handOut() end
+  return lapsed + #records
 end
 
 -- Carries out at most limit deaths of tokens that nobody holds. Returns how many.
@@ -96,18 +101,21 @@ local function sweep(limit)
   return done + die(limit - done)
 end
 
-local function firstScore(state)
-  local first = call('ZRANGE', set(state), '0', '0', 'WITHSCORES')
+local function firstScore(key)
+  local first = call('ZRANGE', key, '0', '0', 'WITHSCORES')
   return first[2] and tonumber(first[2]) or huge
 end
 
--- Returns when the next lease ends or cooldown is over.
-local function nextReturn() return min(firstScore(ASSIGNED) + policy.grace_ms, firstScore(COOLING)) end
+-- Returns when the next lease ends, handed token lapses or cooldown is over.
+local function nextReturn()
+  local next = min(firstScore(keys[3]) + policy.grace_ms, firstScore(keys[4]))
+  return queue and queue.open and min(next, firstScore(some('handed'))) or next
+end
 
 local function nextDeadline()
   local next = nextReturn()
   if policy.clock == huge then return next end
-  return min(next, firstScore(AVAILABLE) + policy.clock, firstScore(SEEN) + policy.clock)
+  return min(next, firstScore(keys[2]) + policy.clock, firstScore(keys[6]) + policy.clock)
 end
 
 -- Returns an instant, or -1 for never.

@@ -2,12 +2,13 @@ package redis
 
 // What the tests compare with tms.lua.
 var (
-	Library  = library
-	KeyNames = keyNames
-	PoolKeys = poolKeys
+	Library   = library
+	KeyNames  = keyNames
+	SomeNames = someNames
+	PoolKeys  = poolKeys
 
-	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnKeepAlive, fnUnblock, fnDelete,
-		fnExpire, fnToken, fnTokens}
+	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnKeepAlive,
+		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient}
 )
 
 // CheckInfo says why a server that answers INFO so is not fit.

@@ -1,14 +1,11 @@
 -- Generate.
 
-local function room()
-  return policy.max_tokens - call('ZCARD', keys[2]) - call('ZCARD', keys[3]) - call('ZCARD', keys[4])
-    - call('ZCARD', keys[5])
-end
+local function room() return policy.max_tokens - size() end
 
--- Returns ARGV's tokens without repetitions, in lists of at most STEP.
-local function distinct(args, stride)
+-- Returns ARGV's tokens, from a place on, without repetitions in lists of at most STEP.
+local function distinct(args, from, stride)
   local known, lists, list = {}, {}, nil
-  for i = 3, #args, stride do
+  for i = from, #args, stride do
     if not known[args[i]] then
       if not list or #list == STEP then
         list = {}
@@ -22,7 +19,7 @@ local function distinct(args, stride)
 end
 
 -- Writes the metadata of new tokens: at says where a token stands in ARGV.
-local function remember(args, at, tokens)
+local function inscribe(args, at, tokens)
   local strings = {}
   for _, token in ipairs(tokens) do
     local text = args[at[token] + 1]
@@ -37,7 +34,19 @@ local function remember(args, at, tokens)
   described = '1'
 end
 
-local function create(tokens)
+-- Puts new tokens into the pool, with what goes by their metadata.
+local function enlist(args, at, tokens)
+  local records = {}
+  for i, token in ipairs(tokens) do
+    local r = record(token, AVAILABLE, now)
+    r.was, r.metadata = nil, args[5] ~= '' and args[at[token] + 1]
+    records[i] = r
+  end
+  save(records)
+end
+
+local function create(args, at, tokens)
+  if policy.labelled or queue then return enlist(args, at, tokens) end
   local scored = {}
   for i, token in ipairs(tokens) do scored[2 * i - 1], scored[2 * i] = digits(now), token end
   if #tokens > 0 then call('ZADD', keys[2], unpack(scored)) end
@@ -61,31 +70,41 @@ local function split(tokens)
   return {new = new, living = living}
 end
 
--- tms1_generate puts tokens into the pool, all or none; of those that exist it winds the token clock.
--- ARGV: now, 1 if metadata is given or "", the tokens; with metadata, each token is followed by its own or "".
--- Answer: {now, token_ttl, created}; "again" if tokens of a full pool are due to expire, of which it expired some;
--- "pool_full".
-local function generate(k, args)
-  if not open(k, args[1]) then return NO_POOL end
-  local lists, at = distinct(args, args[2] == '' and 1 or 2)
+-- Puts all tokens of ARGV into the pool. Returns how many are new, or why none was put there.
+local function putAll(args)
+  local metadata = args[5] ~= ''
+  local lists, at = distinct(args, 6, metadata and 2 or 1)
   local parts, created = {}, 0
   for i, list in ipairs(lists) do
     parts[i] = split(list)
     created = created + #parts[i].new
   end
-  if created > 0 and created > room() then
-    local swept = sweep(STEP)
-    tally()
-    return swept > 0 and 'again' or 'pool_full'
-  end
+  if created > 0 and created > room() then return nil, sweep(STEP) > 0 and 'again' or 'pool_full' end
   for _, part in ipairs(parts) do
-    create(part.new)
-    if args[2] ~= '' then remember(args, at, part.new) end
+    create(args, at, part.new)
+    if metadata then inscribe(args, at, part.new) end
     for _, r in ipairs(part.living) do touch(r) end
     save(part.living)
   end
-  tally()
-  return {now, policy.token_ttl_ms, created}
+  return created
+end
+
+-- tms1_generate puts tokens into the pool, all or none; of those that exist it winds the token clock.
+-- ARGV: now, request_id or "", the request's print, the seed of the values that were missing, 1 if metadata is given or
+-- "", the tokens; with metadata, each token is followed by its own or "".
+-- Answer: {now, created, when the token clocks run out or -1, seed}, all of them those of the first time if the request
+-- is repeated; "again" if tokens of a full pool are due to expire, of which it expired some; "pool_full";
+-- "request_id_reused".
+local function generate(k, args)
+  if not open(k, args[1]) then return NO_POOL end
+  local past, reused = recall(args[2], args[3])
+  if reused then return reused end
+  if past then return {now, past.created, past.expires, past.seed} end
+  local created, refused = putAll(args)
+  local made = {created = created, expires = instant(now + policy.clock), seed = args[4]}
+  if created then remember(args[2], args[3], made) end
+  finish()
+  return refused or {now, created, made.expires, made.seed}
 end
 
 register('generate', generate, {})

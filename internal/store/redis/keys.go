@@ -3,9 +3,15 @@ package redis
 // poolIndex is the sorted set with the names of all pools. It lies in a slot of its own.
 const poolIndex = "tms:pools"
 
-// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. The last two are prefixes: a token's
-// value follows.
-var keyNames = [...]string{"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:"}
+// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. Those with a colon are prefixes: a token's
+// value follows. The last one is the prefix of the keys in someNames.
+var keyNames = [...]string{"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:", "past", ""}
+
+// someNames are the ends of the keys that only some pools have, in the order in which tms.lua describes them.
+var someNames = [...]string{"lane:", "client:", "holders", "line:", "waiting", "handed", "tickets", "requests", "answers", wakeName}
+
+// wakeName begins the end of a channel's name: the inbox follows.
+const wakeName = "wake:"
 
 // keyPrefix returns how all keys of the pool begin. The braces put them into one hash slot.
 func keyPrefix(pool string) string { return "tms:{" + pool + "}:" }
@@ -30,10 +36,15 @@ const (
 	fnPurge      = "tms1_purge"
 	fnGenerate   = "tms1_generate"
 	fnAssign     = "tms1_assign"
+	fnClaim      = "tms1_claim"
+	fnLeave      = "tms1_leave"
 	fnKeepAlive  = "tms1_keep_alive"
 	fnUnblock    = "tms1_unblock"
+	fnRestore    = "tms1_restore"
 	fnDelete     = "tms1_delete"
 	fnExpire     = "tms1_expire"
 	fnToken      = "tms1_token"
 	fnTokens     = "tms1_tokens"
+
+	fnUnblockClient = "tms1_unblock_client"
 )

@@ -1,19 +1,21 @@
 package redis_test
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/store/redis"
 )
 
-// Go and Lua agree on the KEYS, their order and number.
+// Go and Lua agree on the KEYS, their order and number, and on those that only some pools have.
 func TestKeysAreThoseOfTheLibrary(t *testing.T) {
 	var documented []string
-	for _, line := range regexp.MustCompile(`(?m)^--   (\d) (\w+) +(hash|sorted set|prefix)`).FindAllStringSubmatch(redis.Library, -1) {
+	for _, line := range regexp.MustCompile(`(?m)^-- +(\d+) (\w+) +(hash|sorted set|prefix)`).FindAllStringSubmatch(redis.Library, -1) {
 		if line[1] != strconv.Itoa(len(documented)+1) {
 			t.Fatalf("key %s of the library is described at place %d", line[1], len(documented)+1)
 		}
@@ -23,6 +25,7 @@ func TestKeysAreThoseOfTheLibrary(t *testing.T) {
 	for _, name := range redis.KeyNames {
 		named = append(named, strings.TrimSuffix(name, ":"))
 	}
+	named[len(named)-1] = "some" // the prefix of the others has no name of its own
 	if !slices.Equal(documented, named) {
 		t.Errorf("the library describes the keys %v, Go has %v", documented, named)
 	}
@@ -30,6 +33,38 @@ func TestKeysAreThoseOfTheLibrary(t *testing.T) {
 		if n, _ := strconv.Atoi(used[1]); n < 1 || n > len(named) {
 			t.Errorf("the library uses %s, of %d keys", used[0], len(named))
 		}
+	}
+}
+
+func TestKeysOfSomePoolsAreThoseOfTheLibrary(t *testing.T) {
+	var documented []string
+	for _, line := range regexp.MustCompile(`(?m)^--     (\w+:?) +(hash|sorted set|prefix)`).FindAllStringSubmatch(redis.Library, -1) {
+		documented = append(documented, line[1])
+	}
+	if named := redis.SomeNames[:]; !slices.Equal(documented, named) {
+		t.Errorf("the library describes the keys %v, Go has %v", documented, named)
+	}
+	used := map[string]bool{}
+	for _, use := range regexp.MustCompile(`\bsome\('(\w+:?)'`).FindAllStringSubmatch(redis.Library, -1) {
+		used[use[1]] = true
+	}
+	for _, name := range redis.SomeNames {
+		if !used[name] {
+			t.Errorf("the library does not use %s", name)
+		}
+		delete(used, name)
+	}
+	delete(used, "") // of any name that a function is given
+	if len(used) > 0 {
+		t.Errorf("the library uses keys that it does not describe: %v", used)
+	}
+}
+
+// The library keeps the clocks of those who wait that the contract says.
+func TestClocksOfTheQueueAreThoseOfTheContract(t *testing.T) {
+	want := fmt.Sprintf("local TICKET, PICKUP = %d, %d ", tms.TicketTTL.Milliseconds(), tms.PickupTime.Milliseconds())
+	if !strings.Contains(redis.Library, want) {
+		t.Errorf("the library has not %q", want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +109,7 @@ func TestAnInterruptedDeletionIsFinished(t *testing.T) {
 		_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 2500)})
 		must(t, err)
 		old := take(t, s, "p")
-		command := append([]string{"FCALL", "tms1_delete_pool", "8"}, redis.PoolKeys("p")...)
+		command := append([]string{"FCALL", "tms1_delete_pool", strconv.Itoa(len(redis.KeyNames))}, redis.PoolKeys("p")...)
 		ask(t, c, append(command, "")...)
 		_, err = s.Token(ctx, "p", "a")
 		refused(t, err, tms.ErrPoolNotFound)

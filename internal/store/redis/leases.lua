@@ -1,9 +1,12 @@
--- Keep-alive, unblock and delete.
+-- Keep-alive, unblock, restore and delete.
 
--- Refuses a lease_id that is not the present lease's, and a missing one where the pool requires it.
+-- Refuses a lease_id that is not the present lease's, and a missing one where the pool requires it, or where the token is
+-- on its way to whom it was handed.
 local function refusal(r, id)
   if id ~= '' then
     if r.state ~= ASSIGNED or id ~= r.id or id == '-' then return 'lease_lost' end
+  elseif r.state == ASSIGNED and r.at == '0' then
+    return 'handed'
   elseif r.state == ASSIGNED and policy.require_lease_id then
     return 'not_holder'
   end
@@ -25,12 +28,24 @@ local function keepAlive(r, id, ttl)
   return code
 end
 
-local function unblock(r, id)
+local function release(r)
+  over(r, now, 0)
+  giveBack(r, now)
+  r.seen = now
+end
+
+local function unblock(r, id, aside)
   local code = refusal(r, id)
   if code then return code end
   if r.state ~= ASSIGNED then return 'not_assigned' end
-  giveBack(r, now)
-  r.seen = now
+  release(r)
+  if aside ~= '' then r.state, r.till = QUARANTINED, now end
+end
+
+local function restore(r)
+  if r.state ~= QUARANTINED then return 'not_quarantined' end
+  r.state, r.seen, r.touched = AVAILABLE, now, true
+  r.since, r.leases, r.expired = now, 0, r.since and r.expired or 0
 end
 
 local function delete(r, id)
@@ -39,10 +54,11 @@ local function delete(r, id)
   r.state = nil
 end
 
--- tms1_keep_alive, tms1_unblock and tms1_delete do so to tokens, in order.
--- ARGV: now, and for each token: token, lease_id or "", ttl or "" (keep-alive only). At most 1,000 tokens.
+-- tms1_keep_alive, tms1_unblock, tms1_restore and tms1_delete do so to tokens, in order.
+-- ARGV: now, and for each token: token, lease_id or "", and of a keep-alive the ttl, of an unblock "1" to put the token
+-- aside, or "". At most 1,000 tokens.
 -- Answer: {now, token_ttl, a result for each token}: the token as it now stands (delete: an empty array), or the code
--- of a refusal.
+-- of a refusal; "handed" is a not_holder.
 local function each(act)
   return function(k, args)
     if not open(k, args[1]) then return NO_POOL end
@@ -53,7 +69,7 @@ local function each(act)
     end
     local found, results = find(tokens), {now, policy.token_ttl_ms}
     settleAll(found)
-    describe(found)
+    if not policy.labelled then describe(found) end
     n = 2
     for i = 2, size, 3 do
       local r = found[args[i]]
@@ -63,11 +79,38 @@ local function each(act)
       results[n] = code or answer(r)
     end
     save(found)
-    tally()
+    finish()
     return results
   end
 end
 
 register('keep_alive', each(keepAlive))
 register('unblock', each(unblock))
+register('restore', each(restore))
 register('delete', each(delete))
+
+-- tms1_unblock_client ends leases that a client holds.
+-- ARGV: now, client_id, how many of the client's tokens to pass over, limit (at most 1,000).
+-- Answer: {now, how many it ended, how many of the client's tokens it came by and left as they are, 1 if there are more},
+-- or "no_index" in a pool that has no index of clients.
+local function unblock_client(k, args)
+  if not open(k, args[1]) then return NO_POOL end
+  if not policy.limited then return 'no_index' end
+  local from, limit, records = tonumber(args[3]), tonumber(args[4]), {}
+  local more = list(records, some('client:' .. args[2]), ASSIGNED, from, limit)
+  settleAll(records)
+  local ended, left = 0, 0
+  for _, r in ipairs(records) do
+    if r.state == ASSIGNED and r.at == '0' then
+      left = left + 1
+    elseif r.state == ASSIGNED then
+      ended = ended + 1
+      release(r)
+    end
+  end
+  save(records)
+  finish()
+  return {now, ended, left, more and 1 or 0}
+end
+
+register('unblock_client', unblock_client)

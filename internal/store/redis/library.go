@@ -9,7 +9,8 @@ import (
 var sources embed.FS
 
 // library is the code of the one library, in an order in which everything is defined before it is used.
-var library = join("tms", "records", "deadlines", "pools", "generate", "assign", "leases", "tokens")
+var library = join("tms", "records", "index", "writes", "deadlines", "choose", "queue", "walk",
+	"requests", "pools", "generate", "assign", "claim", "leases", "tokens")
 
 func join(names ...string) string {
 	var code strings.Builder

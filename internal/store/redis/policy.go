@@ -2,6 +2,8 @@ package redis
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -19,6 +21,25 @@ type policy struct {
 	Selection      *tms.Selection     `json:"selection,omitempty"`
 	RequireLeaseID *bool              `json:"require_lease_id,omitempty"`
 	Paused         *bool              `json:"paused,omitempty"`
+
+	MaxLeasesPerClient *int    `json:"max_leases_per_client,omitempty"`
+	Labels             *labels `json:"labels,omitempty"`
+	RequestTTL         *millis `json:"request_ttl_ms,omitempty"`
+}
+
+// labels are labels that read and write as one text, in order, with a line each: the JSON of Redis does not know an empty
+// list from an empty map.
+type labels []string
+
+func (l labels) MarshalJSON() ([]byte, error) {
+	return json.Marshal(strings.Join(slices.Sorted(slices.Values(l)), "\n"))
+}
+
+func (l *labels) UnmarshalJSON(text []byte) error {
+	var joined string
+	err := json.Unmarshal(text, &joined)
+	*l = strings.FieldsFunc(joined, func(r rune) bool { return r == '\n' })
+	return err
 }
 
 // millis is a duration that reads and writes as a number of milliseconds.
@@ -46,6 +67,10 @@ func encodeChange(c tms.PolicyChange) string {
 		Selection:      c.Selection,
 		RequireLeaseID: c.RequireLeaseID,
 		Paused:         c.Paused,
+
+		MaxLeasesPerClient: c.MaxLeasesPerClient,
+		Labels:             (*labels)(c.Labels),
+		RequestTTL:         (*millis)(c.RequestTTL),
 	})
 	return string(text)
 }
@@ -63,6 +88,10 @@ func encodePolicy(p tms.Policy) string {
 		Selection:      &p.Selection,
 		RequireLeaseID: &p.RequireLeaseID,
 		Paused:         &p.Paused,
+
+		MaxLeasesPerClient: &p.MaxLeasesPerClient,
+		Labels:             &p.Labels,
+		RequestTTL:         &p.RequestTTL,
 	})
 }
 
@@ -83,6 +112,10 @@ func decodePolicy(text string) (tms.Policy, error) {
 		Selection:      p.Selection,
 		RequireLeaseID: p.RequireLeaseID,
 		Paused:         p.Paused,
+
+		MaxLeasesPerClient: p.MaxLeasesPerClient,
+		Labels:             (*[]string)(p.Labels),
+		RequestTTL:         (*time.Duration)(p.RequestTTL),
 	}.Apply(tms.DefaultPolicy()), nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
 )
 
 // PutPool implements [tms.Store]. A pool of that name whose deletion is under way is deleted to its end first.
@@ -19,17 +20,7 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 	if err := s.addName(ctx, name); err != nil {
 		return tms.Pool{}, err
 	}
-	a, err := s.callOnce(ctx, name, fnPutPool, []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change)})
-	for errors.Is(err, errDeleting) {
-		if err := s.purge(ctx, name); err != nil {
-			return tms.Pool{}, err
-		}
-		a, err = s.callOnce(ctx, name, fnPutPool, []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change)})
-	}
-	if err != nil {
-		return tms.Pool{}, err
-	}
-	p, err := readPool(name, a)
+	p, err := s.putPool(ctx, name, change)
 	if err != nil {
 		return tms.Pool{}, err
 	}
@@ -37,6 +28,25 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 		return tms.Pool{}, fmt.Errorf("the pool is as asked for, but perhaps not listed: %v", err) // no code: something has changed
 	}
 	return p, nil
+}
+
+func (s *Store) putPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
+	args := []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change)}
+	a, err := s.callOnce(ctx, name, fnPutPool, args)
+	for errors.Is(err, errDeleting) {
+		if err := s.purge(ctx, name); err != nil {
+			return tms.Pool{}, err
+		}
+		a, err = s.callOnce(ctx, name, fnPutPool, args)
+	}
+	if err != nil {
+		return tms.Pool{}, err
+	}
+	p, err := readPool(name, a)
+	if err == nil && a.more() {
+		_, err = rules.ChangePolicy(p.Policy, change, int(a.int()), int(a.int()))
+	}
+	return p, errors.Join(err, a.failure())
 }
 
 // readPool reads a policy.
@@ -63,7 +73,7 @@ func (s *Store) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, err
 		return tms.Pool{}, tms.Stats{}, err
 	}
 	var stats tms.Stats
-	for _, size := range []*int{&stats.Available, &stats.Assigned, &stats.Cooling, &stats.Quarantined} {
+	for _, size := range []*int{&stats.Available, &stats.Assigned, &stats.Cooling, &stats.Quarantined, &stats.Waiting} {
 		*size = int(a.int())
 	}
 	stats.Expired = a.counts()

@@ -1,35 +1,66 @@
 -- Pools.
 
+local function changed(p, change)
+  local merged = {}
+  for name, value in pairs(p) do merged[name] = value end
+  for name, value in pairs(change) do merged[name] = value end
+  return merged
+end
+
+-- Says whether the pool holds tokens that the change of its policy could not take along.
+local function inUse(p, merged)
+  local relabelled = p.labels ~= merged.labels
+  local turned = (p.max_leases_per_client > 0) ~= (merged.max_leases_per_client > 0)
+  return relabelled and size() > 0 or turned and call('ZCARD', keys[3]) > 0
+end
+
+-- Goes on under the changed policy: a pool that is no longer paused gives to those who wait.
+local function resume(text)
+  policy = parsed[text] or parse(text)
+  if queue then queue.kept = true end
+  finish()
+end
+
 -- tms1_put_pool makes a pool or changes its policy.
 -- ARGV: now, the default policy, the change: both JSON.
--- Answer: {now, policy}, or "deleting" while the pool of that name is being deleted.
+-- Answer: {now, policy}; {now, the policy as it was, tokens, those assigned} if the pool holds tokens that the change could
+-- not take along; "deleting" while the pool of that name is being deleted.
 local function put_pool(k, args)
   keys = k
   local pool = call('HMGET', k[1], 'policy', 'epoch')
   if pool[2] and not pool[1] then return 'deleting' end
-  tick(args[1])
-  local p = cjson.decode(pool[1] or args[2])
-  for name, value in pairs(cjson.decode(args[3])) do p[name] = value end
-  local text = cjson.encode(p)
+  local p = decode(pool[1] or args[2])
+  local merged = changed(p, cjson.decode(args[3]))
+  local text = cjson.encode(merged)
   if not pool[1] then
+    tick(args[1])
     local fence = firstFence()
     take_over(floor(fence / 2 ^ 32), fence)
+  else
+    open(k, args[1])
+    if inUse(p, merged) then
+      sweep(STEP)
+      finish()
+      if inUse(p, merged) then return {now, pool[1], size(), call('ZCARD', k[3])} end
+    end
   end
   call('HSET', k[1], 'policy', text)
+  if pool[1] then resume(text) end
   return {now, text}
 end
 
 -- tms1_pool returns a pool and the sizes of its sets, after at most 1,000 expiries that were due.
 -- ARGV: now.
--- Answer: {now, policy, available, assigned, cooling, quarantined, released, quarantined, deleted}; the last three are
--- what has expired since the pool was made.
+-- Answer: {now, policy, available, assigned, cooling, quarantined, waiting, released, quarantined, deleted}; the last
+-- three are what has expired since the pool was made.
 local function pool(k, args)
   if not open(k, args[1]) then return NO_POOL end
   sweep(STEP)
-  tally()
+  if queue then tidy(STEP) end
+  finish()
   local h = call('HMGET', k[1], 'policy', 'released', 'quarantined', 'deleted')
   return {now, h[1], call('ZCARD', k[2]), call('ZCARD', k[3]), call('ZCARD', k[4]), call('ZCARD', k[5]),
-    h[2] or '0', h[3] or '0', h[4] or '0'}
+    howManyWait(), h[2] or '0', h[3] or '0', h[4] or '0'}
 end
 
 -- tms1_delete_pool takes the pool away from everybody. Its tokens are left to tms1_purge.
@@ -37,34 +68,70 @@ end
 -- Answer: {now}.
 local function delete_pool(k, args)
   if not open(k, args[1]) then return NO_POOL end
+  call('HSET', k[1], 'labels', policy.labels)
   call('HDEL', k[1], 'policy')
   return {now}
 end
 
-local function pop(state, limit)
-  local popped, tokens, strings = call('ZPOPMIN', set(state), limit), {}, {}
-  for i = 1, #popped, 2 do
-    tokens[#tokens + 1] = popped[i]
-    if state == ASSIGNED then strings[#strings + 1] = keys[7] .. popped[i] end
-    if described then strings[#strings + 1] = keys[8] .. popped[i] end
+-- Takes the first of a set, at most limit, and returns them.
+local function pop(key, limit)
+  local popped, members = limit > 0 and call('ZPOPMIN', key, limit) or {}, {}
+  for i = 1, #popped, 2 do members[#members + 1] = popped[i] end
+  return members
+end
+
+-- Removes at most limit tokens of a set, and what lies beside it. Returns how many.
+local function purgeTokens(state, limit)
+  local tokens, records, strings = pop(set(state), limit), {}, {}
+  if #tokens == 0 then return 0 end
+  local clients = state == ASSIGNED and call('HMGET', some('holders'), unpack(tokens)) or {}
+  for i, token in ipairs(tokens) do
+    records[i] = record(token, state, 0)
+    records[i].tail, records[i].state = '0 ' .. (clients[i] or ''), nil
+    if state == ASSIGNED then strings[#strings + 1] = keys[7] .. token end
+    if described then strings[#strings + 1] = keys[8] .. token end
   end
+  if state == AVAILABLE and policy.labelled then describe(records) end
+  index(records)
   if #strings > 0 then call('DEL', unpack(strings)) end
-  if state == COOLING and #tokens > 0 then call('ZREM', set(SEEN), unpack(tokens)) end
+  if state == COOLING then call('ZREM', set(SEEN), unpack(tokens)) end
+  call('HDEL', keys[9], unpack(tokens))
   return #tokens
 end
 
--- tms1_purge removes at most 1,000 tokens of a pool that is being deleted, and with the last one the pool.
+-- Removes at most limit tickets. Returns how many.
+local function purgeTickets(name, limit)
+  local tickets = pop(some(name), limit)
+  if #tickets == 0 then return 0 end
+  for _, text in ipairs(call('HMGET', some('tickets'), unpack(tickets))) do
+    call('DEL', some('line:' .. wishOf(seat('', text)).lane))
+  end
+  call('HDEL', some('tickets'), unpack(tickets))
+  return #tickets
+end
+
+-- Removes at most limit remembered requests. Returns how many.
+local function purgeRequests(limit)
+  local ids = pop(some('requests'), limit)
+  if #ids > 0 then call('HDEL', some('answers'), unpack(ids)) end
+  return #ids
+end
+
+-- tms1_purge removes at most 1,000 tokens, tickets and requests of a pool that is being deleted, and with the last one the
+-- pool.
 -- ARGV: now.
 -- Answer: {now, 1 if it has to be called again}. It does nothing to a pool that is not being deleted.
 local function purge(k, args)
-  keys, now = k, 0
-  local stored = call('HMGET', k[1], 'policy', 'metadata', 'fence')
+  keys, now, texts, queue = k, 0, {}, nil
+  local stored = call('HMGET', k[1], 'policy', 'metadata', 'fence', 'labels')
   if stored[1] or not stored[3] then return {now, 0} end
   described = stored[2]
+  policy = {labelled = stored[4] and lines(stored[4]), limited = true}
   local left = STEP
-  for state = AVAILABLE, QUARANTINED do
-    if left > 0 then left = left - pop(state, left) end
-  end
+  for state = AVAILABLE, QUARANTINED do left = left - purgeTokens(state, left) end
+  left = left - purgeTickets('waiting', left)
+  left = left - purgeTickets('handed', left)
+  left = left - purgeRequests(left)
   if left == 0 then return {now, 1} end
   call('DEL', k[1])
   highest = max(highest, tonumber(stored[3]))

@@ -44,6 +44,7 @@ type Store struct {
 	link  *link
 	now   func() time.Time
 	newID func() string
+	wakes wakes
 }
 
 // Open returns a store on the Redis at o.URL. It does not wait for Redis, and does not fail because Redis is away: the
@@ -62,7 +63,9 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}, nil
+	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
+	s.wakes.inbox = tms.NewValue()
+	return s, nil
 }
 
 // Close ends the connections. Calls under way end with an error.

@@ -5,7 +5,8 @@
 --
 -- KEYS are the same for every function, in this order:
 --   1 pool         hash: policy (JSON), epoch, fence, run_id, master_replid, adopted_at, metadata ("1" once a token
---                  brought some), released, quarantined, deleted. A pool without a policy is being deleted.
+--                  brought some), released, quarantined, deleted, joined (how many tickets there were), queue ("1" while
+--                  there are tickets). A pool without a policy is being deleted, and has its labels in a field instead.
 --   2 available    sorted set: token -> its last sign of life
 --   3 assigned     sorted set: token -> the end of its lease
 --   4 cooling      sorted set: token -> when it is ready
@@ -14,28 +15,44 @@
 --   7 lease        prefix of strings: lease:<token> is "lease_id fence assigned_at seen ttl client_id", of an assigned
 --                  token, with a TTL that is only a backstop: the sorted sets are the truth about time
 --   8 token        prefix of strings: token:<token> is the metadata of a token that has some
+--   9 past         hash: token -> "leases expired since client_id", of a token whose lease has ended
+--  10 some         prefix of what only some pools have. Each key costs every call, so that these are not among KEYS:
+--     lane:        prefix of sorted sets, in a pool with labels: lane:<lane> is token -> its last sign of life, of the
+--                  available tokens that suit the lane, which is what rules.Lane says of a match
+--     client:      prefix of sorted sets, in a pool with max_leases_per_client: client:<client_id> is token -> the end
+--                  of its lease, of the tokens that are assigned to the client
+--     holders      hash, in such a pool: assigned token -> client_id
+--     line:        prefix of sorted sets: line:<lane> is ticket -> its number in the order of joining, while it waits
+--     waiting      sorted set: waiting ticket -> the last instant at which it counts
+--     handed       sorted set: ticket that was handed tokens -> the last instant at which it can pick them up
+--     tickets      hash: ticket -> "print inbox " and JSON of what it asks for and was handed
+--     requests     sorted set: request_id -> the last instant at which the request is remembered
+--     answers      hash: request_id -> "print until " and JSON of what the request was given
+--     wake:        prefix of channels: wake:<inbox> is told the tickets of that inbox that should be shown again
 --
 -- ARGV[1] is the instant of the step in ms, or "" for the server's own clock. Instants and durations are ms everywhere.
 -- A function answers with a string if it refused: pool_not_found, or what its header says; otherwise with an array
 -- whose first element is the instant of the step. A token stands in an answer as {state, till, record, metadata}: state
 -- is 1 to 4 in the order of the sets above; till is the score in that set; record is the lease string of an assigned
--- token, otherwise the last sign of life; metadata is "" where there is none.
+-- token, otherwise the last sign of life; metadata is "" where there is none. A token that was handed to a ticket is
+-- assigned, with a lease that began at 0.
 
 -- While the library is loaded there are no globals; the first call binds these.
-local call, format, match, floor, huge, max, min, random, ipairs, pairs, tonumber, unpack
+local call, format, match, sub, floor, huge, max, min, random, ipairs, pairs, tonumber, type, unpack
 
 local function bind()
   local g = _G
-  call, format, match = redis.call, string.format, string.match
+  call, format, match, sub = redis.call, string.format, string.match, string.sub
   floor, huge, max, min, random = math.floor, math.huge, math.max, math.min, math.random
-  ipairs, pairs, tonumber, unpack = g.ipairs, g.pairs, g.tonumber, g.unpack
+  ipairs, pairs, tonumber, type, unpack = g.ipairs, g.pairs, g.tonumber, g.type, g.unpack
 end
 
 local AVAILABLE, ASSIGNED, COOLING, QUARANTINED = 1, 2, 3, 4
-local SEEN, STRINGS = 5, 6 -- no states: the set beside cooling, and strings
+local SEEN, STRINGS, PAST = 5, 6, 7 -- no states: the set beside cooling, strings, and the hash
 local SEARCH = {ASSIGNED, AVAILABLE, COOLING, QUARANTINED}
 local STEP = 1000 -- most tokens that one step touches beyond those it was asked for
 local BACKSTOP = 10 * 60 * 1000
+local TICKET, PICKUP = 3000, 1000 -- tms.TicketTTL and tms.PickupTime
 local NO_POOL = 'pool_not_found'
 
 -- What lives as long as the library in this server process. It is neither stored nor replicated.
@@ -48,8 +65,11 @@ local parsed, parsings = {}, 0 -- policies by their text
 local keys, now, policy, described
 local released, quarantined, deleted
 local texts -- numbers as text, since most numbers of a step occur many times
+local queue -- what the step knows of the queue, nil in a pool without tickets: see queue.lua
 
 local function set(state) return keys[state + 1] end
+
+local function some(name) return keys[10] .. name end
 
 local function digits(n)
   local text = texts[n]
@@ -76,10 +96,28 @@ local function tick(instant)
   latest[keys[1]] = now
 end
 
+local function lines(text)
+  local list = {}
+  for line in string.gmatch(text, '[^\n]+') do list[#list + 1] = line end
+  return list
+end
+
+-- Reads a policy. One that is older than some of its parts has none of them.
+local function decode(text)
+  local p = cjson.decode(text)
+  p.labels, p.max_leases_per_client = p.labels or '', p.max_leases_per_client or 0
+  p.request_ttl_ms = p.request_ttl_ms or 10 * 60 * 1000
+  return p
+end
+
 local function parse(text)
   if parsings == 1000 then parsed, parsings = {}, 0 end
-  local p = cjson.decode(text)
+  local p = decode(text)
   p.clock = p.token_ttl_ms > 0 and p.token_ttl_ms or huge
+  p.labelled = p.labels ~= '' and lines(p.labels)
+  p.limited = p.max_leases_per_client > 0
+  p.label = {}
+  for _, label in ipairs(p.labelled or {}) do p.label[label] = true end
   parsed[text], parsings = p, parsings + 1
   return p
 end
@@ -120,21 +158,26 @@ local function adopt(epoch)
   take_over(reached + 1, (reached + 1) * 2 ^ 32)
 end
 
+-- The queue is defined further on.
+local newQueue, handOut, lapse
+
 -- Begins a step. Returns false if there is no such pool.
 local function open(k, instant)
   keys, texts = k, {}
   released, quarantined, deleted = 0, 0, 0
-  local pool = call('HMGET', k[1], 'policy', 'epoch', 'metadata')
+  local pool = call('HMGET', k[1], 'policy', 'epoch', 'metadata', 'queue')
   if not pool[1] then return false end
   tick(instant)
   policy = parsed[pool[1]] or parse(pool[1])
   described = pool[3]
+  queue = pool[4] and newQueue(true)
   if adopted[k[1]] ~= pool[2] then adopt(pool[2]) end
   return true
 end
 
--- Adds the expiries of this step to the pool's counters.
-local function tally()
+-- Ends a step: hands what it has made available to those who wait, and adds its expiries to the pool's counters.
+local function finish()
+  if queue then handOut() end
   if released > 0 then call('HINCRBY', keys[1], 'released', released) end
   if quarantined > 0 then call('HINCRBY', keys[1], 'quarantined', quarantined) end
   if deleted > 0 then call('HINCRBY', keys[1], 'deleted', deleted) end

@@ -16,7 +16,13 @@ func (s *Store) Token(ctx context.Context, pool, value string) (tms.Token, error
 		return tms.Token{}, err
 	}
 	policy := a.policy()
-	return a.record().Token(pool, value, policy, a.now, false), a.failure()
+	return a.recollected(pool, value, policy), a.failure()
+}
+
+// recollected reads a token with its past.
+func (a *answer) recollected(pool, value string, policy tms.Policy) tms.Token {
+	r := a.record()
+	return r.WithPast(r.Token(pool, value, policy, a.now, false))
 }
 
 // Tokens implements [tms.Store]. A page looks at no more than 1,000 tokens.
@@ -55,7 +61,7 @@ func (a *answer) page(pool string) (page tms.Page, err error) {
 	last.At, last.Value = a.int(), a.text()
 	for a.more() {
 		value := a.text()
-		page.Tokens = append(page.Tokens, a.record().Token(pool, value, policy, a.now, false))
+		page.Tokens = append(page.Tokens, a.recollected(pool, value, policy))
 	}
 	if more > 0 {
 		page.Next = last.String()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -17,111 +16,54 @@ const maxStep = 1_000
 
 // Generate implements [tms.Store].
 func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
-	tokens := request.Tokens
-	result := tms.Generated{Tokens: make([]string, len(tokens))}
-	described := slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return len(t.Metadata) > 0 })
-	args := make([]string, 1, 1+2*len(tokens))
-	for i, t := range tokens {
-		if result.Tokens[i] = t.Value; t.Value == "" {
-			result.Tokens[i] = s.newID()
-		}
-		args = append(args, result.Tokens[i])
-		if described {
-			args[0], args = "1", append(args, encodeMetadata(t.Metadata))
-		}
-	}
-	a, err := s.repeat(ctx, pool, fnGenerate, args...)
+	seed := s.newID()
+	tokens := s.named(request, seed)
+	a, err := s.repeat(ctx, pool, fnGenerate, generateArgs(request, tokens, seed)...)
 	if errors.Is(err, tms.ErrPoolFull) {
 		return tms.Generated{}, tms.Refuse(tms.ErrPoolFull, "the pool has no room for %d more tokens", len(tokens))
 	}
 	if err != nil {
 		return tms.Generated{}, err
 	}
-	policy := a.policy()
-	result.Created = int(a.int())
+	result := tms.Generated{Created: int(a.int()), ExpiresAt: a.instant()}
 	result.Existing = len(tokens) - result.Created
-	result.ExpiresAt = rules.New(a.now, nil).Token(pool, "", policy, a.now, false).ExpiresAt
+	if first := a.text(); first != seed {
+		tokens = rules.Values(request.Tokens, first) // as the request was answered before
+	}
+	for _, t := range tokens {
+		result.Tokens = append(result.Tokens, t.Value)
+	}
 	return result, a.failure()
 }
 
-// Assign implements [tms.Store]. More than 1,000 tokens in all go in several steps.
-func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
-	results := make([]tms.AssignResult, 0, len(requests))
-	for len(results) < len(requests) {
-		part := assignStep(requests[len(results):])
-		done, err := s.assign(ctx, pool, part)
-		if err != nil {
-			return spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
-		}
-		results = append(results, done...)
+// named returns the tokens with the values that are missing. Those of a request that can be repeated follow from the
+// seed.
+func (s *Store) named(request tms.GenerateRequest, seed string) []tms.NewToken {
+	if request.RequestID != "" {
+		return rules.Values(request.Tokens, seed)
 	}
-	return results, nil
-}
-
-// assignStep returns the requests that go in one step: as many as ask for maxStep tokens together, and at least one.
-func assignStep(requests []tms.AssignRequest) []tms.AssignRequest {
-	total := 0
-	for i, r := range requests {
-		if total += max(1, r.Count); total > maxStep {
-			return requests[:max(1, i)]
+	tokens := slices.Clone(request.Tokens)
+	for i := range tokens {
+		if tokens[i].Value == "" {
+			tokens[i].Value = s.newID()
 		}
 	}
-	return requests
+	return tokens
 }
 
-func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
-	args := make([]string, 0, 4*len(requests))
-	for _, r := range requests {
-		count := max(1, r.Count)
-		args = append(args, r.ClientID, ms(r.TTL), strconv.Itoa(count))
-		for range count {
-			args = append(args, s.newID())
+func generateArgs(request tms.GenerateRequest, tokens []tms.NewToken, seed string) []string {
+	described := slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return len(t.Metadata) > 0 })
+	args := make([]string, 4, 4+2*len(tokens))
+	if args[2] = seed; request.RequestID != "" {
+		args[0], args[1] = request.RequestID, rules.GeneratePrint(request)
+	}
+	for _, t := range tokens {
+		args = append(args, t.Value)
+		if described {
+			args[3], args = "1", append(args, encodeMetadata(t.Metadata))
 		}
 	}
-	a, err := s.repeat(ctx, pool, fnAssign, args...)
-	if errors.Is(err, tms.ErrPoolPaused) {
-		return nil, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
-	}
-	if err != nil {
-		return nil, err
-	}
-	policy, next := a.policy(), a.int()
-	results := make([]tms.AssignResult, len(requests))
-	for i, r := range requests {
-		results[i] = a.assigned(pool, policy, max(1, r.Count), next)
-	}
-	return results, a.failure()
-}
-
-// assigned reads the result of one request.
-func (a *answer) assigned(pool string, policy tms.Policy, count int, next int64) tms.AssignResult {
-	m := a.next()
-	if m != nil && m.IsInt64() {
-		available, _ := m.AsInt64()
-		return tms.AssignResult{Err: noneAvailable(available, count, next, a.now)}
-	}
-	in := &answer{now: a.now, err: a.err}
-	if m != nil {
-		in.values, in.err = m.ToArray()
-	}
-	tokens := make([]tms.Token, 0, count)
-	for in.more() {
-		value := in.text()
-		r := rules.Record{State: tms.Assigned, Until: in.int()}
-		in.lease(&r)
-		r.Metadata = in.metadata()
-		tokens = append(tokens, r.Token(pool, value, policy, a.now, true))
-	}
-	a.err = in.err
-	return tms.AssignResult{Tokens: tokens}
-}
-
-func noneAvailable(available int64, count int, next, now int64) error {
-	refusal := tms.Refuse(tms.ErrNoTokenAvailable, "%d of %d tokens are available", available, count)
-	if next >= 0 {
-		refusal.RetryAfter = time.Duration(next+1-now) * time.Millisecond
-	}
-	return refusal
+	return args
 }
 
 // KeepAlive implements [tms.Store].
@@ -141,6 +83,15 @@ func (s *Store) change(ctx context.Context, pool, function string, keys []tms.Le
 		}
 		return tms.TokenResult{Token: a.record().Token(pool, key.Token, policy, a.now, key.LeaseID != "")}
 	}, func(err error) tms.TokenResult { return tms.TokenResult{Err: err} })
+}
+
+// Restore implements [tms.Store].
+func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
+	keys := make([]tms.LeaseKey, len(values))
+	for i, value := range values {
+		keys[i].Token = value
+	}
+	return s.change(ctx, pool, fnRestore, keys)
 }
 
 // Delete implements [tms.Store].
@@ -167,7 +118,7 @@ func each[R any](ctx context.Context, s *Store, pool, function string, keys []tm
 	read func(*answer, tms.Policy, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
 	results := make([]R, 0, len(keys))
 	for part := range slices.Chunk(keys, maxStep) {
-		a, err := s.call(ctx, pool, function, keyArgs(part)...)
+		a, err := s.call(ctx, pool, function, keyArgs(function, part)...)
 		if err != nil {
 			return spread(results, len(keys), err, refused)
 		}
@@ -182,10 +133,18 @@ func each[R any](ctx context.Context, s *Store, pool, function string, keys []tm
 	return results, nil
 }
 
-func keyArgs(keys []tms.LeaseKey) []string {
+// keyArgs returns the keys as the function takes them. The third of each token's arguments is the function's own.
+func keyArgs(function string, keys []tms.LeaseKey) []string {
 	args := make([]string, 0, 3*len(keys))
 	for _, key := range keys {
-		args = append(args, key.Token, key.LeaseID, ms(key.TTL))
+		own := ""
+		switch {
+		case function == fnKeepAlive:
+			own = ms(key.TTL)
+		case function == fnUnblock && key.Quarantine:
+			own = "1"
+		}
+		args = append(args, key.Token, key.LeaseID, own)
 	}
 	return args
 }
@@ -203,11 +162,17 @@ func spread[R any](results []R, size int, err error, refused func(error) R) ([]R
 }
 
 // UnblockClient implements [tms.Store].
-func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (int, error) {
-	return 0, errors.ErrUnsupported
-}
-
-// Restore implements [tms.Store].
-func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
-	return nil, errors.ErrUnsupported
+func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total int, err error) {
+	for more, left := true, 0; more; {
+		a, err := s.call(ctx, pool, fnUnblockClient, clientID, strconv.Itoa(left), strconv.Itoa(maxStep))
+		if err != nil {
+			return total, err
+		}
+		total += int(a.int())
+		left += int(a.int())
+		if more = a.int() > 0; a.failure() != nil {
+			return total, a.failure()
+		}
+	}
+	return total, nil
 }

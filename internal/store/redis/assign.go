@@ -1,0 +1,154 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// Assign implements [tms.Store]. More than 1,000 tokens in all go in several steps, and so do requests for any tokens
+// and others that stand between each other.
+func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	results := make([]tms.AssignResult, 0, len(requests))
+	for len(results) < len(requests) {
+		part := assignStep(requests[len(results):])
+		done, err := s.assign(ctx, pool, part)
+		if err != nil {
+			return spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
+		}
+		results = append(results, done...)
+	}
+	return results, nil
+}
+
+// assignStep returns the requests that go in one step: at least one, and more of its kind while all together ask for at
+// most maxStep tokens.
+func assignStep(requests []tms.AssignRequest) []tms.AssignRequest {
+	total := 0
+	for i, r := range requests {
+		if total += max(1, r.Count); i > 0 && (total > maxStep || simple(r) != simple(requests[0])) {
+			return requests[:i]
+		}
+	}
+	return requests
+}
+
+// simple says whether the request asks for any tokens, does not queue, and cannot be repeated.
+func simple(r tms.AssignRequest) bool {
+	return r.Prefer == "" && len(r.Match) == 0 && r.RequestID == "" && r.Ticket == ""
+}
+
+// assign answers requests of one kind in one step.
+func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	function, args := fnAssign, s.assignArgs(requests)
+	if !simple(requests[0]) {
+		function, args = fnClaim, s.claimArgs(requests)
+		s.attend(ctx, pool, requests)
+	}
+	a, err := s.repeat(ctx, pool, function, args...)
+	if errors.Is(err, tms.ErrPoolPaused) {
+		return nil, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
+	}
+	if err != nil {
+		return nil, err
+	}
+	policy, next := a.policy(), a.int()
+	results := make([]tms.AssignResult, len(requests))
+	for i, r := range requests {
+		results[i] = a.assigned(pool, policy, max(1, r.Count), next)
+	}
+	return results, a.failure()
+}
+
+func (s *Store) assignArgs(requests []tms.AssignRequest) []string {
+	args := make([]string, 0, 4*len(requests))
+	for _, r := range requests {
+		args = s.leaseIDs(append(args, r.ClientID, ms(r.TTL), count(r)), r)
+	}
+	return args
+}
+
+func (s *Store) claimArgs(requests []tms.AssignRequest) []string {
+	args := make([]string, 0, 1+9*len(requests))
+	args = append(args, s.wakes.inbox)
+	for _, r := range requests {
+		args = append(args, r.ClientID, ms(r.TTL), count(r), rules.Lane(r.Match), r.Prefer, r.RequestID,
+			rules.AssignPrint(r), r.Ticket)
+		args = s.leaseIDs(args, r)
+	}
+	return args
+}
+
+func count(r tms.AssignRequest) string { return strconv.Itoa(max(1, r.Count)) }
+
+// leaseIDs appends as many as the request asks for.
+func (s *Store) leaseIDs(args []string, r tms.AssignRequest) []string {
+	for range max(1, r.Count) {
+		args = append(args, s.newID())
+	}
+	return args
+}
+
+// assigned reads the result of one request.
+func (a *answer) assigned(pool string, policy tms.Policy, count int, next int64) tms.AssignResult {
+	if a.more() && a.values[0].IsString() {
+		return tms.AssignResult{Err: a.notAssigned(count, next)}
+	}
+	in := a.array()
+	tokens := make([]tms.Token, 0, count)
+	for in.more() {
+		value := in.text()
+		r := rules.Record{State: tms.Assigned, Until: in.int()}
+		in.lease(&r)
+		r.Metadata = in.metadata()
+		tokens = append(tokens, r.Token(pool, value, policy, a.now, true))
+	}
+	a.err = in.err
+	return tms.AssignResult{Tokens: tokens}
+}
+
+// notAssigned reads why a request was refused. The next token comes back at an instant, or -1.
+func (a *answer) notAssigned(count int, next int64) error {
+	code, about, _ := strings.Cut(a.text(), " ")
+	switch code {
+	case "no_label":
+		return rules.NoLabel(about)
+	case "no_client":
+		return rules.NoClient()
+	case "lease_ended":
+		return rules.LeaseEnded()
+	case string(tms.ErrRequestIDReused):
+		return rules.Reused()
+	case string(tms.ErrQuotaExceeded):
+		n := a.numbers(about, 2)
+		return rules.OverQuota(n[0], count, n[1])
+	}
+	n := a.numbers(about, 3)
+	refusal := tms.Refuse(tms.Code(code), "%d of %d tokens are available", n[0], count)
+	if refusal.Place, refusal.Waiting = n[1], n[2]; next >= 0 {
+		refusal.RetryAfter = time.Duration(next+1-a.now) * time.Millisecond
+	}
+	return refusal
+}
+
+// numbers reads n numbers from the text of an element.
+func (a *answer) numbers(text string, n int) []int {
+	numbers := make([]int, n)
+	fields := strings.Fields(text)
+	if len(fields) != n {
+		a.err = errors.Join(a.err, errors.New("a refusal has not its numbers"))
+		return numbers
+	}
+	for i, field := range fields {
+		var err error
+		if numbers[i], err = strconv.Atoi(field); err != nil {
+			a.err = err
+		}
+	}
+	return numbers
+}

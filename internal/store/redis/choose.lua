@@ -1,0 +1,60 @@
+-- Which of the available tokens are given next.
+
+-- Removes n random elements from the list and returns them.
+local function draw(list, n)
+  local drawn = {}
+  for i = 1, min(n, #list) do
+    local at = random(i, #list)
+    list[i], list[at] = list[at], list[i]
+    drawn[i] = list[i]
+  end
+  return drawn
+end
+
+-- Returns at most n living available tokens at random, where some that are dead stand in the set: they have the first
+-- ranks. Few are drawn by their rank; of not many more than n all are read.
+local function drawLiving(key, from, n)
+  local dead, size = call('ZCOUNT', key, '-inf', '(' .. from), call('ZCARD', key)
+  if size - dead <= 2 * n then return draw(call('ZRANGE', key, dead, -1), n) end
+  local drawn, taken = {}, {}
+  while #drawn < n do
+    local rank = random(dead, size - 1)
+    if not taken[rank] then
+      taken[rank] = true
+      drawn[#drawn + 1] = call('ZRANGE', key, rank, rank)[1]
+    end
+  end
+  return drawn
+end
+
+-- Returns at most n available tokens at random. Most pools hold none that is dead, so that they are looked for only
+-- when one was drawn.
+local function drawAny(key, from, n)
+  local found, tokens = call('ZRANDMEMBER', key, n, 'WITHSCORES'), {}
+  for i = 1, #found, 2 do
+    if tonumber(found[i + 1]) < from then return drawLiving(key, from, n) end
+    tokens[#tokens + 1] = found[i]
+  end
+  return tokens
+end
+
+-- Returns at most n living available tokens of a set in the order of the pool's selection.
+local function candidates(key, n)
+  local from = now - policy.clock
+  if policy.selection == 'fifo' then return call('ZRANGEBYSCORE', key, from, '+inf', 'LIMIT', 0, n) end
+  if policy.selection == 'lifo' then return call('ZREVRANGEBYSCORE', key, '+inf', from, 'LIMIT', 0, n) end
+  return drawAny(key, from, n)
+end
+
+-- The lock of an available token is held, which nothing here explains. The token rests until the lock is gone.
+local function park(token)
+  local r = find({token})[token]
+  read({r})
+  r.state, r.till, r.touched = COOLING, now + max(0, call('PTTL', keys[7] .. token)), true
+  save({r})
+end
+
+local function leaseTime(asked)
+  local ttl = asked == '' and policy.lease_ttl_ms or tonumber(asked)
+  return policy.max_lease_ms > 0 and min(ttl, policy.max_lease_ms) or ttl
+end

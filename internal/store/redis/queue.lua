@@ -1,0 +1,295 @@
+-- The queue: who waits, whose turn it is, and what they are handed.
+
+-- What a step knows of the queue. seats: what it has read of tickets, false for one that is not there. heads: the first
+-- ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that the step
+-- has made available. kept: a ticket has left that tokens were kept back for. tidied: void tickets were looked for.
+-- crowded: there are more than one step may drop, so that nobody's turn is known. budget: how many tokens the step may
+-- still hand. renewed: the seats that keep their place. waiting: how many wait. open: the pool has tickets. left: some
+-- have left.
+function newQueue(open)
+  return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false, budget = STEP,
+    open = open, renewed = {}, waiting = nil, left = false}
+end
+
+-- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also the tokens that
+-- it was handed.
+
+local function seat(ticket, text, waiting, handed)
+  local print, inbox, json = match(text, '^(%S+) (%S+) (.*)$')
+  return {ticket = ticket, print = print, inbox = inbox, json = json, void = tonumber(waiting or handed or 0),
+    waits = waiting and true, wish = nil}
+end
+
+-- Reads tickets that the step has not read yet.
+local function seatAll(tickets)
+  local unread = {}
+  for _, ticket in ipairs(tickets) do
+    if queue.seats[ticket] == nil then
+      queue.seats[ticket] = false
+      unread[#unread + 1] = ticket
+    end
+  end
+  if #unread == 0 or not queue.open then return end
+  local texts = call('HMGET', some('tickets'), unpack(unread))
+  local waiting = call('ZMSCORE', some('waiting'), unpack(unread))
+  local handed = call('ZMSCORE', some('handed'), unpack(unread))
+  for i, ticket in ipairs(unread) do
+    if texts[i] then queue.seats[ticket] = seat(ticket, texts[i], waiting[i], handed[i]) end
+  end
+end
+
+local function seatOf(ticket)
+  if queue.seats[ticket] == nil then seatAll({ticket}) end
+  return queue.seats[ticket]
+end
+
+local function wishOf(s)
+  s.wish = s.wish or cjson.decode(s.json)
+  return s.wish
+end
+
+local function writeSeat(s)
+  call('HSET', some('tickets'), s.ticket, s.print .. ' ' .. s.inbox .. ' ' .. s.json)
+end
+
+local function howManyWait()
+  if not queue or not queue.open then return 0 end
+  queue.waiting = queue.waiting or call('ZCARD', some('waiting'))
+  return queue.waiting
+end
+
+-- Takes a waiting ticket out of its line.
+local function leaveLine(s)
+  local lane = wishOf(s).lane
+  howManyWait()
+  queue.waiting, queue.heads[lane], s.waits = queue.waiting - 1, nil, false
+  call('ZREM', some('line:' .. lane), s.ticket)
+  call('ZREM', some('waiting'), s.ticket)
+end
+
+-- Takes the ticket out of the queue.
+local function drop(s)
+  local wish = wishOf(s)
+  if s.waits then leaveLine(s) else call('ZREM', some('handed'), s.ticket) end
+  call('HDEL', some('tickets'), s.ticket)
+  queue.seats[s.ticket], queue.left = false, true
+  if wish.lane == '' and wish.count > 1 then queue.kept = true end
+end
+
+-- Returns those of the tokens that the ticket was handed and that nobody has taken back since.
+local function offered(s)
+  local wish, records = wishOf(s), {}
+  if not wish.tokens then return records end
+  local found = find(wish.tokens)
+  read(found)
+  for i, token in ipairs(wish.tokens) do
+    local r = found[token]
+    if r and r.was == ASSIGNED and r.at == '0' and r.id == wish.ids[i] then records[#records + 1] = r end
+  end
+  return records
+end
+
+-- Takes the ticket out of the queue, and what it was handed back, as if it had never been handed. Returns how many tokens
+-- that were.
+local function dismiss(s)
+  local records = offered(s)
+  drop(s)
+  for _, r in ipairs(records) do r.state = AVAILABLE end
+  if #records > 0 then save(records) end
+  return #records
+end
+
+local function voidOf(set, limit)
+  return call('ZRANGEBYSCORE', some(set), '-inf', '(' .. digits(now), 'LIMIT', '0', limit)
+end
+
+-- Takes back at most about limit tokens that nobody has picked up in time. Returns how many.
+function lapse(limit)
+  local tickets, done = voidOf('handed', limit), 0
+  seatAll(tickets)
+  for _, ticket in ipairs(tickets) do
+    if done >= limit then break end
+    done = done + max(1, dismiss(queue.seats[ticket]))
+  end
+  return done
+end
+
+-- Drops at most limit tickets that no longer wait. Returns how many.
+local function tidy(limit)
+  local tickets = voidOf('waiting', limit)
+  seatAll(tickets)
+  for _, ticket in ipairs(tickets) do drop(queue.seats[ticket]) end
+  return #tickets
+end
+
+-- Returns the first ticket of a line and its number, or false.
+local function head(lane)
+  if not queue.open then return false end
+  if not queue.tidied then
+    queue.tidied = true
+    queue.crowded = tidy(STEP) == STEP
+  end
+  local first = queue.heads[lane]
+  if first == nil then
+    local found = call('ZRANGE', some('line:' .. lane), '0', '0', 'WITHSCORES')
+    first = found[1] and {ticket = found[1], number = tonumber(found[2])} or false
+    queue.heads[lane] = first
+  end
+  return first
+end
+
+-- Says whether the ticket, or a request without one, may be served before everybody else in its line. Whoever waits for
+-- any token is owed every token: they wait only because they want more than there are.
+local function turn(lane, ticket)
+  local first, any = head(lane), head('')
+  if queue.crowded then return false end
+  if not ticket then return not first and not any end
+  return first and first.ticket == ticket and (not any or lane == '' or first.number < any.number)
+end
+
+-- Returns how many tokens of a lane can be assigned.
+local function supply(lane)
+  local n = queue.supplies[lane]
+  if not n then
+    n = call('ZCOUNT', laneKey(lane), now - policy.clock, '+inf')
+    queue.supplies[lane] = n
+  end
+  return n
+end
+
+-- Returns as many tokens as the wish asks for, which must be there: the one that it prefers, if it is among them, and
+-- those that the selection takes.
+local function choose(wish)
+  local key, chosen = laneKey(wish.lane), {}
+  if wish.prefer ~= '' then
+    local seen = call('ZSCORE', key, wish.prefer)
+    if seen and tonumber(seen) >= now - policy.clock then chosen[1] = wish.prefer end
+  end
+  if #chosen == wish.count then return chosen end
+  for _, token in ipairs(candidates(key, wish.count)) do
+    if #chosen < wish.count and token ~= chosen[1] then chosen[#chosen + 1] = token end
+  end
+  return chosen
+end
+
+-- Locks the tokens for the wish, or none. Returns their records, or nil and a token whose lock is held.
+local function lock(wish, tokens, pickup)
+  local fence = call('HINCRBY', keys[1], 'fence', #tokens) - #tokens
+  local seen, ttl, records = pickup and call('ZMSCORE', keys[2], unpack(tokens)), leaseTime(wish.ttl), {}
+  for i, token in ipairs(tokens) do
+    local r = record(token, AVAILABLE, 0)
+    r.state, r.seen, r.till = ASSIGNED, pickup and seen[i] or now, pickup or now + ttl
+    r.tail = ttl .. ' ' .. wish.client
+    r.text = wish.ids[i] .. ' ' .. digits(fence + i) .. ' ' .. (pickup and '0' or digits(now)) .. ' ' .. digits(r.seen)
+      .. ' ' .. r.tail
+    if not call('SET', keys[7] .. token, r.text, 'NX', 'PX', digits(backstop(r.till, r.seen))) then
+      for _, locked in ipairs(records) do call('DEL', keys[7] .. locked.token) end
+      return nil, token
+    end
+    records[i] = r
+  end
+  return records
+end
+
+-- Gives the wish its tokens, to be picked up until an instant if that is given. Returns their records, or nil if there are
+-- too few.
+local function give(wish, pickup)
+  while supply(wish.lane) >= wish.count do
+    local records, locked = lock(wish, choose(wish), pickup)
+    if records then
+      describe(records)
+      save(records)
+      return records
+    end
+    park(locked)
+  end
+end
+
+local function wake(s) call('SPUBLISH', some('wake:' .. s.inbox), s.ticket) end
+
+-- Hands the ticket its tokens. Returns false if there are too few.
+local function hand(s)
+  local wish = wishOf(s)
+  local records = give(wish, now + PICKUP)
+  if not records then return false end
+  leaveLine(s)
+  wish.tokens = {}
+  for i, r in ipairs(records) do wish.tokens[i] = r.token end
+  s.json, s.void = cjson.encode(wish), now + PICKUP
+  call('ZADD', some('handed'), digits(s.void), s.ticket)
+  writeSeat(s)
+  wake(s)
+  queue.budget = queue.budget - #records
+  return true
+end
+
+-- Hands tokens to the first tickets of a line while it is their turn and there are enough. One whose client has come to
+-- hold as many leases as it may is taken out, and woken.
+local function serve(lane)
+  local first = head(lane)
+  while first and turn(lane, first.ticket) and queue.budget > 0 do
+    local s = seatOf(first.ticket)
+    if overQuota(wishOf(s).client, wishOf(s).count) then
+      drop(s)
+      wake(s)
+    elseif not hand(s) then
+      return
+    end
+    first = head(lane)
+  end
+end
+
+-- Serves the line that has waited longest for a token like this one.
+local function serveLongest(r)
+  local longest, at = head(''), ''
+  for _, lane in ipairs(lanesOf(r)) do
+    local first = head(lane)
+    if first and (not longest or first.number < longest.number) then longest, at = first, lane end
+  end
+  if longest then serve(at) end
+end
+
+-- Returns some available tokens.
+local function firstAvailable()
+  local records = {}
+  for i, token in ipairs(call('ZRANGEBYSCORE', keys[2], now - policy.clock, '+inf', 'LIMIT', '0', STEP)) do records[i] = record(token, AVAILABLE, 0) end
+  describe(records)
+  return records
+end
+
+-- Gives what the step has made available, and what was kept back for tickets that have left, to those who wait.
+function handOut()
+  while #queue.freed > 0 or queue.kept do
+    local freed, kept = queue.freed, queue.kept
+    queue.freed, queue.kept = {}, false
+    if policy.paused or howManyWait() == 0 then break end
+    serve('')
+    if policy.labelled then
+      for _, r in ipairs(freed) do serveLongest(r) end
+      for _, r in ipairs(kept and firstAvailable() or {}) do serveLongest(r) end
+    end
+  end
+  if queue.left and call('EXISTS', some('tickets')) == 0 then
+    call('HDEL', keys[1], 'queue')
+    queue.open = false
+  end
+  queue.left = false
+end
+
+-- tms1_leave takes tickets out of the queue, and hands what they had been handed to those who wait.
+-- ARGV: now, the tickets. At most 1,000.
+-- Answer: {now}.
+local function leaveQueue(k, args)
+  if not open(k, args[1]) then return NO_POOL end
+  if queue then
+    local tickets = {unpack(args, 2)}
+    seatAll(tickets)
+    for _, ticket in ipairs(tickets) do
+      if queue.seats[ticket] then dismiss(queue.seats[ticket]) end
+    end
+  end
+  finish()
+  return {now}
+end
+
+register('leave', leaveQueue)

@@ -1,0 +1,93 @@
+-- Writing what has changed of records.
+
+local function backstop(till, seen)
+  local over = till + policy.grace_ms
+  if policy.clock < huge then over = max(over, seen + policy.clock) end
+  return over - now + BACKSTOP
+end
+
+-- Appends to one of several lists, whose lengths stand at the negative places.
+local function push(lists, at, a, b)
+  local list = lists[at]
+  if not list then
+    list = {}
+    lists[at], lists[-at] = list, 0
+  end
+  local n = lists[-at] + 1
+  list[n] = a
+  if b then
+    n = n + 1
+    list[n] = b
+  end
+  lists[-at] = n
+end
+
+-- Notes that the record leaves the set it was in.
+local function leave(r, removed)
+  if not r.was then return end
+  push(removed, r.was, r.token)
+  if r.was == COOLING then push(removed, SEEN, r.token) end
+  if r.was == ASSIGNED then push(removed, STRINGS, keys[7] .. r.token) end
+  if not r.state then
+    push(removed, PAST, r.token)
+    if described then push(removed, STRINGS, keys[8] .. r.token) end
+  end
+end
+
+-- Notes where the record now stands, and writes the lease.
+local function arrive(r, added)
+  local score = r.state == AVAILABLE and r.seen or r.till
+  if r.state ~= r.was or score ~= r.score then push(added, r.state, digits(score), r.token) end
+  if queue and r.state == AVAILABLE and r.was ~= AVAILABLE then queue.freed[#queue.freed + 1] = r end
+  if r.state == COOLING and r.touched then push(added, SEEN, digits(r.seen), r.token) end
+  if r.state == ASSIGNED and r.touched then
+    call('SET', keys[7] .. r.token, r.text, 'PX', digits(backstop(r.till, r.seen)))
+  end
+  r.score = score
+end
+
+-- Returns what is remembered of the leases that the tokens had.
+local function pasts(records)
+  local tokens = {}
+  for i = 1, #records do tokens[i] = records[i].token end
+  return call('HMGET', keys[9], unpack(tokens))
+end
+
+-- Adds the leases that have ended to what is remembered of their tokens.
+local function savePast(ended)
+  local texts, fields = pasts(ended), {}
+  for i, r in ipairs(ended) do
+    local leases, expired, client = match(texts[i] or '0 0 0 ', '^(%d+) (%d+) %d+ (.*)$')
+    fields[2 * i - 1] = r.token
+    fields[2 * i] = leases + r.leases .. ' ' .. expired + r.expired .. ' ' .. digits(r.since) .. ' ' .. (r.client or client)
+    r.since = nil
+  end
+  call('HSET', keys[9], unpack(fields))
+end
+
+-- Writes what has changed of at most STEP records.
+local function save(records)
+  local removed, added, ended = {}, {}, nil
+  if policy.labelled or policy.limited then index(records) end
+  for _, r in pairs(records) do
+    if r.state ~= r.was then leave(r, removed) end
+    if r.state then arrive(r, added) end
+    if r.since and r.state then
+      ended = ended or {}
+      ended[#ended + 1] = r
+    end
+    r.was, r.touched = r.state, nil
+  end
+  for at = AVAILABLE, SEEN do
+    if removed[at] then call('ZREM', set(at), unpack(removed[at])) end
+    if added[at] then call('ZADD', set(at), unpack(added[at])) end
+  end
+  if removed[STRINGS] then call('DEL', unpack(removed[STRINGS])) end
+  if removed[PAST] then call('HDEL', keys[9], unpack(removed[PAST])) end
+  if ended then savePast(ended) end
+  if queue then queue.supplies = {} end
+end
+
+local function answer(r)
+  return {r.state, r.till, r.state == ASSIGNED and r.text or r.seen, r.metadata or '', r.past}
+end
