@@ -13,7 +13,8 @@ import (
 const (
 	slice       = 15 * time.Second // of a wait in one request, which proxies let pass
 	reportSlice = time.Second      // where somebody wants to hear how it stands
-	giveBackFor = 3 * time.Second  // how long it is tried to give back what an abandoned request may have taken
+	hangUp      = 100 * time.Millisecond
+	giveBackFor = 3 * time.Second // how long it is tried to give back what an abandoned request may have taken
 )
 
 // Assign asks for tokens: see [tms.Store]. Each request is a step of its own, in order, and is repeated safely: it
@@ -57,14 +58,19 @@ func (c *Client) assign(
 		return granted{}, tms.Invalid("ticket", "is not for clients; say wait")
 	}
 	r.RequestID = orDrawn(r.RequestID)
-	p, until := c.patience(ctx, r.Wait), time.Now().Add(r.Wait)
+	p, until, longest := c.patience(ctx, r.Wait), time.Now().Add(r.Wait), slice
+	if onWait != nil {
+		longest = reportSlice
+	}
 	for {
-		r.Wait = nextSlice(until, onWait != nil)
+		r.Wait = max(0, min(longest, time.Until(until))).Truncate(time.Millisecond)
 		sent := time.Now()
 		tokens, err := c.assignOnce(ctx, pool, r)
 		switch {
 		case err == nil:
 			return granted{tokens: tokens, sent: sent}, nil
+		case r.Wait > reportSlice && waitsTooLong(err):
+			longest = reportSlice
 		case !errors.Is(err, tms.ErrNoTokenAvailable):
 			if !p.again(ctx, err, true) {
 				err = p.explain(ctx, err)
@@ -81,6 +87,12 @@ func (c *Client) assign(
 	}
 }
 
+// waitsTooLong says whether the server refused a request because it was set to let nobody wait so long.
+func waitsTooLong(err error) bool {
+	var refusal *tms.Refusal
+	return errors.As(err, &refusal) && refusal.Code == tms.ErrInvalidRequest && refusal.Field == "wait"
+}
+
 func (c *Client) assignOnce(ctx context.Context, pool string, r tms.AssignRequest) ([]tms.Token, error) {
 	a := ask{verb: "assign", method: http.MethodPost, path: api.PathAssign, wait: r.Wait}
 	a.body = api.AssignRequestOf(pool, r)
@@ -89,15 +101,6 @@ func (c *Client) assignOnce(ctx context.Context, pool string, r tms.AssignReques
 		return nil, err
 	}
 	return complete(answer.TMS(), max(1, r.Count))
-}
-
-// nextSlice returns how long the next request may wait, in whole milliseconds.
-func nextSlice(until time.Time, reports bool) time.Duration {
-	longest := slice
-	if reports {
-		longest = reportSlice
-	}
-	return max(0, min(longest, time.Until(until))).Truncate(time.Millisecond)
 }
 
 // goOnWaiting tells how it stands. It pauses where the server answered before the time was up, which it does when it stops.
@@ -112,11 +115,15 @@ func goOnWaiting(ctx context.Context, err error, early bool, onWait func(tms.Ref
 	return ctx.Err()
 }
 
-// abandon gives back what a request may have taken whose answer nobody waited for. The same request, repeated without
-// waiting, either says what it took or takes nothing that others wait for.
+// abandon gives back what a request may have taken whose answer nobody waited for: the same request, repeated without
+// waiting, says what it took, or takes nothing that others wait for. It gives the server a moment to see that the caller
+// has hung up, because what it hands out until then would be found by no repeat.
 func (c *Client) abandon(pool string, r tms.AssignRequest) {
 	r.Wait = 0
 	c.inBackground(giveBackFor, func(ctx context.Context) {
+		if sleep(ctx, hangUp) != nil {
+			return
+		}
 		if g, err := c.assign(ctx, pool, r, nil); err == nil {
 			c.Unblock(ctx, pool, keysOf(g.tokens))
 		}

@@ -60,10 +60,7 @@ func (k *keeper) look(now time.Time) (next time.Time, some bool) {
 	defer k.mu.Unlock()
 	k.endOverdue(now)
 	for batch := range slices.Chunk(k.due(now), tms.MaxBatch) {
-		for _, h := range batch {
-			h.attempted(now)
-		}
-		k.attempts.Go(func() { k.renew(batch) })
+		k.start(batch, now)
 	}
 	k.next = time.Time{}
 	for h := range k.held {
@@ -103,17 +100,22 @@ func (k *keeper) due(now time.Time) []*Held {
 	return due
 }
 
+// start makes an attempt for the batch in a goroutine of its own. Others may be made before it has ended.
+func (k *keeper) start(batch []*Held, now time.Time) {
+	for _, h := range batch {
+		h.attempted(now)
+	}
+	k.attempts.Go(func() { k.renew(batch) })
+}
+
 // renew makes one attempt for the batch.
 func (k *keeper) renew(batch []*Held) {
-	latest := slices.MaxFunc(batch, func(a, b *Held) int { return a.deadline.Compare(b.deadline) })
-	ctx, cancel := context.WithDeadline(k.ctx, latest.deadline)
-	defer cancel()
 	keys := make([]tms.LeaseKey, len(batch))
 	for i, h := range batch {
 		keys[i] = h.key()
 	}
 	sent := time.Now()
-	results, err := k.keepAlive(ctx, k.pool, keys)
+	results, err := k.keepAlive(k.ctx, k.pool, keys)
 	k.settle(batch, results, err, sent)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/manankarani/token-manager/internal/expiry"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/store/embedded"
+	"github.com/manankarani/token-manager/internal/wait"
 )
 
 // Server is a running TMS server. It ends with its test. Its methods are safe for concurrent use.
@@ -60,10 +61,11 @@ func New(t testing.TB, opts ...Option) *Server {
 	for _, set := range opts {
 		set(&o)
 	}
-	store, err := embedded.Open(embedded.Options{Now: o.clock})
+	memory, err := embedded.Open(embedded.Options{Now: o.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := wait.Wrap(memory, wait.Options{})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,78 @@
+package client_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/store/embedded"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+	"github.com/manankarani/token-manager/internal/store/storetest"
+	"github.com/manankarani/token-manager/internal/wait"
+)
+
+// rueidis may leave a goroutine that sleeps for up to a second before it looks at a cluster again.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+}
+
+// swept is a client of a server whose store is swept at its own door, because clients cannot sweep.
+type swept struct {
+	*client.Client
+	store tms.Store
+}
+
+func (s swept) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
+	return s.store.Expire(ctx, pool, limit)
+}
+
+// served serves the store and returns a client of the server.
+func served(t testing.TB, store tms.Store) swept {
+	t.Helper()
+	waiting := wait.Wrap(store, wait.Options{})
+	srv := httptest.NewServer(server.New(server.Config{Store: waiting}).Handler())
+	c := dial(t, srv.URL)
+	t.Cleanup(func() {
+		c.Close()
+		srv.Close()
+		waiting.Close()
+	})
+	return swept{c, store}
+}
+
+func dial(t testing.TB, url string, opts ...client.Option) *client.Client {
+	t.Helper()
+	c, err := client.New(url, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestTheContractThroughHTTPToTheEmbeddedStore(t *testing.T) {
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+		store, err := embedded.Open(embedded.Options{Now: clock.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []tms.Store{served(t, store)}
+	})
+}
+
+func TestTheContractThroughHTTPToRedis(t *testing.T) {
+	db := redistest.New(t)
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+		store, err := redis.Open(redis.Options{URL: db.URL(), Now: clock.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []tms.Store{served(t, store)}
+	})
+}
