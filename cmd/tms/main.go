@@ -1,4 +1,4 @@
-// Command tms is the Token Management System: a server that leases unique tokens from pools.
+// Command tms is the Token Management System: a server that leases unique tokens from pools, and all that asks it.
 package main
 
 import (
@@ -9,10 +9,16 @@ import (
 )
 
 func main() {
-	if err := newRoot().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "tms:", err)
-		os.Exit(1)
+	begun := false
+	root := newRoot()
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	cmd, err := root.ExecuteC()
+	code := exitCode(err, begun)
+	explain(os.Stderr, err)
+	if code == exitUsage {
+		fmt.Fprintf(os.Stderr, "try: %s --help\n", cmd.CommandPath())
 	}
+	os.Exit(code)
 }
 
 func newRoot() *cobra.Command {
@@ -22,6 +28,28 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServe(), newConfig(), newHealthcheck(), newVersion())
+	root.Long = root.Short + "\n\n" + exitHelp()
+	root.AddGroup(&cobra.Group{ID: groupServer, Title: "To serve:"}, &cobra.Group{ID: groupJob, Title: "To hold a token:"},
+		&cobra.Group{ID: groupToken, Title: "To work on tokens:"}, &cobra.Group{ID: groupPool, Title: "To work on pools:"})
+	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck())
+	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
+	addGroup(root, groupToken, newGenerate(), newDelete(), newRestore(), newLookup(), newTokens(), newImport(), newExport())
+	addGroup(root, groupPool, newPools(), newPool())
+	root.AddCommand(newVersion())
 	return root
+}
+
+// The groups of commands in the help.
+const (
+	groupServer = "server"
+	groupJob    = "job"
+	groupToken  = "token"
+	groupPool   = "pool"
+)
+
+func addGroup(root *cobra.Command, group string, commands ...*cobra.Command) {
+	for _, c := range commands {
+		c.GroupID = group
+		root.AddCommand(c)
+	}
 }

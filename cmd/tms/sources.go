@@ -65,9 +65,10 @@ func readEnvironment() (map[string]any, error) {
 	return k.Raw(), err
 }
 
-// meantForTMS drops a variable that is empty, which is as good as not given, and those of Kubernetes.
+// meantForTMS drops a variable that is empty, which is as good as not given, those of Kubernetes, and those of a tms run
+// around this process.
 func meantForTMS(name, value string) (string, any) {
-	if value == "" || serviceLink.MatchString(name) {
+	if value == "" || serviceLink.MatchString(name) || slices.Contains(jobVariables, name) {
 		return "", nil
 	}
 	return name, value

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/client"
+)
+
+// completePools completes the name of a pool: it asks the server, for a second at most.
+func completePools(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	server, _ := cmd.Flags().GetString("server")
+	c, err := client.New(serverURL(server), client.WithRetryFor(0))
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer c.Close()
+	names, err := c.Pools(ctx, "", api.MaxPage)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, begin) })
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePool completes a pool's name where it is the first argument.
+func completePool(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return completePools(cmd, args, begin)
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+type generate struct {
+	*remote
+	count     int
+	metadata  []string
+	requestID string
+}
+
+func newGenerate() *cobra.Command {
+	g := &generate{}
+	cmd := &cobra.Command{
+		Use:   "generate [TOKEN...]",
+		Short: "Put tokens into a pool: drawn ones, or your own",
+		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your own. More than %d\n"+
+			"drawn tokens go in batches of that size, each all or none.", tms.MaxBatch),
+		Args: cobra.MaximumNArgs(tms.MaxBatch),
+	}
+	flags := cmd.Flags()
+	flags.IntVarP(&g.count, "count", "n", 1, "how many tokens to draw")
+	flags.StringArrayVarP(&g.metadata, "metadata", "m", nil, "`KEY=VALUE` to keep with each token; can be repeated")
+	flags.StringVar(&g.requestID, "request-id", "", "`text` that makes the request safe to repeat")
+	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		g.remote = r
+		return g.run(args)
+	})
+}
+
+func (g *generate) run(values []string) error {
+	metadata, err := parsePairs("--metadata", g.metadata)
+	switch {
+	case err != nil:
+		return err
+	case len(values) > 0 && g.Flags().Changed("count"):
+		return usage("--count cannot be given together with tokens")
+	case g.count < 1:
+		return usage("--count: must be at least 1")
+	case g.count > tms.MaxBatch && g.requestID != "":
+		return usage("--request-id: makes one batch safe to repeat; --count must be at most %d", tms.MaxBatch)
+	case len(values) > 0:
+		return g.own(values, metadata)
+	}
+	return g.drawn(metadata)
+}
+
+// own puts the caller's tokens into the pool, all or none.
+func (g *generate) own(values []string, metadata map[string]string) error {
+	tokens := make([]tms.NewToken, len(values))
+	for i, value := range values {
+		if err := tms.ValidateToken(fmt.Sprintf("token %d", i+1), value); err != nil {
+			return usage("%v", err)
+		}
+		tokens[i] = tms.NewToken{Value: value, Metadata: metadata}
+	}
+	made, err := g.Generate(g.Context(), g.pool, tms.GenerateRequest{Tokens: tokens, RequestID: g.requestID})
+	if err != nil {
+		return g.tried(err, "generate %s in the pool %q", countOf(len(values), "token"), g.pool)
+	}
+	return g.finish(made)
+}
+
+// drawn puts tokens into the pool whose values the server draws. When a batch fails it says what the earlier ones made.
+func (g *generate) drawn(metadata map[string]string) error {
+	ctx, stop := interruptible(g.Context())
+	defer stop()
+	progress := g.progress("generate")
+	defer progress.end()
+	var all tms.Generated
+	for left := g.count; left > 0; left = g.count - len(all.Tokens) {
+		made, err := g.Generate(ctx, g.pool, g.batch(min(left, tms.MaxBatch), metadata))
+		if err != nil {
+			err = g.tried(err, "generate %s in the pool %q", countOf(min(left, tms.MaxBatch), "token"), g.pool)
+			return g.partly(all, err)
+		}
+		all = sum(all, made)
+		progress.show(int64(len(all.Tokens)), int64(g.count), "tokens")
+	}
+	progress.end()
+	return g.finish(all)
+}
+
+func (g *generate) batch(n int, metadata map[string]string) tms.GenerateRequest {
+	request := tms.GenerateRequest{Tokens: make([]tms.NewToken, n), RequestID: g.requestID}
+	for i := range request.Tokens {
+		request.Tokens[i].Metadata = metadata
+	}
+	return request
+}
+
+func sum(a, b tms.Generated) tms.Generated {
+	return tms.Generated{
+		Tokens:    append(a.Tokens, b.Tokens...),
+		Created:   a.Created + b.Created,
+		Existing:  a.Existing + b.Existing,
+		ExpiresAt: b.ExpiresAt,
+	}
+}
+
+// partly writes what was made before the error.
+func (g *generate) partly(made tms.Generated, err error) error {
+	if len(made.Tokens) == 0 {
+		return err
+	}
+	if err := g.finish(made); err != nil {
+		return err
+	}
+	return err
+}
+
+func (g *generate) finish(made tms.Generated) error {
+	answer := api.GeneratedOf(g.pool, made)
+	t := table{header: []string{"TOKEN"}}
+	for _, token := range made.Tokens {
+		t.rows = append(t.rows, []string{token})
+	}
+	g.say("%s", generated(g.pool, made.Created, made.Existing))
+	return g.write(answer, t, made.Tokens)
+}
+
+// generated says what became of tokens that were brought.
+func generated(pool string, created, existing int) string {
+	text := fmt.Sprintf("%s created in the pool %q", countOf(created, "token"), pool)
+	if existing > 0 {
+		text += fmt.Sprintf(", %d existed already", existing)
+	}
+	return text
+}
+
+func countOf(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// interruptible returns a context that ends at the first interrupt, so that the command can say how far it was. The
+// second ends the process.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// parsePairs reads KEY=VALUE texts.
+func parsePairs(flag string, texts []string) (map[string]string, error) {
+	if len(texts) == 0 {
+		return nil, nil
+	}
+	all := map[string]string{}
+	for _, text := range texts {
+		key, value, found := strings.Cut(text, "=")
+		if _, twice := all[key]; !found || twice {
+			return nil, usage("%s: must be KEY=VALUE, each key once, is %q", flag, text)
+		}
+		all[key] = value
+	}
+	if err := tms.ValidateMetadata(flag, all); err != nil {
+		return nil, usage("%v", err)
+	}
+	return all, nil
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// fromInput says in the help that tokens can come through a pipe.
+const fromInput = "With - for TOKEN it reads them from standard\ninput, one on a line."
+
+// verb is an operation of a store on keys.
+type verb = func(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error)
+
+// onKeys carries out a verb on tokens, in batches, writes what became of them as they are shown, and returns the
+// refusals.
+func (r *remote) onKeys(what string, args []string, key tms.LeaseKey, do verb, shown func(tms.Token) api.Token) error {
+	values, err := r.values(args)
+	if err != nil {
+		return err
+	}
+	if key.LeaseID != "" && len(values) != 1 {
+		return usage("--lease-id: is of one lease, but there are %d tokens", len(values))
+	}
+	var answer api.Results
+	var failures []error
+	for batch := range slices.Chunk(values, tms.MaxBatch) {
+		results, err := do(r.Context(), r.pool, keysOf(batch, key))
+		if err != nil {
+			failures = append(failures, r.tried(err, "%s %s of the pool %q", what, listed(batch), r.pool))
+			break
+		}
+		for i, result := range results {
+			answer.Results = append(answer.Results, r.result(result, shown))
+			if result.Err != nil {
+				failures = append(failures, r.triedOn(batch[i], result.Err, what))
+			}
+		}
+	}
+	return errors.Join(append(failures, r.writeResults(answer, len(args) == 1 && len(values) == 1))...)
+}
+
+func (r *remote) triedOn(token string, err error, what string) error {
+	return &failure{what: fmt.Sprintf("%s %q of the pool %q", what, token, r.pool), pool: r.pool, token: token, err: err}
+}
+
+func keysOf(values []string, key tms.LeaseKey) []tms.LeaseKey {
+	keys := make([]tms.LeaseKey, len(values))
+	for i, value := range values {
+		keys[i], keys[i].Token = key, value
+	}
+	return keys
+}
+
+func (r *remote) result(result tms.TokenResult, shown func(tms.Token) api.Token) api.Result {
+	if result.Err != nil {
+		return api.Result{Problem: api.NewProblem(result.Err)}
+	}
+	token := shown(result.Token)
+	return api.Result{Token: &token}
+}
+
+// writeResults writes the tokens, and as JSON the refusals in their places as well. One token that was asked for alone is
+// a document of its own.
+func (r *remote) writeResults(answer api.Results, single bool) error {
+	var done []api.Token
+	for _, result := range answer.Results {
+		if result.Token != nil {
+			done = append(done, *result.Token)
+		}
+	}
+	switch {
+	case len(done) == 0 && (single || r.output != formJSON):
+		return nil
+	case single:
+		return r.write(done[0], tokenTable(done), tokenNames(done))
+	}
+	return r.write(answer, tokenTable(done), tokenNames(done))
+}
+
+// values returns the tokens of the arguments. Those of standard input stand for "-".
+func (r *remote) values(args []string) ([]string, error) {
+	var all []string
+	for _, arg := range args {
+		if arg != "-" {
+			all = append(all, arg)
+			continue
+		}
+		lines := bufio.NewScanner(r.InOrStdin())
+		for lines.Scan() {
+			all = append(all, lines.Text())
+		}
+		if err := lines.Err(); err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+	}
+	for i, value := range all {
+		if err := tms.ValidateToken(fmt.Sprintf("token %d", i+1), value); err != nil {
+			return nil, usage("%v", err)
+		}
+	}
+	return all, nil
+}
+
+// listed names one token, and counts several.
+func listed(tokens []string) string {
+	if len(tokens) == 1 && tokens[0] != "-" {
+		return fmt.Sprintf("%q", tokens[0])
+	}
+	if slices.Contains(tokens, "-") {
+		return "the tokens of standard input"
+	}
+	return countOf(len(tokens), "token")
+}
+
+func newDelete() *cobra.Command {
+	var key tms.LeaseKey
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "delete TOKEN...",
+		Short: "Delete tokens for good, whoever holds them",
+		Long:  "Delete tokens for good, in whatever state they are, and with them their leases. It asks before. " + fromInput,
+		Args:  cobra.MinimumNArgs(1),
+	}
+	addLeaseID(cmd, &key)
+	addYes(cmd, &yes)
+	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		if err := r.confirm(yes, "Delete %s of the pool %q for good", listed(args), r.pool); err != nil {
+			return err
+		}
+		return r.onKeys("delete", args, key, r.deleteKeys, func(t tms.Token) api.Token {
+			return api.Token{Pool: t.Pool, Token: t.Value, Deleted: true}
+		})
+	})
+}
+
+func (r *remote) deleteKeys(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	errs, err := r.Delete(ctx, pool, keys)
+	results := make([]tms.TokenResult, len(errs))
+	for i, err := range errs {
+		results[i] = tms.TokenResult{Token: tms.Token{Pool: pool, Value: keys[i].Token}, Err: err}
+	}
+	return results, err
+}
+
+func newRestore() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore TOKEN...",
+		Short: "Bring tokens that were put aside back into their pool",
+		Long:  "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" + fromInput,
+		Args:  cobra.MinimumNArgs(1),
+	}
+	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		return r.onKeys("restore", args, tms.LeaseKey{}, r.restoreKeys, api.TokenOf)
+	})
+}
+
+func (r *remote) restoreKeys(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+	values := make([]string, len(keys))
+	for i, key := range keys {
+		values[i] = key.Token
+	}
+	return r.Restore(ctx, pool, values)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// wish is what the flags say of the tokens that somebody wants to have.
+type wish struct {
+	clientID string
+	count    int
+	ttl      time.Duration
+	wait     time.Duration
+	match    []string
+	prefer   string
+}
+
+func (w *wish) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.DurationVarP(&w.wait, "wait", "w", 0, "`time` to wait for a token where none is free; default: not at all")
+	flags.IntVarP(&w.count, "count", "n", 1, "how many tokens, all or none")
+	flags.DurationVar(&w.ttl, "ttl", 0, "`time` that a lease lasts without a keep-alive (default the pool's lease_ttl)")
+	flags.StringVarP(&w.clientID, "client-id", "c", "", "who holds the token, as `text` for those who look")
+	flags.StringArrayVarP(&w.match, "match", "m", nil, "only a token whose metadata has `KEY=VALUE`, a label of the pool; can be repeated")
+	flags.StringVar(&w.prefer, "prefer", "", "the `TOKEN` to take if it is free; otherwise another")
+}
+
+// request returns what is asked for, or refuses it naming the flag.
+func (w *wish) request(cmd *cobra.Command) (tms.AssignRequest, error) {
+	match, err := parsePairs("--match", w.match)
+	request := tms.AssignRequest{ClientID: w.clientID, Count: w.count, TTL: w.ttl, Wait: w.wait, Match: match, Prefer: w.prefer}
+	switch {
+	case err != nil:
+	case w.count < 1:
+		err = usage("--count: must be 1 to %d", tms.MaxAssignCount)
+	case cmd.Flags().Changed("ttl") && w.ttl == 0:
+		err = usage("%v", tms.ValidateTTL("--ttl", 0))
+	default:
+		if invalid := request.Validate(); invalid != nil {
+			err = usage("%v", invalid)
+		}
+	}
+	return request, err
+}
+
+func newAssign() *cobra.Command {
+	var w wish
+	var requestID string
+	cmd := &cobra.Command{
+		Use:   "assign",
+		Short: "Take tokens, each under a lease; tms run does so for a whole job",
+		Args:  cobra.NoArgs,
+	}
+	w.add(cmd)
+	cmd.Flags().StringVar(&requestID, "request-id", "", "`text` that makes the request safe to repeat")
+	return asksPool(cmd, everyForm, func(r *remote, _ []string) error {
+		request, err := w.request(cmd)
+		if err != nil {
+			return err
+		}
+		request.RequestID = requestID
+		return r.assign(request)
+	})
+}
+
+func (r *remote) assign(request tms.AssignRequest) error {
+	results, err := r.Assign(r.Context(), r.pool, []tms.AssignRequest{request})
+	if err == nil {
+		err = results[0].Err
+	}
+	if err != nil {
+		return r.tried(err, "assign %s of the pool %q", countOf(request.Count, "token"), r.pool)
+	}
+	tokens := make([]api.Token, request.Count)
+	for i, token := range results[0].Tokens {
+		tokens[i] = api.LeaseOf(token)
+	}
+	return r.write(api.AssignedOf(results[0].Tokens, request.Count), tokenTable(tokens), tokenNames(tokens))
+}
+
+func newKeepAlive() *cobra.Command {
+	var key tms.LeaseKey
+	cmd := &cobra.Command{
+		Use:   "keep-alive TOKEN...",
+		Short: "Push on the leases of tokens",
+		Long:  "Push on the leases of tokens, and wind their token clocks. " + fromInput,
+		Args:  cobra.MinimumNArgs(1),
+	}
+	addLeaseID(cmd, &key)
+	cmd.Flags().DurationVar(&key.TTL, "ttl", 0, "`time` that the lease is to last from now (default as long as it was assigned for)")
+	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		if cmd.Flags().Changed("ttl") && key.TTL == 0 {
+			return usage("%v", tms.ValidateTTL("--ttl", 0))
+		}
+		return r.onKeys("keep alive", args, key, r.KeepAlive, api.LeaseOf)
+	})
+}
+
+func newUnblock() *cobra.Command {
+	var key tms.LeaseKey
+	var clientID string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "unblock TOKEN... | --client-id ID",
+		Short: "Give tokens back, or put them aside",
+		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who does so; without, or\n" +
+			"with --client-id, it takes a token away from whoever holds it, and asks before. " + fromInput,
+	}
+	addLeaseID(cmd, &key)
+	cmd.Flags().BoolVar(&key.Quarantine, "quarantine", false, "put the tokens aside, because they are broken; tms restore brings them back")
+	cmd.Flags().StringVarP(&clientID, "client-id", "c", "", "all that this client holds, in a pool with max_leases_per_client")
+	addYes(cmd, &yes)
+	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		if (len(args) > 0) == (clientID != "") {
+			return usage("give either tokens or --client-id")
+		}
+		if clientID != "" {
+			return r.unblockClient(clientID, key, yes)
+		}
+		return r.unblock(args, key, yes)
+	})
+}
+
+func (r *remote) unblock(args []string, key tms.LeaseKey, yes bool) error {
+	err := r.confirm(yes || key.LeaseID != "", "Take %s of the pool %q away from whoever holds it", listed(args), r.pool)
+	if err != nil {
+		return err
+	}
+	return r.onKeys("unblock", args, key, r.Unblock, api.TokenOf)
+}
+
+func (r *remote) unblockClient(clientID string, key tms.LeaseKey, yes bool) error {
+	if key != (tms.LeaseKey{}) {
+		return usage("--client-id cannot be given together with --lease-id or --quarantine")
+	}
+	if err := r.confirm(yes, "Take all that the client %q holds in the pool %q away from it", clientID, r.pool); err != nil {
+		return err
+	}
+	n, err := r.UnblockClient(r.Context(), r.pool, clientID)
+	if err != nil {
+		return r.tried(err, "unblock what the client %q holds in the pool %q", clientID, r.pool)
+	}
+	r.say("%s given back", countOf(n, "token"))
+	answer := api.ClientUnblocked{Pool: r.pool, ClientID: clientID, Unblocked: n}
+	return r.write(answer, table{[]string{"CLIENT", "UNBLOCKED"}, [][]string{{clientID, number(int64(n))}}}, nil)
+}
+
+func addLeaseID(cmd *cobra.Command, key *tms.LeaseKey) {
+	cmd.Flags().StringVar(&key.LeaseID, "lease-id", "", "`ID` of the lease, which assign gave; with one token only")
+}

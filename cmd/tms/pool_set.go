@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+// policyFlags returns a flag for each field of a policy, in the order in which a person reads them.
+func policyFlags() *pflag.FlagSet {
+	fs := pflag.NewFlagSet("policy", pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.Int("max-tokens", 0, "most tokens in the pool, in any state")
+	fs.Duration("lease-ttl", 0, "how long a lease lasts after its assignment and after each keep-alive")
+	fs.Duration("token-ttl", 0, "how long a token lives after its last sign of life; 0: for ever")
+	fs.Duration("max-lease", 0, "how long a lease may last in all; 0: no limit")
+	fs.Duration("grace", 0, "how long after its end a lease can be revived, while nobody else gets the token")
+	fs.Duration("cooldown", 0, "how long a token rests before it is assigned again")
+	fs.String("on-lease-expiry", "", "what becomes of a token whose holder fell silent: `release`, delete or quarantine")
+	fs.String("selection", "", "which token is next: `random`, fifo or lifo")
+	fs.Bool("require-lease-id", false, "only who knows the lease_id can keep alive, give back or delete an assigned token")
+	fs.Bool("paused", false, "nothing is assigned for now")
+	fs.Int("max-leases-per-client", 0, "most tokens that one client_id holds at once; 0: no limit")
+	fs.StringSlice("labels", nil, "`keys` of metadata that assign can match, with commas between them")
+	fs.Duration("request-ttl", 0, "how long a request with a request_id is remembered")
+	return fs
+}
+
+func newPoolSet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set POOL",
+		Short: "Make a pool, or change the policy of one",
+		Long:  "Make a pool, or change the policy of one. What no flag names keeps its value: the default in a new pool.",
+	}
+	policy := policyFlags()
+	cmd.Flags().AddFlagSet(policy)
+	return onPool(cmd, everyForm, func(r *remote) error {
+		change, err := decodePolicy(r.pool, given(policy))
+		if err != nil {
+			return usage("%v", err)
+		}
+		pool, err := r.PutPool(r.Context(), r.pool, change)
+		if err != nil {
+			return r.tried(err, "set the pool %q", r.pool)
+		}
+		lines, err := policyLines(pool)
+		if err != nil {
+			return err
+		}
+		return r.write(api.PoolOf(pool), lines, []string{pool.Name})
+	})
+}
+
+// given returns the flags that were given, as the fields of a policy.
+func given(policy *pflag.FlagSet) map[string]any {
+	fields := map[string]any{}
+	policy.VisitAll(func(f *pflag.Flag) {
+		if !f.Changed {
+			return
+		}
+		switch f.Value.Type() {
+		case "int", "bool":
+			fields[keyOf(f.Name)] = json.RawMessage(f.Value.String())
+		case "stringSlice":
+			fields[keyOf(f.Name)] = f.Value.(pflag.SliceValue).GetSlice()
+		default:
+			fields[keyOf(f.Name)] = f.Value.String()
+		}
+	})
+	return fields
+}
+
+// policyLines shows a pool's policy with one line for each field.
+func policyLines(pool tms.Pool) (table, error) {
+	t := table{header: []string{"POOL", pool.Name}}
+	var text bytes.Buffer
+	if err := api.Encode(&text, api.NewPolicy(pool.Policy)); err != nil {
+		return t, err
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text.Bytes(), &fields); err != nil {
+		return t, err
+	}
+	policyFlags().VisitAll(func(f *pflag.Flag) {
+		key := keyOf(f.Name)
+		t.addLine(key, fieldText(fields[key]))
+	})
+	return t, nil
+}
+
+func fieldText(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case []any:
+		return strings.Trim(fmt.Sprint(v...), "[]")
+	case float64:
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprint(value)
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/client"
+)
+
+const (
+	serverVariable = envPrefix + "SERVER"
+	defaultServer  = "http://127.0.0.1:8080"
+)
+
+// remote is a command that asks a server.
+type remote struct {
+	*cobra.Command
+	*client.Client
+
+	server   string
+	retryFor time.Duration
+	pool     string
+	output   string
+	quiet    bool
+}
+
+// asksPool is asksServer for a command that works in the pool of its flag --pool.
+func asksPool(cmd *cobra.Command, forms []string, run func(r *remote, args []string) error) *cobra.Command {
+	r := &remote{Command: cmd}
+	cmd.Flags().StringVarP(&r.pool, "pool", "p", tms.DefaultPool, "`name` of the pool")
+	cmd.RegisterFlagCompletionFunc("pool", completePools)
+	return r.prepare(forms, run)
+}
+
+// asksServer gives the command, after its own flags, those of all that ask a server, and runs it with a client. The forms
+// are those that its data can be written in, the first is the default; without any there is no flag for them.
+func asksServer(cmd *cobra.Command, forms []string, run func(r *remote, args []string) error) *cobra.Command {
+	r := &remote{Command: cmd}
+	return r.prepare(forms, run)
+}
+
+func (r *remote) prepare(forms []string, run func(r *remote, args []string) error) *cobra.Command {
+	flags := r.Flags()
+	flags.SortFlags = false
+	r.addOutput(forms)
+	flags.BoolVarP(&r.quiet, "quiet", "q", false, "say nothing but data and errors")
+	flags.StringVar(&r.server, "server", "", fmt.Sprintf("`URL` of the server (default $%s, or %s)", serverVariable, defaultServer))
+	flags.DurationVar(&r.retryFor, "retry-for", time.Second, "`time` for which a request that failed is repeated")
+	r.RunE = func(_ *cobra.Command, args []string) error {
+		if err := r.connect(forms); err != nil {
+			return err
+		}
+		defer r.Close()
+		return run(r, args)
+	}
+	return r.Command
+}
+
+// connect checks the common flags and makes the client, which asks nothing yet.
+func (r *remote) connect(forms []string) (err error) {
+	if err := oneOf("--output", r.output, forms...); len(forms) > 0 && err != nil {
+		return usage("%v", err)
+	}
+	if r.pool != "" {
+		if err := tms.ValidatePoolName("--pool", r.pool); err != nil {
+			return usage("%v", err)
+		}
+	}
+	r.server = serverURL(r.server)
+	r.Client, err = client.New(r.server, client.WithRetryFor(r.retryFor), client.WithUserAgent("tms/"+versionText()))
+	if err != nil {
+		return usage("--server: %v", err)
+	}
+	return nil
+}
+
+func serverURL(flag string) string {
+	if flag == "" {
+		flag = os.Getenv(serverVariable)
+	}
+	if flag == "" {
+		flag = defaultServer
+	}
+	return flag
+}
+
+// tried returns what became of something that was tried. A nil err is returned as it is.
+func (r *remote) tried(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, err: err}
+}
+
+// asked is tried for what changes nothing.
+func (r *remote) asked(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, reads: true, err: err}
+}
+
+// say tells a person something, on standard error.
+func (r *remote) say(format string, args ...any) {
+	if !r.quiet {
+		fmt.Fprintf(r.ErrOrStderr(), format+"\n", args...)
+	}
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/job"
+)
+
+const (
+	onLostStop = "stop"
+	onLostWarn = "warn"
+)
+
+// jobRun is one tms run.
+type jobRun struct {
+	*remote
+	wish
+	file      string
+	killAfter time.Duration
+	onLost    string
+
+	margin time.Duration // before the end of the lease, in which the job is stopped
+	helds  []*client.Held
+}
+
+func newRun() *cobra.Command {
+	j := &jobRun{}
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
+		Short: "Run a job that needs a token, and give the token back at its end",
+		Long: "Take a token, run the command without a shell, and give the token back when it has ended. The job finds the token\n" +
+			"in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the lease alive. When it is lost\n" +
+			"the job is stopped before the server can give the token to another.\n\n" +
+			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms ends with its\n" +
+			"exit code.",
+		Example: "  tms run --pool licences --wait 10m -- ./simulate --case 7",
+		Args:    cobra.MinimumNArgs(1),
+
+		DisableFlagsInUseLine: true,
+	}
+	cmd.Flags().SetInterspersed(false)
+	j.wish.add(cmd)
+	cmd.Flags().StringVar(&j.file, "file", "", "`PATH` of a file for the token, with mode 0600, instead of the environment")
+	cmd.Flags().DurationVar(&j.killAfter, "kill-after", 5*time.Second, "`time` that the job has to end when the lease is lost")
+	cmd.Flags().StringVar(&j.onLost, "on-lost", onLostStop, "what to do when the lease is lost: `stop` the job, or only warn")
+	cmd.RegisterFlagCompletionFunc("on-lost", cobra.FixedCompletions([]string{onLostStop, onLostWarn}, cobra.ShellCompDirectiveNoFileComp))
+	return asksPool(cmd, nil, func(r *remote, args []string) error {
+		j.remote = r
+		return j.run(args)
+	})
+}
+
+func (j *jobRun) run(argv []string) error {
+	request, err := j.request(j.Command)
+	if err == nil {
+		err = oneOf("--on-lost", j.onLost, onLostStop, onLostWarn)
+	}
+	if err == nil {
+		err = notNegative("--kill-after", j.killAfter)
+	}
+	if err != nil {
+		return usage("%v", err)
+	}
+	path, code, err := job.Find(argv[0])
+	if err != nil {
+		return &ended{code, fmt.Errorf("run: %w; no token was taken", err)}
+	}
+	signals := job.Signals()
+	if err := j.acquire(request, signals); err != nil {
+		return err
+	}
+	return j.finish(j.hold(job.Command{Path: path, Args: argv, Signals: signals}))
+}
+
+// hold runs the job while the tokens are held, and returns its exit code.
+func (j *jobRun) hold(c job.Command) (code int, err error) {
+	v := variables(j.server, j.helds)
+	if c.Env, err = j.handOver(v); err != nil {
+		return exitFailure, err
+	}
+	if j.file != "" {
+		defer os.Remove(j.file)
+	}
+	c.MayContinue = func() bool { return firstLost(j.helds) == nil || j.onLost == onLostWarn }
+	lost := make(chan *client.Held, len(j.helds))
+	running, err := job.Start(c)
+	if errors.Is(err, fs.ErrNotExist) { // of what the first line of a script names
+		return job.NotFound, fmt.Errorf("run %s: %w", c.Path, err)
+	} else if err != nil {
+		return job.CannotRun, fmt.Errorf("run %s: %w", c.Path, err)
+	}
+	for _, h := range j.helds {
+		go func() {
+			<-h.Context().Done()
+			lost <- h
+		}()
+	}
+	return j.guard(running, lost), nil
+}
+
+// guard returns when the job has ended, and stops it before somebody else can have its token.
+func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
+	for {
+		select {
+		case <-running.Done():
+			return running.ExitCode()
+		case h := <-lost:
+			if j.onLost == onLostWarn {
+				fmt.Fprintf(j.ErrOrStderr(), "tms: lost a token of the pool %q: %v; the job goes on\n", j.pool, h.Err())
+				continue
+			}
+			fmt.Fprintf(j.ErrOrStderr(), "tms: lost a token of the pool %q: %v; stopping the job\n", j.pool, h.Err())
+			running.Stop(j.timeToStop(h))
+			return exitLeaseLost
+		}
+	}
+}
+
+// finish gives the tokens back, and ends as the job did.
+func (j *jobRun) finish(code int, err error) error {
+	if err := j.Close(); err != nil {
+		fmt.Fprintf(j.ErrOrStderr(), "tms: the token could not be given back, and is free when its lease ends: %v\n", err)
+	}
+	if code == 0 && err == nil {
+		return nil
+	}
+	return &ended{code, err}
+}
+
+// firstLost returns the first of those whose lease has ended, or nil.
+func firstLost(helds []*client.Held) *client.Held {
+	for _, h := range helds {
+		if h.Err() != nil {
+			return h
+		}
+	}
+	return nil
+}
+
+// A lease is taken for lost so long before its end that the job can be stopped within it: as long as the job has to end,
+// and a moment for the kill to work. That is a third of the lease at most, so that there is time for renewals; the job's
+// time is cut to it.
+const (
+	killMoment = 500 * time.Millisecond
+	marginPart = 3
+)
+
+// stopMargin returns how long before its end a lease is taken for lost.
+func stopMargin(killAfter, ttl time.Duration) time.Duration {
+	return min(killAfter+killMoment, ttl/marginPart)
+}
+
+// timeToStop returns how long the job has between its TERM and its KILL. Where the server has ended the lease, nothing is
+// left to be in time for.
+func (j *jobRun) timeToStop(h *client.Held) time.Duration {
+	if errors.Is(h.Err(), client.ErrLost) || errors.Is(h.Err(), client.ErrDeleted) {
+		return j.killAfter
+	}
+	end := h.Deadline().Add(j.margin)
+	return min(j.killAfter, time.Until(end)-min(killMoment, j.margin/2))
+}
+
+// leaseTTL returns how long the leases last.
+func (j *jobRun) leaseTTL(request tms.AssignRequest) (time.Duration, error) {
+	if request.TTL > 0 {
+		return request.TTL, nil
+	}
+	pool, _, err := j.Pool(j.Context(), j.pool)
+	return pool.Policy.LeaseTTL, err
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+)
+
+const (
+	holdersShown = 3
+	holdersEvery = 2 * time.Second // at most so often the server is asked who they are
+	holdersFor   = time.Second     // and no longer than this
+)
+
+// waitLine is a line on a terminal that says how a wait stands: the place in the queue, and who holds the tokens.
+type waitLine struct {
+	r       *remote
+	began   time.Time
+	updates chan tms.Refusal
+	done    sync.WaitGroup
+
+	asked   time.Time
+	holders string
+}
+
+// waitLine returns nil where nobody would see it.
+func (r *remote) waitLine() *waitLine {
+	if r.quiet || !smart(r.ErrOrStderr()) {
+		return nil
+	}
+	l := &waitLine{r: r, began: time.Now(), updates: make(chan tms.Refusal, 1)}
+	l.done.Go(l.run)
+	return l
+}
+
+// update says how the wait stands now. It does not wait for the line.
+func (l *waitLine) update(refusal tms.Refusal) {
+	select {
+	case l.updates <- refusal:
+	default:
+	}
+}
+
+// end takes the line away.
+func (l *waitLine) end() {
+	close(l.updates)
+	l.done.Wait()
+	fmt.Fprint(l.r.ErrOrStderr(), "\r\x1b[K")
+}
+
+func (l *waitLine) run() {
+	for refusal := range l.updates {
+		if time.Since(l.asked) >= holdersEvery {
+			l.asked = time.Now()
+			l.holders = l.r.holders()
+		}
+		fmt.Fprint(l.r.ErrOrStderr(), "\r\x1b[K"+fitting(l.text(refusal)))
+	}
+}
+
+func (l *waitLine) text(r tms.Refusal) string {
+	text := fmt.Sprintf("waiting for a token of the pool %q for %v", l.r.pool, time.Since(l.began).Round(time.Second))
+	if r.Place > 0 {
+		text += fmt.Sprintf(", place %d", r.Place)
+	}
+	if r.Waiting > 0 {
+		text += fmt.Sprintf(" of %d", r.Waiting)
+	}
+	return text + l.holders
+}
+
+// holders says who holds the first tokens of the pool, or nothing.
+func (r *remote) holders() string {
+	ctx, cancel := context.WithTimeout(r.Context(), holdersFor)
+	defer cancel()
+	page, err := r.Tokens(ctx, r.pool, tms.Filter{State: tms.Assigned}, "", api.DefaultPage)
+	if err != nil || len(page.Tokens) == 0 {
+		return ""
+	}
+	var all []string
+	for _, t := range page.Tokens[:min(holdersShown, len(page.Tokens))] {
+		who := t.Lease.ClientID
+		if who == "" {
+			who = "somebody"
+		}
+		all = append(all, who+" since "+t.Lease.AssignedAt.Local().Format("15:04:05"))
+	}
+	text := "; held by " + strings.Join(all, ", ")
+	if len(page.Tokens) > holdersShown || page.Next != "" {
+		text += " and others"
+	}
+	return text
+}
+
+// fitting cuts a text to the width of the terminal, so that it stays one line.
+func fitting(text string) string {
+	width, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if runes := []rune(text); err == nil && width > 1 && len(runes) >= width {
+		return string(runes[:width-2]) + "…"
+	}
+	return text
+}

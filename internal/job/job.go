@@ -1,0 +1,132 @@
+// Package job runs one command as if it had been started in the caller's place: with the caller's standard input, output
+// and error, and the terminal if there is one, in a process group of its own, which gets the signals that the caller gets.
+package job
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"time"
+)
+
+// Command says what to run.
+type Command struct {
+	Path string   // of the executable: see [Find]
+	Args []string // the name first
+	Env  []string
+
+	// Signals are handed to the job's process group: see [Signals]. Nil: none are.
+	Signals chan os.Signal
+
+	// MayContinue is asked before a job that was suspended from the terminal goes on. On false it stays suspended. Nil:
+	// it may.
+	MayContinue func() bool
+}
+
+// Exit codes of commands that could not be run, as shells and env have them.
+const (
+	CannotRun = 126
+	NotFound  = 127
+)
+
+// Job is a command that runs, or has ended.
+type Job struct {
+	command Command
+	handle  handle
+	done    chan struct{}
+	code    int
+}
+
+// Find returns the path of a command as the shell finds it, and with an error the exit code that shells have for it.
+func Find(name string) (path string, code int, err error) {
+	path, err = exec.LookPath(name)
+	switch {
+	case err == nil:
+		return path, 0, nil
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return "", NotFound, err
+	}
+	return "", CannotRun, err
+}
+
+// Signals returns a channel that gets the signals which ask a process to end. [Start] adds those that a job is sent
+// besides. A signal that the process was started to ignore is left out, so that the job ignores it too.
+func Signals() chan os.Signal {
+	signals := make(chan os.Signal, 32)
+	listen(signals, ending)
+	return signals
+}
+
+func listen(to chan os.Signal, signals []os.Signal) {
+	for _, s := range signals {
+		if !signal.Ignored(s) {
+			signal.Notify(to, s)
+		}
+	}
+}
+
+// Start starts the command. On Linux the process dies by SIGKILL with the caller, however that ends; what it has started
+// itself does not. An error means that it was not started.
+func Start(c Command) (*Job, error) {
+	j := &Job{command: c, done: make(chan struct{})}
+	if c.Signals != nil {
+		listen(c.Signals, passed)
+	}
+	started := make(chan error)
+	go j.run(started)
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	go j.forward()
+	return j, nil
+}
+
+// Done is closed when the command has ended.
+func (j *Job) Done() <-chan struct{} { return j.done }
+
+// ExitCode returns how the command ended: its exit code, or 128 and the number of the signal that ended it. It waits
+// for the end.
+func (j *Job) ExitCode() int {
+	<-j.done
+	return j.code
+}
+
+func (j *Job) forward() {
+	for {
+		select {
+		case s := <-j.command.Signals:
+			j.signal(s)
+		case <-j.done:
+			return
+		}
+	}
+}
+
+func (j *Job) mayContinue() bool { return j.command.MayContinue == nil || j.command.MayContinue() }
+
+// Stop asks the job's process group to end, kills what is left of it after the given time, and waits for the command's
+// end. With no time it kills at once.
+func (j *Job) Stop(killAfter time.Duration) {
+	if killAfter > 0 {
+		j.terminate()
+		j.awaitGroup(killAfter)
+	}
+	j.kill()
+	<-j.done
+}
+
+// awaitGroup returns when nothing of the group is left, or after the given time.
+func (j *Job) awaitGroup(most time.Duration) {
+	deadline := time.After(most)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for j.alive() {
+		select {
+		case <-deadline:
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,114 @@
+//go:build unix
+
+package job
+
+import (
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+var (
+	ending = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+	passed = []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGTSTP}
+)
+
+type handle struct {
+	pid      int // of the command, and the number of its process group
+	terminal *terminal
+}
+
+// run starts the command, says so, and returns when it has ended. It keeps its thread, with which Linux lets the command
+// die, for as long as the command runs.
+func (j *Job) run(started chan<- error) {
+	runtime.LockOSThread()
+	j.handle.terminal = ownTerminal()
+	err := j.start()
+	started <- err
+	if err == nil {
+		j.code = j.wait()
+		j.handle.terminal.take()
+		close(j.done)
+	}
+}
+
+func (j *Job) start() (err error) {
+	attributes := &syscall.SysProcAttr{Setpgid: true, Foreground: j.handle.terminal != nil}
+	dieWithParent(attributes)
+	j.handle.pid, err = syscall.ForkExec(j.command.Path, j.command.Args, &syscall.ProcAttr{
+		Env:   j.command.Env,
+		Files: []uintptr{0, 1, 2},
+		Sys:   attributes,
+	})
+	return err
+}
+
+// wait returns the command's exit code.
+func (j *Job) wait() int {
+	for {
+		var status syscall.WaitStatus
+		_, err := syscall.Wait4(j.handle.pid, &status, syscall.WUNTRACED, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return CannotRun // nobody else waits for it
+		case status.Stopped():
+			j.stopped(status.StopSignal())
+		case status.Signaled():
+			return 128 + int(status.Signal())
+		default:
+			return status.ExitStatus()
+		}
+	}
+}
+
+// stopped suspends the caller's process group as well when the job was suspended from the terminal, as Ctrl-Z does, so
+// that the shell takes over, and lets the job go on when the shell lets the caller go on.
+func (j *Job) stopped(by syscall.Signal) {
+	if by == syscall.SIGSTOP { // somebody meant the job alone
+		return
+	}
+	j.handle.terminal.take()
+	j.suspend()
+	if !j.mayContinue() {
+		return
+	}
+	j.handle.terminal.give(j.handle.pid)
+	j.signal(syscall.SIGCONT)
+}
+
+// suspend returns when the process goes on. The system does not suspend a process that nobody could continue; such a
+// one goes on after a moment.
+func (j *Job) suspend() {
+	resumed := make(chan os.Signal, 1)
+	signal.Notify(resumed, syscall.SIGCONT)
+	defer signal.Stop(resumed)
+	signal.Reset(syscall.SIGTSTP)
+	syscall.Kill(0, syscall.SIGTSTP)
+	select {
+	case <-resumed:
+	case <-time.After(200 * time.Millisecond):
+	}
+	if j.command.Signals != nil {
+		signal.Notify(j.command.Signals, syscall.SIGTSTP)
+	}
+}
+
+func (j *Job) signal(s os.Signal) {
+	if number, ok := s.(syscall.Signal); ok {
+		syscall.Kill(-j.handle.pid, number)
+	}
+}
+
+// terminate wakes a suspended job, too, or it would not hear that it is to end.
+func (j *Job) terminate() {
+	j.signal(syscall.SIGTERM)
+	j.signal(syscall.SIGCONT)
+}
+
+func (j *Job) kill() { j.signal(syscall.SIGKILL) }
+
+// alive says whether anything of the job's process group is left.
+func (j *Job) alive() bool { return syscall.Kill(-j.handle.pid, 0) == nil }
