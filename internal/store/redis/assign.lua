@@ -43,7 +43,7 @@ local function granted(results, from)
     local result = results[i]
     for at = 1, type(result) == 'table' and #result or 0, 4 do
       local r = record(result[at], AVAILABLE, 0)
-      r.state, r.till, r.tail = ASSIGNED, result[at + 1], match(result[at + 2], '^%S+ %S+ %S+ %S+ (.*)$')
+      r.state, r.till, r.client = ASSIGNED, result[at + 1], match(result[at + 2], '^%S+ %S+ %S+ %S+ %S+ (.*)$')
       records[#records + 1] = r
     end
   end

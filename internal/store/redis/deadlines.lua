@@ -20,7 +20,7 @@ end
 
 local function endLease(r)
   local at = r.till + policy.grace_ms
-  over(r, at, 1)
+  r.since, r.ended = at, 1
   if policy.on_lease_expiry == 'quarantine' then
     quarantined = quarantined + 1
     r.state, r.till = QUARANTINED, at

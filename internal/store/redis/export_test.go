@@ -13,3 +13,10 @@ var (
 
 // CheckInfo says why a server that answers INFO so is not fit.
 func CheckInfo(text string, cluster bool) error { return parseInfo(text).check(cluster) }
+
+// Listening says whether Listen runs.
+func (s *Store) Listening() bool {
+	s.wakes.mu.Lock()
+	defer s.wakes.mu.Unlock()
+	return s.wakes.listener != nil
+}

@@ -38,7 +38,7 @@ end
 
 local function indexClient(r, removed, added)
   if r.was ~= ASSIGNED and r.state ~= ASSIGNED then return end
-  local client = clientOf(r)
+  local client = r.client
   if client == '' then return end
   if r.state ~= ASSIGNED then
     note(removed, some('client:' .. client), r.token)

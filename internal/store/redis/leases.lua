@@ -29,7 +29,7 @@ local function keepAlive(r, id, ttl)
 end
 
 local function release(r)
-  over(r, now, 0)
+  r.since, r.ended = now, 0
   giveBack(r, now)
   r.seen = now
 end
@@ -44,8 +44,7 @@ end
 
 local function restore(r)
   if r.state ~= QUARANTINED then return 'not_quarantined' end
-  r.state, r.seen, r.touched = AVAILABLE, now, true
-  r.since, r.leases, r.expired = now, 0, r.since and r.expired or 0
+  r.state, r.seen, r.since = AVAILABLE, now, now
 end
 
 local function delete(r, id)

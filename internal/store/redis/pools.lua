@@ -87,7 +87,7 @@ local function purgeTokens(state, limit)
   local clients = state == ASSIGNED and call('HMGET', some('holders'), unpack(tokens)) or {}
   for i, token in ipairs(tokens) do
     records[i] = record(token, state, 0)
-    records[i].tail, records[i].state = '0 ' .. (clients[i] or ''), nil
+    records[i].client, records[i].state = clients[i] or '', nil
     if state == ASSIGNED then strings[#strings + 1] = keys[7] .. token end
     if described then strings[#strings + 1] = keys[8] .. token end
   end

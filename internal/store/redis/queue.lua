@@ -179,9 +179,9 @@ local function lock(wish, tokens, pickup)
   for i, token in ipairs(tokens) do
     local r = record(token, AVAILABLE, 0)
     r.state, r.seen, r.till = ASSIGNED, pickup and seen[i] or now, pickup or now + ttl
-    r.tail = ttl .. ' ' .. wish.client
+    r.client = wish.client
     r.text = wish.ids[i] .. ' ' .. digits(fence + i) .. ' ' .. (pickup and '0' or digits(now)) .. ' ' .. digits(r.seen)
-      .. ' ' .. r.tail
+      .. ' ' .. ttl .. ' ' .. wish.client
     if not call('SET', keys[7] .. token, r.text, 'NX', 'PX', digits(backstop(r.till, r.seen))) then
       for _, locked in ipairs(records) do call('DEL', keys[7] .. locked.token) end
       return nil, token

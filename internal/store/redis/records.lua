@@ -1,21 +1,14 @@
 -- Records, and reading them from Redis.
 
 -- A record is a token as this step sees it: state (nil: deleted), was (its state in Redis), score (there), till,
--- seen. Of a lease it has the string, text, its parts id, at and ttl, and what stands before and after the last sign
--- of life, head and tail. Numbers that were read stay text until something is reckoned with them. touched: what lies
--- beside the set has changed. Where the step ends the lease, or restores the token: since when, how many leases ended and
--- how many of them by expiry, and whose.
+-- seen. Of a lease it has the string, text, its parts id, at, ttl and client, and what stands before and after the last
+-- sign of life, head and tail. Numbers that were read stay text until something is reckoned with them. touched: what lies
+-- beside the set has changed. since: when the step has ended the lease, or restored the token. ended: it has ended the
+-- lease, 1 if because it expired, otherwise 0.
 
 local function record(token, state, score)
   return {token = token, was = state, state = state, score = score, till = score, seen = score, text = nil, touched = nil,
-    head = nil, id = nil, at = nil, tail = nil, ttl = nil, since = nil}
-end
-
-local function clientOf(r) return match(r.tail, '^%S+ (.*)$') end
-
--- Notes for the token's past that its lease has ended.
-local function over(r, at, expired)
-  r.since, r.leases, r.expired, r.client = at, 1, expired, clientOf(r)
+    head = nil, id = nil, at = nil, tail = nil, ttl = nil, client = nil, since = nil, ended = nil}
 end
 
 -- Returns the records of those of the tokens that exist, by token.
@@ -47,7 +40,7 @@ local function readLease(r, text)
     text = '- 0 ' .. r.till .. ' ' .. r.till .. ' ' .. policy.lease_ttl_ms .. ' ' .. client
   end
   r.text = text
-  r.head, r.id, r.at, r.seen, r.tail, r.ttl = match(r.text, '^((%S+) %d+ (%d+)) (%d+) ((%d+) .*)$')
+  r.head, r.id, r.at, r.seen, r.tail, r.ttl, r.client = match(r.text, '^((%S+) %d+ (%d+)) (%d+) ((%d+) (.*))$')
 end
 
 -- Reads the metadata of the records.

@@ -60,7 +60,7 @@ local function tokens(k, args)
   local last = records[#records] or {was = 0, score = 0, token = ''}
   local page = {now, policy.token_ttl_ms, more and 1 or 0, last.was, last.score, last.token}
   for _, r in ipairs(records) do
-    if args[3] == '' or match(r.text, '^%S+ %d+ %d+ %d+ %d+ (.*)$') == args[3] then
+    if args[3] == '' or r.client == args[3] then
       page[#page + 1] = r.token
       page[#page + 1] = answer(r)
     end

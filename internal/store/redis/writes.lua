@@ -57,10 +57,11 @@ end
 local function savePast(ended)
   local texts, fields = pasts(ended), {}
   for i, r in ipairs(ended) do
-    local leases, expired, client = match(texts[i] or '0 0 0 ', '^(%d+) (%d+) %d+ (.*)$')
-    fields[2 * i - 1] = r.token
-    fields[2 * i] = leases + r.leases .. ' ' .. expired + r.expired .. ' ' .. digits(r.since) .. ' ' .. (r.client or client)
-    r.since = nil
+    local leases, expired, client = 0, 0, ''
+    if texts[i] then leases, expired, client = match(texts[i], '^(%d+) (%d+) %d+ (.*)$') end
+    if r.ended then leases, expired, client = leases + 1, expired + r.ended, r.client end
+    fields[2 * i - 1], fields[2 * i] = r.token, leases .. ' ' .. expired .. ' ' .. digits(r.since) .. ' ' .. client
+    r.since, r.ended = nil, nil
   end
   call('HSET', keys[9], unpack(fields))
 end

@@ -1,0 +1,161 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+)
+
+// hear has the store listen until the test ends, or until stop is called. It returns the tickets that were woken.
+func hear(t *testing.T, s *redis.Store) (woken <-chan string, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	heard, ended := make(chan string, 100), make(chan error, 1)
+	go func() { ended <- s.Listen(ctx, func(ticket string) { heard <- ticket }) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() { stop() })
+	eventually(t, "the store listens", s.Listening)
+	return heard, stop
+}
+
+// wakes waits until the ticket is woken.
+func wakes(t *testing.T, woken <-chan string, ticket string) {
+	t.Helper()
+	select {
+	case got := <-woken:
+		if got != ticket {
+			t.Fatalf("woke %s instead of %s", got, ticket)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s was not woken", ticket)
+	}
+}
+
+// sleeps holds that nobody is woken.
+func sleeps(t *testing.T, woken <-chan string) {
+	t.Helper()
+	select {
+	case got := <-woken:
+		t.Fatalf("woke %s", got)
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// Each server hears of its own tickets, of whichever pool, whoever frees the token.
+func TestEachServerHearsOfItsOwnTickets(t *testing.T) {
+	server := redistest.New(t)
+	a, b := open(t, server, redis.Options{}), open(t, server, redis.Options{})
+	hearsA, stopA := hear(t, a)
+	hearsB, stopB := hear(t, b)
+	for _, pool := range []string{"p", "q"} {
+		put(t, a, pool, tms.PolicyChange{})
+		fill(t, a, pool, "x", "y")
+		take(t, a, pool)
+		take(t, a, pool)
+		join(t, a, pool, ticket(pool+"a"), 1)
+		join(t, b, pool, ticket(pool+"b"), 2)
+	}
+	for _, pool := range []string{"p", "q"} {
+		release(t, b, pool, "x", "y")
+		wakes(t, hearsA, pool+"a")
+		wakes(t, hearsB, pool+"b")
+	}
+	must(t, stopA())
+	must(t, stopB())
+	if channels, _ := ask(t, raw(t, server), "PUBSUB", "SHARDCHANNELS").AsStrSlice(); len(channels) > 0 {
+		t.Errorf("subscriptions are left: %q", channels)
+	}
+}
+
+// A ticket that moves to another server is woken there.
+func TestATicketIsWokenWhereItWasShownLast(t *testing.T) {
+	server := redistest.New(t)
+	a, b := open(t, server, redis.Options{}), open(t, server, redis.Options{})
+	hearsA, _ := hear(t, a)
+	hearsB, _ := hear(t, b)
+	put(t, a, "p", tms.PolicyChange{})
+	fill(t, a, "p", "x")
+	take(t, a, "p")
+	join(t, a, "p", ticket("1"), 1)
+	join(t, b, "p", ticket("1"), 1)
+	release(t, a, "p", "x")
+	wakes(t, hearsB, "1")
+	sleeps(t, hearsA)
+}
+
+// One who loses its place because of its client's other leases is woken as well.
+func TestATicketThatIsTakenOutIsWoken(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{})
+	woken, _ := hear(t, s)
+	put(t, s, "p", tms.PolicyChange{MaxLeasesPerClient: new(1)})
+	fill(t, s, "p", "x", "y")
+	take(t, s, "p")
+	must(t, show(t, s, "p", tms.AssignRequest{ClientID: "other"}).Err)
+	for i := range 2 {
+		join(t, s, "p", tms.AssignRequest{ClientID: "c", Ticket: fmt.Sprint(i)}, i+1)
+	}
+	release(t, s, "p", "x", "y")
+	wakes(t, woken, "0")
+	wakes(t, woken, "1")
+	refused(t, show(t, s, "p", tms.AssignRequest{ClientID: "c", Ticket: "1"}).Err, tms.ErrQuotaExceeded)
+}
+
+// When the connection breaks, Listen says so; called again, it hears of the next wake.
+func TestListenSurvivesALostConnection(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{})
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, "p", "x")
+	take(t, s, "p")
+	ended := make(chan error, 1)
+	go func() { ended <- s.Listen(t.Context(), func(string) {}) }()
+	c := raw(t, server)
+	eventually(t, "the store listens", func() bool {
+		join(t, s, "p", ticket("1"), 1)
+		channels, _ := ask(t, c, "PUBSUB", "SHARDCHANNELS").AsStrSlice()
+		return len(channels) == 1
+	})
+	ask(t, c, "CLIENT", "KILL", "TYPE", "pubsub")
+	if err := <-ended; err == nil {
+		t.Fatal("Listen ended without an error")
+	}
+	woken, stop := hear(t, s)
+	eventually(t, "the store works again", func() bool {
+		_, err := s.Assign(t.Context(), "p", []tms.AssignRequest{ticket("1")})
+		return err == nil
+	})
+	release(t, s, "p", "x")
+	wakes(t, woken, "1")
+	must(t, stop())
+}
+
+// Listen ends by its context while Redis hangs, and a ticket is not held up by a subscription.
+func TestListenEndsWhileRedisHangs(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{Timeout: 300 * time.Millisecond})
+	put(t, s, "p", tms.PolicyChange{})
+	_, stop := hear(t, s)
+	join(t, s, "p", ticket("1"), 1)
+	server.Stop()
+	defer server.Continue()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if _, err := s.Assign(ctx, "q", []tms.AssignRequest{ticket("1")}); err == nil {
+		t.Error("a server that hangs has answered")
+	}
+	stop()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
