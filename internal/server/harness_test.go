@@ -19,11 +19,14 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
 	"github.com/manankarani/token-manager/internal/store/embedded"
+	"github.com/manankarani/token-manager/internal/telemetry"
+	"github.com/manankarani/token-manager/internal/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,6 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type harness struct {
 	t     *testing.T
 	store tms.Store
+	stop  func()       // ends the waiting
 	now   atomic.Int64 // ms
 	url   string
 	logs  *logs
@@ -53,17 +57,20 @@ func start(t *testing.T, config Config) *harness {
 	return h
 }
 
+// open opens a store and wraps it as tms serve does.
 func (h *harness) open() tms.Store {
 	var ids atomic.Int64
-	store, err := embedded.Open(embedded.Options{
+	opened, err := embedded.Open(embedded.Options{
 		Now:   func() time.Time { return time.UnixMilli(h.now.Load()) },
 		NewID: func() string { return fmt.Sprintf("drawn%017d", ids.Add(1)) },
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { store.Close() })
-	return store
+	waiting := wait.Wrap(opened, wait.Options{})
+	h.t.Cleanup(func() { waiting.Close() })
+	h.stop = waiting.Stop
+	return telemetry.Wrap(waiting, prometheus.NewRegistry())
 }
 
 func (h *harness) advance(d time.Duration) { h.now.Add(d.Milliseconds()) }
