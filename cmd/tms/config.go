@@ -29,6 +29,7 @@ type config struct {
 	ReadTimeout     time.Duration
 	WriteTimeout    time.Duration
 	IdleTimeout     time.Duration
+	MaxWait         time.Duration
 	DrainDelay      time.Duration
 	ShutdownTimeout time.Duration
 	MaxConnections  int
@@ -63,6 +64,7 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.DurationVar(&c.ReadTimeout, "read-timeout", http.ReadTimeout, "longest `time` in which a whole request arrives")
 	fs.DurationVar(&c.WriteTimeout, "write-timeout", http.WriteTimeout, "longest `time` from a request's header to the end of its answer")
 	fs.DurationVar(&c.IdleTimeout, "idle-timeout", http.IdleTimeout, "`time` after which a connection without requests is closed")
+	fs.DurationVar(&c.MaxWait, "max-wait", http.MaxWait, "longest `time` that an assign may ask to wait for a token; it comes on top of --write-timeout")
 	fs.DurationVar(&c.DrainDelay, "drain-delay", http.DrainDelay, "`time` that a server that is told to stop goes on, not ready, so that load balancers notice")
 	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", http.ShutdownTimeout, "`time` that requests have to end when the server stops")
 	fs.IntVar(&c.MaxConnections, "max-connections", http.MaxConnections, "most connections at once; more wait")
@@ -87,6 +89,7 @@ func (c *config) validate() error {
 		positive("read_timeout", c.ReadTimeout),
 		positive("write_timeout", c.WriteTimeout),
 		positive("idle_timeout", c.IdleTimeout),
+		positive("max_wait", c.MaxWait),
 		positive("shutdown_timeout", c.ShutdownTimeout),
 		notNegative("drain_delay", c.DrainDelay),
 		positive("max_connections", c.MaxConnections),

@@ -17,6 +17,7 @@ import (
 	"github.com/manankarani/token-manager/internal/expiry"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/telemetry"
+	"github.com/manankarani/token-manager/internal/wait"
 )
 
 func newServe() *cobra.Command {
@@ -46,7 +47,8 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, opened.Close()) }()
+	waiting := wait.Wrap(opened, wait.Options{Logger: logger})
+	defer func() { err = errors.Join(err, waiting.Close()) }() // it closes the store as well
 
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -55,7 +57,7 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	background.Go(func() { awaitFailure(ctx, opened, cancel) })
 
 	registry := telemetry.NewRegistry(versionText())
-	store := telemetry.Wrap(opened, registry)
+	store := telemetry.Wrap(waiting, registry)
 	if err := putPools(ctx, store, c.Pools); err != nil && !canComeRight(err) {
 		return err
 	} else if err != nil {
@@ -64,7 +66,9 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	background.Go(func() { expiry.New(store, c.sweeps(registry, logger)).Run(ctx) })
 
 	greet(out, c, listener.Addr())
-	return server.New(c.server(store, registry, logger)).Serve(ctx, listener)
+	served := c.server(store, registry, logger)
+	served.Stopping = waiting.Stop
+	return server.New(served).Serve(ctx, listener)
 }
 
 // awaitFailure calls cancel when a store gives up because it cannot keep its promises. Its Close then says why.
@@ -115,6 +119,7 @@ func (c *config) server(store tms.Store, registry *prometheus.Registry, logger *
 		ReadTimeout:     c.ReadTimeout,
 		WriteTimeout:    c.WriteTimeout,
 		IdleTimeout:     c.IdleTimeout,
+		MaxWait:         c.MaxWait,
 		DrainDelay:      c.DrainDelay,
 		ShutdownTimeout: c.ShutdownTimeout,
 		MaxConnections:  c.MaxConnections,

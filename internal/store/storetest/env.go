@@ -32,7 +32,7 @@ type tester interface {
 type env struct {
 	tester
 	*witness
-	clock *Clock
+	clock *Clock   // nil: the stores live in real time
 	pools []string // those that the invariant check looks at
 }
 

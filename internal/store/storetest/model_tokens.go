@@ -185,7 +185,7 @@ func (m *Model) Token(ctx context.Context, pool, value string) (t tms.Token, err
 // Tokens returns a page.
 func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page, err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
-		places, err := p.after(cursor)
+		places, err := p.after(cursor, f.ClientID)
 		if err != nil {
 			return err
 		}
@@ -204,8 +204,8 @@ func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 	return page, err
 }
 
-// after returns the places behind the cursor, in order.
-func (p *modelPool) after(cursor string) ([]rules.Cursor, error) {
+// after returns the places behind the cursor, in order. Where the pool has a quota, those of one client stand alone.
+func (p *modelPool) after(cursor, client string) ([]rules.Cursor, error) {
 	from, err := rules.ParseCursor(p.name, cursor)
 	if err != nil {
 		return nil, err
@@ -213,7 +213,8 @@ func (p *modelPool) after(cursor string) ([]rules.Cursor, error) {
 	var places []rules.Cursor
 	for value, r := range p.tokens {
 		at := rules.Cursor{Pool: p.name, State: r.State, At: cmp.Or(r.Until, r.Seen), Value: value}
-		if byPlace(at, from) > 0 {
+		others := client != "" && p.policy.MaxLeasesPerClient > 0 && r.Lease.ClientID != client
+		if byPlace(at, from) > 0 && !others {
 			places = append(places, at)
 		}
 	}

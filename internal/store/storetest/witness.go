@@ -99,13 +99,25 @@ func (w *witness) Assign(ctx context.Context, pool string, requests []tms.Assign
 	if err == nil && len(results) != len(requests) {
 		w.mistake("assign: %d requests have %d results", len(requests), len(results))
 	}
-	for _, result := range results {
+	for i, result := range results {
 		w.checkError(result.Err)
 		for _, t := range result.Tokens {
-			w.see(t, begin, done)
+			if requests[i].RequestID == "" || !w.repeated(t) {
+				w.see(t, begin, done)
+			}
 		}
 	}
 	return results, err
+}
+
+// repeated says whether the lease was seen before, with the same fence: the answer to a repeated request.
+func (w *witness) repeated(t tms.Token) bool {
+	for _, seen := range w.leases[name{t.Pool, t.Value}] {
+		if t.Lease != nil && seen.id == t.Lease.ID && seen.fence == t.Lease.Fence {
+			return true
+		}
+	}
+	return false
 }
 
 // see remembers a new lease.

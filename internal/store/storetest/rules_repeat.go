@@ -1,0 +1,179 @@
+package storetest
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+var repeatRules = []rule{
+	{"RepeatedAssignTakesOneToken", "an assign that is repeated with its request_id is answered with the same leases", repeatAssign},
+	{"RepeatedAssignShowsLeasesAsTheyStand", "a repeat says how long its leases last now, not how long they did", repeatLeaseNow},
+	{"RepeatAfterTheLeaseIsRefused", "a repeat whose lease has ended since is refused with lease_lost and takes nothing", repeatLost},
+	{"RepeatedGenerateCreatesOnce", "a generate that is repeated with its request_id is answered with the same values", repeatGenerate},
+	{"RequestIDOfAnotherRequestIsRefused", "a request_id that comes with other content is refused and nothing changes", repeatReused},
+	{"RefusalsAreNotRemembered", "a request that was refused can be repeated with its request_id and be served", repeatRefused},
+	{"RequestsAreForgottenInTime", "a request is remembered for request_ttl, to the millisecond, and then is new", repeatForgotten},
+	{"RequestsArePoolsOwn", "a request_id of one pool means nothing in another, or in the pool made again", repeatPools},
+	{"RepeatsRaceForOneToken", "of many repeats at once, on any server, one takes a token and all are given it", repeatRace},
+}
+
+func (e *env) generateAs(pool string, request tms.GenerateRequest) tms.Generated {
+	e.Helper()
+	g, err := e.Generate(e.Context(), pool, request)
+	e.must(err)
+	return g
+}
+
+func repeatAssign(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.generateAs(pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a", Metadata: map[string]string{"k": "v"}},
+		{Value: "b"}, {Value: "c"}}})
+	request := tms.AssignRequest{ClientID: "c", Count: 2, TTL: minute, RequestID: "r 1"}
+	first := e.takeAs(pool, request)
+	e.equal("repeated", e.takeAs(pool, request), first)
+	request.Wait = second
+	e.equal("repeated with another wait", e.takeAs(pool, request), first)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 1, Assigned: 2})
+	_, err := e.keep(pool, keyOf(first[1]))
+	e.must(err)
+	one := tms.AssignRequest{RequestID: "r 2"}
+	third := e.takeAs(pool, one)
+	e.equal("the last, repeated while nothing is free", e.takeAs(pool, one), third)
+}
+
+func repeatLeaseNow(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, "a")
+	request := tms.AssignRequest{RequestID: "r"}
+	first := e.takeAs(pool, request)[0]
+	e.advance(20 * second)
+	again := e.takeAs(pool, request)[0]
+	e.equal("ttl", again.Lease.TTL, 40*second)
+	e.equal("end", again.Lease.ExpiresAt, first.Lease.ExpiresAt)
+	_, err := e.keep(pool, keyOf(first))
+	e.must(err)
+	e.equal("ttl after a keep-alive", e.takeAs(pool, request)[0].Lease.TTL, minute)
+}
+
+func repeatLost(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, "a", "b")
+	for i, end := range []func(t tms.Token){
+		func(t tms.Token) { _, err := e.giveBack(pool, keyOf(t)); e.must(err) },
+		func(t tms.Token) {
+			_, err := e.giveBack(pool, keyOf(t))
+			e.must(err)
+			e.takeAs(pool, tms.AssignRequest{Prefer: t.Value})
+		},
+		func(t tms.Token) { e.advance(minute + ms) },
+		func(t tms.Token) { e.must(e.drop(pool, keyOf(t))) },
+	} {
+		request := tms.AssignRequest{RequestID: strconv.Itoa(i)}
+		t := e.takeAs(pool, request)[0]
+		end(t)
+		before := e.sizes(pool)
+		e.refused(e.tryTake(pool, request).Err, tms.ErrLeaseLost)
+		e.equal("sizes", e.sizes(pool), before)
+	}
+}
+
+func repeatGenerate(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	request := tms.GenerateRequest{RequestID: "r", Tokens: []tms.NewToken{{Value: "mine", Metadata: map[string]string{"k": "v"}},
+		{}, {Metadata: map[string]string{"n": "1"}}, {Value: "mine"}}}
+	first := e.generateAs(pool, request)
+	e.equal("created", first.Created, 3)
+	e.advance(second)
+	e.must(e.drop(pool, byValue("mine")))
+	e.equal("repeated", e.generateAs(pool, request), first)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 2})
+	if first.Tokens[1] == first.Tokens[2] || len(first.Tokens[1]) != 22 {
+		e.Errorf("drawn values %q", first.Tokens)
+	}
+	other := e.generateAs(pool, tms.GenerateRequest{RequestID: "other", Tokens: make([]tms.NewToken, 2)})
+	if slices.Contains(first.Tokens, other.Tokens[0]) {
+		e.Errorf("another request drew the same value")
+	}
+}
+
+func repeatReused(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"k"}})
+	e.fill(pool, "a", "b", "c")
+	e.takeAs(pool, tms.AssignRequest{ClientID: "c", RequestID: "r"})
+	for _, other := range []tms.AssignRequest{{}, {ClientID: "d"}, {ClientID: "c", Count: 2}, {ClientID: "c", TTL: second},
+		{ClientID: "c", Prefer: "b"}, {ClientID: "c", Match: map[string]string{"k": "v"}}} {
+		other.RequestID = "r"
+		e.refused(e.tryTake(pool, other).Err, tms.ErrRequestIDReused)
+	}
+	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{RequestID: "r", Tokens: newTokens("d")})
+	e.refused(err, tms.ErrRequestIDReused)
+	e.generateAs(pool, tms.GenerateRequest{RequestID: "g", Tokens: newTokens("d")})
+	_, err = e.Generate(e.Context(), pool, tms.GenerateRequest{RequestID: "g", Tokens: newTokens("e")})
+	e.refused(err, tms.ErrRequestIDReused)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 3, Assigned: 1})
+}
+
+func repeatRefused(e *env) {
+	pool := e.pool(tms.PolicyChange{MaxTokens: new(1)})
+	request := tms.AssignRequest{RequestID: "r"}
+	e.refused(e.tryTake(pool, request).Err, tms.ErrNoTokenAvailable)
+	two := tms.GenerateRequest{RequestID: "g", Tokens: newTokens("a", "b")}
+	_, err := e.Generate(e.Context(), pool, two)
+	e.refused(err, tms.ErrPoolFull)
+	e.change(pool, tms.PolicyChange{MaxTokens: new(2)})
+	e.equal("created", e.generateAs(pool, two).Created, 2)
+	e.takeAs(pool, request)
+}
+
+func repeatForgotten(e *env) {
+	pool := e.pool(tms.PolicyChange{RequestTTL: new(second), LeaseTTL: new(minute)})
+	e.fill(pool, "a", "b", "c")
+	request := tms.AssignRequest{RequestID: "r"}
+	first := e.takeAs(pool, request)[0]
+	e.advance(second)
+	e.sweepAll(pool)
+	e.equal("repeated at the last instant", e.takeAs(pool, request)[0].Value, first.Value)
+	e.advance(ms)
+	if again := e.takeAs(pool, request)[0]; again.Value == first.Value {
+		e.Errorf("the request was remembered for too long")
+	}
+	e.advance(second + ms)
+	e.sweepAll(pool)
+	e.takeAs(pool, request)
+	e.equal("sizes", e.stats(pool), tms.Stats{Assigned: 3})
+}
+
+func repeatPools(e *env) {
+	pool, other := e.pool(tms.PolicyChange{}), e.pool(tms.PolicyChange{})
+	request := tms.AssignRequest{RequestID: "r"}
+	for _, p := range []string{pool, other} {
+		e.fill(p, "a")
+		e.takeAs(p, request)
+	}
+	e.must(e.DeletePool(e.Context(), pool))
+	e.change(pool, tms.PolicyChange{})
+	e.fill(pool, "a")
+	e.takeAs(pool, request)
+	e.equal("sizes", e.stats(pool), tms.Stats{Assigned: 1})
+}
+
+func repeatRace(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, numbered("t", 20)...)
+	var mu sync.Mutex
+	given := map[string]bool{}
+	parallel(32, func(int) {
+		result := e.tryTake(pool, tms.AssignRequest{ClientID: "c", RequestID: "r"})
+		e.expect("assign", result.Err, "")
+		mu.Lock()
+		defer mu.Unlock()
+		for _, t := range result.Tokens {
+			given[t.Lease.ID] = true
+		}
+	})
+	e.equal("leases", len(given), 1)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 19, Assigned: 1})
+}
