@@ -24,12 +24,10 @@ type call struct {
 	given  []tms.Token         // what is to be taken back if the answer does not reach the client
 }
 
-// mayTake lets the call take that long from now. Without it the clocks of the connection would end it: that for reading,
-// which goes on meanwhile to notice a client that hangs up, and that for writing. A writer without clocks needs none of it.
+// mayTake lets the call take that long from now, whatever the connection's clock for writing says; that for reading has
+// stopped when the body has been read. A writer without clocks has none that could end the call.
 func (c *call) mayTake(d time.Duration) {
-	controller, until := http.NewResponseController(c.writer), time.Now().Add(d)
-	controller.SetReadDeadline(until)
-	controller.SetWriteDeadline(until)
+	http.NewResponseController(c.writer).SetWriteDeadline(time.Now().Add(d))
 }
 
 // left says whether the client hung up although it was given something.

@@ -25,8 +25,8 @@ const (
 	assignBody = "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 )
 
-// leaving is a server over a real store with n tokens, whose assigns wait inside the store until the test has seen that
-// the server has noticed that the client hung up.
+// leaving is a server over a real store with n tokens, whose assigns stay inside the store until the server has noticed
+// that the client hung up. Like that of any store, an assign fails when its context ends before it is durable.
 type leaving struct {
 	*harness
 	srv     *httptest.Server
@@ -41,9 +41,13 @@ func startLeaving(t *testing.T, n int) *leaving {
 	if _, err := l.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, n)}); err != nil {
 		t.Fatal(err)
 	}
-	handler := New(Config{Observe: l.counted.observe, Store: assigning{Store: l.store, after: func([]tms.Token) {
+	handler := New(Config{Observe: l.counted.observe, Store: assigning{Store: l.store, after: func(ctx context.Context, r tms.AssignRequest) error {
 		l.inside <- struct{}{}
 		<-l.noticed
+		if r.Wait > 0 {
+			return nil // for this the store that waits has a context of its own
+		}
+		return ctx.Err()
 	}}}).Handler()
 	l.srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		context.AfterFunc(r.Context(), func() { l.noticed <- struct{}{} })
@@ -174,7 +178,7 @@ func TestWhatCannotBeTakenBackIsAFailure(t *testing.T) {
 	h.store = h.open()
 	h.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 	ctx, hangUp := context.WithCancel(t.Context())
-	handler := New(Config{Store: assigning{Store: stubborn{h.store}, after: func([]tms.Token) { hangUp() }}}).Handler()
+	handler := New(Config{Store: assigning{Store: stubborn{h.store}, after: func(context.Context, tms.AssignRequest) error { hangUp(); return nil }}}).Handler()
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, "POST", api.PathAssign, nil))
 	if text := recorder.Body.String(); recorder.Code != 500 || !strings.Contains(text, `"code":"failed"`) || strings.Contains(text, "SECRET") {
@@ -190,7 +194,10 @@ func TestClientsThatHangUpAtAnyMoment(t *testing.T) {
 	h := &harness{t: t}
 	h.store = h.open()
 	h.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, clients*rounds)})
-	slow := assigning{Store: h.store, after: func([]tms.Token) { time.Sleep(rand.N(2 * time.Millisecond)) }}
+	slow := assigning{Store: h.store, after: func(context.Context, tms.AssignRequest) error {
+		time.Sleep(rand.N(2 * time.Millisecond))
+		return nil
+	}}
 	s := serve(t, Config{Store: slow, Stopping: h.stop, Observe: func(_, _ string, status int, _ time.Duration) {
 		if status == http.StatusOK {
 			answered.Add(1)

@@ -12,11 +12,11 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// assigning is a store whose Assign does what a test wants before that of the real one.
+// assigning is a store whose Assign does what a test wants before and after that of the real one.
 type assigning struct {
 	tms.Store
 	before func(ctx context.Context, r tms.AssignRequest) error
-	after  func(tokens []tms.Token)
+	after  func(ctx context.Context, r tms.AssignRequest) error
 }
 
 func (a assigning) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
@@ -27,7 +27,7 @@ func (a assigning) Assign(ctx context.Context, pool string, requests []tms.Assig
 	}
 	results, err := a.Store.Assign(ctx, pool, requests)
 	if a.after != nil && err == nil {
-		a.after(results[0].Tokens)
+		err = a.after(ctx, requests[0])
 	}
 	return results, err
 }
