@@ -130,7 +130,7 @@ local function grantWish(w, s, inbox)
   if not records then return queueUp(w, s, inbox) end
   if s then drop(s) end
   local result = fulfil(w, records)
-  serve(w.lane)
+  serve({[w.lane] = true})
   return result
 end
 

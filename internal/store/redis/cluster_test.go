@@ -28,11 +28,30 @@ func TestOnACluster(t *testing.T) {
 		must(t, err)
 		must(t, results[0].Err)
 	}
+	waitOnACluster(t, s)
 	must(t, checkRedis(t.Context(), c))
-	for _, pool := range []string{"a", "b", "c"} {
+	for _, pool := range []string{"a", "b", "c", "queued"} {
 		must(t, s.DeletePool(t.Context(), pool))
 	}
 	if n := number(t, c, "DBSIZE"); n != 0 {
 		t.Errorf("%d keys are left", n)
 	}
+}
+
+// waitOnACluster waits in a queue of a pool with everything that only some pools have.
+func waitOnACluster(t *testing.T, s *redis.Store) {
+	t.Helper()
+	woken, _ := hear(t, s)
+	put(t, s, "queued", tms.PolicyChange{Labels: &[]string{"colour"}, MaxLeasesPerClient: new(1)})
+	_, err := s.Generate(t.Context(), "queued", tms.GenerateRequest{Tokens: []tms.NewToken{coloured("x", "red")}, RequestID: "generate"})
+	must(t, err)
+	must(t, show(t, s, "queued", tms.AssignRequest{ClientID: "holder", RequestID: "assign"}).Err)
+	join(t, s, "queued", matching("1", "red"), 1)
+	ended, err := s.UnblockClient(t.Context(), "queued", "holder")
+	if must(t, err); ended != 1 {
+		t.Errorf("%d leases were ended", ended)
+	}
+	wakes(t, woken, "1")
+	picks(t, s, "queued", matching("1", "red"), "x")
+	must(t, s.Leave(t.Context(), "queued", []string{"2"}))
 }

@@ -143,12 +143,22 @@ func TestAFullRedisDrains(t *testing.T) {
 	put(t, s, "p", tms.PolicyChange{})
 	fill(t, s, "p", "a", "b", "c")
 	held := take(t, s, "p")
+	broken, spoilt := take(t, s, "p"), take(t, s, "p")
+	_, err := s.Unblock(ctx, "p", []tms.LeaseKey{{Token: spoilt.Value, Quarantine: true}})
+	must(t, err)
+	join(t, s, "p", ticket("1"), 1)
 	ask(t, c, "CONFIG", "SET", "maxmemory", "1")
 	defer ask(t, c, "CONFIG", "SET", "maxmemory", "0")
-	_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+	_, err = s.Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 	refused(t, err, tms.ErrStoreUnavailable)
-	_, err = s.Assign(ctx, "p", make([]tms.AssignRequest, 1))
-	refused(t, err, tms.ErrStoreUnavailable)
+	for _, r := range []tms.AssignRequest{{}, ticket("1")} {
+		_, err = s.Assign(ctx, "p", []tms.AssignRequest{r})
+		refused(t, err, tms.ErrStoreUnavailable)
+	}
+	release(t, s, "p", broken.Value) // to who waits
+	must(t, s.Leave(ctx, "p", []string{"1"}))
+	restored, err := s.Restore(ctx, "p", []string{spoilt.Value})
+	must(t, errors.Join(err, restored[0].Err))
 
 	key := []tms.LeaseKey{{Token: held.Value, LeaseID: held.Lease.ID}}
 	kept, err := s.KeepAlive(ctx, "p", key)

@@ -205,7 +205,8 @@ local function give(wish, pickup)
   end
 end
 
-local function wake(s) call('SPUBLISH', some('wake:' .. s.inbox), s.ticket) end
+-- Wakes a ticket. A user whom Redis lets publish nothing goes on: who waits looks again in any case.
+local function wake(s) try('SPUBLISH', some('wake:' .. s.inbox), s.ticket) end
 
 -- Hands the ticket its tokens. Returns false if there are too few.
 local function hand(s)
@@ -223,30 +224,33 @@ local function hand(s)
   return true
 end
 
--- Hands tokens to the first tickets of a line while it is their turn and there are enough. One whose client has come to
--- hold as many leases as it may is taken out, and woken.
-local function serve(lane)
-  local first = head(lane)
-  while first and turn(lane, first.ticket) and queue.budget > 0 do
-    local s = seatOf(first.ticket)
-    if overQuota(wishOf(s).client, wishOf(s).count) then
-      drop(s)
-      wake(s)
-    elseif not hand(s) then
-      return
-    end
-    first = head(lane)
-  end
+-- Serves the first ticket of a line, if it is its turn and there are enough tokens. One whose client has come to hold as
+-- many leases as it may is taken out, and woken. Returns false if nothing came of it.
+local function serveFirst(lane, first)
+  if not turn(lane, first.ticket) then return false end
+  local s = seatOf(first.ticket)
+  local wish = wishOf(s)
+  if not overQuota(wish.client, wish.count) then return hand(s) end
+  drop(s)
+  wake(s)
+  return true
 end
 
--- Serves the line that has waited longest for a token like this one.
-local function serveLongest(r)
-  local longest, at = head(''), ''
-  for _, lane in ipairs(lanesOf(r)) do
-    local first = head(lane)
-    if first and (not longest or first.number < longest.number) then longest, at = first, lane end
+-- Serves these lines while one of them can be, each time the one that has waited longest.
+local function serve(lanes)
+  while queue.budget > 0 do
+    local oldest, at
+    for lane in pairs(lanes) do
+      local first = head(lane)
+      if not first then
+        lanes[lane] = nil
+      elseif not oldest or first.number < oldest.number then
+        oldest, at = first, lane
+      end
+    end
+    if not oldest then return end
+    if not serveFirst(at, oldest) then lanes[at] = nil end
   end
-  if longest then serve(at) end
 end
 
 -- Returns some available tokens.
@@ -260,14 +264,15 @@ end
 -- Gives what the step has made available, and what was kept back for tickets that have left, to those who wait.
 function handOut()
   while #queue.freed > 0 or queue.kept do
-    local freed, kept = queue.freed, queue.kept
+    local freed, kept, lanes = queue.freed, queue.kept, {[''] = true}
     queue.freed, queue.kept = {}, false
     if policy.paused or howManyWait() == 0 then break end
-    serve('')
-    if policy.labelled then
-      for _, r in ipairs(freed) do serveLongest(r) end
-      for _, r in ipairs(kept and firstAvailable() or {}) do serveLongest(r) end
+    for _, list in ipairs(policy.labelled and {freed, kept and firstAvailable() or {}} or {}) do
+      for _, r in ipairs(list) do
+        for _, lane in ipairs(lanesOf(r)) do lanes[lane] = true end
+      end
     end
+    serve(lanes)
   end
   if queue.left and call('EXISTS', some('tickets')) == 0 then
     call('HDEL', keys[1], 'queue')

@@ -286,6 +286,20 @@ func TestATokenGoesToTheLineThatWaitsLongest(t *testing.T) {
 	q.is("c", tms.Assigned, "c-blue")
 }
 
+// So it is when several tokens come back in one step.
+func TestSeveralTokensGoToTheLinesThatWaitLongest(t *testing.T) {
+	large := tms.NewToken{Value: "b", Metadata: map[string]string{"colour": "red", "size": "large"}}
+	q := newQueued(t, tms.PolicyChange{Labels: &[]string{"colour", "size"}, Selection: new(tms.SelectFIFO)}, coloured("a", "red"), large)
+	_, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{Count: 2}})
+	must(t, err)
+	q.join(matching("1", "red"), 1)
+	q.join(tms.AssignRequest{Ticket: "2", ClientID: "c-2", Match: map[string]string{"size": "large"}}, 1)
+	q.join(matching("3", "red"), 2)
+	q.release("a", "b")
+	q.is("a", tms.Assigned, "c-1")
+	q.is("b", tms.Assigned, "c-2")
+}
+
 func TestAPausedPoolHandsNothing(t *testing.T) {
 	q := newQueued(t, tms.PolicyChange{}, named("a")...)
 	take(t, q.Store, "p")

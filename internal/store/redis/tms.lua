@@ -38,11 +38,11 @@
 -- assigned, with a lease that began at 0.
 
 -- While the library is loaded there are no globals; the first call binds these.
-local call, format, match, sub, floor, huge, max, min, random, ipairs, pairs, tonumber, type, unpack
+local call, try, format, match, sub, floor, huge, max, min, random, ipairs, pairs, tonumber, type, unpack
 
 local function bind()
   local g = _G
-  call, format, match, sub = redis.call, string.format, string.match, string.sub
+  call, try, format, match, sub = redis.call, redis.pcall, string.format, string.match, string.sub
   floor, huge, max, min, random = math.floor, math.huge, math.max, math.min, math.random
   ipairs, pairs, tonumber, type, unpack = g.ipairs, g.pairs, g.tonumber, g.type, g.unpack
 end

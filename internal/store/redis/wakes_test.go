@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -158,4 +159,23 @@ func TestListenEndsWhileRedisHangs(t *testing.T) {
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}
+}
+
+// A user of Redis who may use no channels has a queue all the same; Listen says what is missing.
+func TestAUserWithoutChannels(t *testing.T) {
+	server := redistest.New(t)
+	ask(t, raw(t, server), "ACL", "SETUSER", "tms", "on", ">secret", "~tms:*", "+@all", "resetchannels")
+	s := open(t, server, redis.Options{URL: "redis://tms:secret@" + server.Addr})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Listen(t.Context(), func(string) {}) }()
+	eventually(t, "the store listens", s.Listening)
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, "p", "x")
+	take(t, s, "p")
+	join(t, s, "p", ticket("1"), 1)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "channel") {
+		t.Errorf("Listen ended with %v", err)
+	}
+	release(t, s, "p", "x")
+	picks(t, s, "p", ticket("1"), "x")
 }
