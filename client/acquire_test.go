@@ -58,6 +58,7 @@ func nextFence(t *testing.T, s *tmstest.Server) (int64, time.Time) {
 }
 
 func TestAcquireHoldsATokenUntilClose(t *testing.T) {
+	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, short(200*time.Millisecond), "KEY"))
 	held := acquire(t, s.Client(), client.ClientID("build-7"))
 	time.Sleep(600 * time.Millisecond)
@@ -118,6 +119,7 @@ func TestQuarantinePutsTheTokenAside(t *testing.T) {
 }
 
 func TestAcquireWaitsItsTurnAndHearsItsPlace(t *testing.T) {
+	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, tms.PolicyChange{}, "KEY"))
 	first := acquire(t, s.Client())
 	places := make(chan int, 100)
@@ -154,6 +156,7 @@ func TestAWaitThatIsOverEndsWithTheLastRefusal(t *testing.T) {
 
 // TestALeaseThatWasWaitedForIsCountedFromItsRenewal waits longer than the lease lasts.
 func TestALeaseThatWasWaitedForIsCountedFromItsRenewal(t *testing.T) {
+	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, short(300*time.Millisecond), "KEY"))
 	first := acquire(t, s.Client())
 	time.AfterFunc(time.Second, func() { first.Close() })
@@ -164,8 +167,9 @@ func TestALeaseThatWasWaitedForIsCountedFromItsRenewal(t *testing.T) {
 }
 
 func TestWhoGivesUpWaitingHoldsNothing(t *testing.T) {
+	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, tms.PolicyChange{}, "KEY"))
-	for range 20 {
+	for range 6 {
 		first := acquire(t, s.Client())
 		ctx, cancel := context.WithCancel(t.Context())
 		c, got := s.Client(), make(chan error, 1)
@@ -266,6 +270,7 @@ func TestAHangingWorkerLosesItsToken(t *testing.T) {
 
 // TestLeasesOutliveAServerThatIsAwayForAWhile has a thousand of them.
 func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, short(3*time.Second)))
 	c := s.Client()
 	const n = 1000
@@ -277,7 +282,7 @@ func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	for range 2 {
 		s.Down()
 		time.Sleep(1500 * time.Millisecond)
 		s.Up()
@@ -294,6 +299,7 @@ func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
 }
 
 func TestCloseTellsThatTheServerIsAway(t *testing.T) {
+	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, tms.PolicyChange{}, "KEY"))
 	held := acquire(t, s.Client())
 	s.Down()

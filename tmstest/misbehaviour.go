@@ -49,10 +49,10 @@ func (m *misbehaviour) Down() {
 		return
 	}
 	m.down = true
-	close(m.cut)
 	for conn := range m.conns {
 		conn.Close()
 	}
+	close(m.cut) // after the connections, so that no delayed answer slips through
 }
 
 // Up ends Down.

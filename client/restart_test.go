@@ -1,0 +1,135 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/store/embedded"
+	"github.com/manankarani/token-manager/internal/wait"
+)
+
+// process is a server on a data directory that can be ended and started again at the same address.
+type process struct {
+	t     *testing.T
+	dir   string
+	addr  string
+	srv   *httptest.Server
+	store tms.Store
+	max   time.Duration // MaxWait
+}
+
+func startProcess(t *testing.T, maxWait time.Duration) *process {
+	p := &process{t: t, dir: t.TempDir(), addr: "127.0.0.1:0", max: maxWait}
+	p.start()
+	t.Cleanup(p.end)
+	return p
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	store, err := embedded.Open(embedded.Options{Dir: p.dir})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.store = wait.Wrap(store, wait.Options{})
+	listener, err := net.Listen("tcp", p.addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.addr = listener.Addr().String()
+	p.srv = httptest.NewUnstartedServer(server.New(server.Config{Store: p.store, MaxWait: p.max}).Handler())
+	p.srv.Listener.Close()
+	p.srv.Listener = listener
+	p.srv.Start()
+}
+
+// end cuts all connections and closes the store.
+func (p *process) end() {
+	p.srv.CloseClientConnections()
+	p.srv.Listener.Close()
+	p.srv.Close()
+	p.store.Close()
+}
+
+func (p *process) fill(n int) {
+	p.t.Helper()
+	ctx := context.Background()
+	if _, err := p.store.PutPool(ctx, pool, short(3*time.Second)); err != nil {
+		p.t.Fatal(err)
+	}
+	if n == 0 {
+		return
+	}
+	if _, err := p.store.Generate(ctx, pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func TestAThousandLeasesOutliveARestartOfTheServer(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	p := startProcess(t, 0)
+	p.fill(n)
+	helds, err := dial(t, "http://"+p.addr).AcquireN(t.Context(), pool, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		p.end()
+		time.Sleep(500 * time.Millisecond)
+		p.start()
+		time.Sleep(1500 * time.Millisecond)
+	}
+	for _, held := range helds {
+		if held.Err() != nil {
+			t.Fatal(held.Err())
+		}
+	}
+	if _, stats, err := p.store.Pool(t.Context(), pool); err != nil || stats.Assigned != n {
+		t.Errorf("%+v, error %v", stats, err)
+	}
+}
+
+func TestWhoWaitsOutlivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, 0)
+	p.fill(0)
+	c, got := dial(t, "http://"+p.addr), make(chan error, 1)
+	go func() {
+		held, err := c.Acquire(t.Context(), pool, client.Wait(time.Minute))
+		if err == nil {
+			err = held.Err()
+		}
+		got <- err
+	}()
+	waits := func() bool {
+		_, stats, err := p.store.Pool(t.Context(), pool)
+		return err == nil && stats.Waiting == 1
+	}
+	eventually(t, "the client waits", waits)
+	p.end()
+	p.start()
+	eventually(t, "the client waits again", waits)
+	p.fill(1)
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWaitingAtAServerThatLetsNobodyWaitLong(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, time.Second)
+	p.fill(0)
+	begin := time.Now()
+	_, err := dial(t, "http://"+p.addr).Acquire(t.Context(), pool, client.Wait(1500*time.Millisecond))
+	if took := time.Since(begin); !errors.Is(err, tms.ErrNoTokenAvailable) || took < 1500*time.Millisecond {
+		t.Errorf("after %v: %v", took, err)
+	}
+}
