@@ -1,0 +1,90 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/internal/store/embedded"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var curl = regexp.MustCompile(`(?m)^curl(?: -X (\w+))?(?: --json '(.*)')? localhost:8080(/\S*)$`)
+
+// TestTheReferenceHasEveryRouteAndCode reads docs/http.md: it has a section with a curl line for each route, and each code
+// with its status.
+func TestTheReferenceHasEveryRouteAndCode(t *testing.T) {
+	text := read(t, "../../docs/http.md")
+	for _, r := range New(Config{}).routes() {
+		_, section, found := strings.Cut(text, "\n### "+r.method+" "+r.pattern+"\n")
+		section, _, _ = strings.Cut(section, "\n### ")
+		if !found || !curl.MatchString(section) {
+			t.Errorf("docs/http.md has no section %s %s with a curl line", r.method, r.pattern)
+		}
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range doc.Components.Schemas["Code"].Value.Enum {
+		row := fmt.Sprintf("\n| `%s` | %d | ", code, api.Status(tms.Code(code.(string))))
+		if !strings.Contains(text, row) {
+			t.Errorf("docs/http.md has no row%s", row)
+		}
+	}
+}
+
+// TestTheReferenceIsTrue sends the requests of docs/http.md, one after the other, to a new server whose every lease has
+// the lease_id of the reference.
+func TestTheReferenceIsTrue(t *testing.T) {
+	store, err := embedded.Open(embedded.Options{NewID: func() string { return "1mVD2bkk1n4cEsbPZNMPo0" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	h := start(t, Config{Store: store, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+	})})
+	lines := curl.FindAllStringSubmatch(read(t, "../../docs/http.md"), -1)
+	if len(lines) < len(New(Config{}).routes()) {
+		t.Fatalf("found %d curl lines", len(lines))
+	}
+	for _, line := range lines {
+		method := line[1]
+		if method == "" {
+			method = http.MethodPost
+		}
+		if a := h.do(method, line[3], line[2]); a.status > 201 {
+			t.Errorf("%s\nis answered %d %s", line[0], a.status, a.text)
+		}
+	}
+}
+
+// TestTheBalancerWaitsLonger reads deploy/nginx.conf.
+func TestTheBalancerWaitsLonger(t *testing.T) {
+	found := regexp.MustCompile(`\n\s*proxy_read_timeout (\d+)s;`).FindStringSubmatch(read(t, "../../deploy/nginx.conf"))
+	if found == nil {
+		t.Fatal("deploy/nginx.conf sets no proxy_read_timeout in seconds")
+	}
+	seconds, _ := strconv.Atoi(found[1])
+	if wait := (Config{}).WithDefaults().MaxWait; time.Duration(seconds)*time.Second < wait+10*time.Second {
+		t.Errorf("nginx gives up after %d s; a request may wait for %v", seconds, wait)
+	}
+}
