@@ -141,13 +141,15 @@ func TestTheQuotaCountsLiveLeases(t *testing.T) {
 	results, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{ClientID: "x", Count: 7}, {ClientID: "x", Count: 6}, {ClientID: "x", Count: 5}})
 	must(t, errors.Join(err, results[0].Err, results[2].Err))
 	refused(t, results[1].Err, tms.ErrQuotaExceeded)
-	for range 2 {
-		must(t, q.show(tms.AssignRequest{ClientID: "y", Count: 12, TTL: 30 * time.Second}).Err)
-		q.clock.Advance(31 * time.Second)
-		refused(t, q.show(tms.AssignRequest{ClientID: "y"}).Err, tms.ErrQuotaExceeded)
-		q.clock.Advance(time.Millisecond)
-	}
-	must(t, q.show(tms.AssignRequest{ClientID: "x"}).Err)
+	must(t, q.show(tms.AssignRequest{ClientID: "first", Count: 12, TTL: 20 * time.Second}).Err) // comes back before the next
+	must(t, q.show(tms.AssignRequest{ClientID: "y", Count: 12, TTL: 30 * time.Second}).Err)
+	q.clock.Advance(31 * time.Second)
+	refused(t, q.show(tms.AssignRequest{ClientID: "y"}).Err, tms.ErrQuotaExceeded)
+	must(t, q.show(tms.AssignRequest{ClientID: "second", Count: 12, TTL: 20 * time.Second}).Err)
+	must(t, q.show(tms.AssignRequest{ClientID: "third", Count: 12, TTL: 20 * time.Second}).Err)
+	must(t, q.show(tms.AssignRequest{ClientID: "z", Count: 12, TTL: 30 * time.Second}).Err)
+	q.clock.Advance(32 * time.Second)
+	must(t, q.show(tms.AssignRequest{ClientID: "z"}).Err)
 }
 
 // What is remembered of requests is forgotten in bounded steps, by sweeps and by the requests that follow.

@@ -189,6 +189,43 @@ func TestATokenThatNobodyPicksUpGoesToTheNext(t *testing.T) {
 	q.picks(ticket("2"), "a")
 }
 
+// That it was handed and not picked up leaves no trace, whatever looks at it first.
+func TestAHandedTokenIsTakenBackWhenItIsLookedAt(t *testing.T) {
+	q := newQueued(t, tms.PolicyChange{Grace: new(time.Minute), OnLeaseExpiry: new(tms.ExpiryDeletes)}, named("a")...)
+	take(t, q.Store, "p")
+	q.join(ticket("1"), 1)
+	q.release("a")
+	q.clock.Advance(tms.PickupTime + time.Millisecond)
+	token := q.is("a", tms.Available, "")
+	if token.Past.Assigned != 1 || token.Past.LastClient != "tester" || !token.ExpiresAt.Equal(q.clock.Now().Add(5*time.Minute-time.Second-time.Millisecond)) {
+		t.Errorf("the token is %+v, its past %+v", token, token.Past)
+	}
+	_, stats, err := q.Pool(t.Context(), "p")
+	if must(t, err); stats.Expired.Total() != 0 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+// However a token came to lie there unnoticed, the first of the line has it when it is next shown, and those behind it have
+// what is left.
+func TestTheFirstOfALineIsServedWheneverItIsShown(t *testing.T) {
+	q := newQueued(t, tms.PolicyChange{Selection: new(tms.SelectFIFO)}, named("a")...)
+	take(t, q.Store, "p")
+	q.join(ticket("1"), 1)
+	q.join(ticket("2"), 2)
+	ask(t, raw(t, q.server), "ZADD", "tms:{p}:available", fmt.Sprint(q.clock.Now().UnixMilli()), "b", fmt.Sprint(q.clock.Now().UnixMilli()), "c")
+	results, err := q.Assign(t.Context(), "p", []tms.AssignRequest{ticket("2"), ticket("1")})
+	must(t, errors.Join(err, results[1].Err))
+	refused(t, results[0].Err, tms.ErrNoTokenAvailable)
+	must(t, checkRedis(t.Context(), raw(t, q.server)))
+	q.is("b", tms.Assigned, "c-1")
+	q.picks(ticket("2"), "c")
+	_, stats, err := q.Pool(t.Context(), "p")
+	if must(t, err); stats.Waiting != 0 {
+		t.Errorf("%d wait", stats.Waiting)
+	}
+}
+
 func TestATicketThatIsNotShownIsVoid(t *testing.T) {
 	q := newQueued(t, tms.PolicyChange{}, named("a")...)
 	take(t, q.Store, "p")
