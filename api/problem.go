@@ -20,8 +20,8 @@ type Problem struct {
 	Field        string   `json:"field,omitzero"`
 	RetryAfterMS int64    `json:"retry_after_ms,omitzero"`
 
-	// Of a no_token_available: how many wait in the pool's queue, which is always said, and the place of the request in its
-	// line of it, where it kept one.
+	// Of a no_token_available: how many wait in the pool's queue, which is always said, and where the request stood in its
+	// line of it.
 	Waiting *int `json:"waiting,omitzero"`
 	Place   int  `json:"place,omitzero"`
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -87,6 +88,30 @@ func TestWaitersAreServedInTurn(t *testing.T) {
 	}
 	ok[api.Token](h, 200, "POST", api.PathUnblock, `{"token":"a","lease_id":"`+held.LeaseID+`"}`)
 	group.Wait()
+}
+
+// TestARepeatKeepsItsPlace: whoever comes again with the same request_id stands where they stood, and whoever comes without
+// one at the end.
+func TestARepeatKeepsItsPlace(t *testing.T) {
+	h := start(t, Config{})
+	for i, c := range []struct {
+		body  string
+		place int
+	}{
+		{`{"wait":"1ms","request_id":"first"}`, 1},
+		{`{"wait":"1ms","request_id":"second"}`, 2},
+		{`{"wait":"1ms"}`, 3},
+		{`{"wait":"1ms"}`, 3},
+		{`{"wait":"1ms","request_id":"first"}`, 1},
+		{`{"wait":"1ms","request_id":"second","prefer":"x"}`, 0},
+		{`{"wait":"1ms","request_id":"second"}`, 2},
+		{`{"request_id":"second"}`, 0},
+	} {
+		a := h.do("POST", api.PathAssign, c.body)
+		if place := fmt.Sprintf(`"place":%d`, c.place); strings.Contains(a.text, place) != (c.place > 0) {
+			t.Errorf("request %d, %s: %d %s, want place %d", i+1, c.body, a.status, a.text, c.place)
+		}
+	}
 }
 
 // TestWaitingOutlastsTheClocksOfTheConnection: neither clock of the connection cuts off who waits longer.
