@@ -1,7 +1,7 @@
 -- Assign, where nothing is asked for but any tokens.
 
--- Carries out returns that are due: a few in any case, more while tokens are lacking. Returns false if it stopped because
--- it touched enough.
+-- Carries out returns that are due: a few in any case, more while tokens are lacking. Returns false if it stopped
+-- because it touched enough.
 local function gather(n, lacking)
   local limit, touched = min(n + 10, STEP), 0
   while true do
@@ -118,9 +118,9 @@ end
 -- tms1_assign answers requests for any tokens in order, each with all the tokens it asks for or with a refusal.
 -- ARGV: now, and for each request: client_id, ttl or "", count, and as many lease_ids. At most 1,000 tokens in all.
 -- Answer: {now, token_ttl, when the next token comes back or -1, a result for each request}. A result is an array of
--- token, end of the lease, lease string and metadata for each of its tokens, or a refusal: "no_token_available", how many
--- are, the place in line, how many wait; "quota_exceeded", how many leases the client has, and may have; "no_client".
--- "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
+-- token, end of the lease, lease string and metadata for each of its tokens, or a refusal: "no_token_available", how
+-- many are, the place in line, how many wait; "quota_exceeded", how many leases the client has, and may have;
+-- "no_client". "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
 local function assign(k, args)
   if not open(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end

@@ -15,8 +15,8 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
-// BenchmarkWake compares two ways to tell a server that a ticket should be shown again: a channel that it subscribes to on
-// the connection that it has, and a list that it reads with a blocking command on a connection of its own.
+// BenchmarkWake compares two ways to tell a server that a ticket should be shown again: a channel that it subscribes
+// to on the connection that it has, and a list that it reads with a blocking command on a connection of its own.
 func BenchmarkWake(b *testing.B) {
 	b.Run("Channel", func(b *testing.B) {
 		benchWake(b, []string{"SPUBLISH", "wake", "ticket"}, func(ctx context.Context, c rueidis.Client, heard func()) {

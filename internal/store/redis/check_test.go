@@ -17,9 +17,9 @@ import (
 )
 
 // checkRedis holds what must be true of every key at rest: each token stands in exactly one set; assigned tokens, and
-// no others, have a lease string, with a TTL; cooling tokens, and no others, a last sign of life beside; metadata and past
-// are those of living tokens; the lanes, the clients and the queue agree with the tokens; every key belongs to a pool that
-// the index names.
+// no others, have a lease string, with a TTL; cooling tokens, and no others, a last sign of life beside; metadata and
+// past are those of living tokens; the lanes, the clients and the queue agree with the tokens; every key belongs to a
+// pool that the index names.
 func checkRedis(ctx context.Context, c rueidis.Client) error {
 	keys, err := c.Do(ctx, c.B().Keys().Pattern("tms:*").Build()).AsStrSlice()
 	if err != nil {
@@ -62,6 +62,10 @@ type poolKeys struct {
 	hashes  map[string]map[string]string
 	strings map[string]map[string]string // by the prefix in the name, then by token
 	pool    map[string]string
+	policy  struct {
+		Labels string `json:"labels"`
+		Limit  int    `json:"max_leases_per_client"`
+	}
 }
 
 func (p *poolKeys) check() error {
@@ -73,6 +77,9 @@ func (p *poolKeys) check() error {
 	}
 	if p.pool = p.hashes["pool"]; p.pool == nil {
 		errs = append(errs, errors.New("it is in the index and has no hash"))
+	}
+	if text := p.pool["policy"]; text != "" {
+		errs = append(errs, json.Unmarshal([]byte(text), &p.policy))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -120,7 +127,8 @@ func (p *poolKeys) checkTokens() error {
 			note(set, token)
 		}
 	}
-	for place, tokens := range map[string]map[string]string{"lease": p.strings["lease"], "token": p.strings["token"], "past": p.hashes["past"]} {
+	beside := map[string]map[string]string{"lease": p.strings["lease"], "token": p.strings["token"], "past": p.hashes["past"]}
+	for place, tokens := range beside {
 		for token := range tokens {
 			note(place, token)
 		}
@@ -148,14 +156,6 @@ func checkPlaces(token string, places []string) error {
 
 // checkLanes holds that each lane has the available tokens that suit it, as rules.Lanes says, and no others.
 func (p *poolKeys) checkLanes() error {
-	var policy struct {
-		Labels string `json:"labels"`
-	}
-	if text := p.pool["policy"]; text != "" {
-		if err := json.Unmarshal([]byte(text), &policy); err != nil {
-			return err
-		}
-	}
 	want := map[string]map[string]float64{}
 	for token, seen := range p.sets["available"] {
 		var metadata map[string]string
@@ -164,7 +164,7 @@ func (p *poolKeys) checkLanes() error {
 				return err
 			}
 		}
-		for _, lane := range rules.Lanes(strings.Split(policy.Labels, "\n"), metadata) {
+		for _, lane := range rules.Lanes(strings.Split(p.policy.Labels, "\n"), metadata) {
 			insert(want, "lane:"+lane, token, seen)
 		}
 	}
@@ -195,7 +195,7 @@ func compare(what string, want, got any) error {
 // checkClients holds that the index of clients, where there is one, is that of the assigned tokens.
 func (p *poolKeys) checkClients() error {
 	sets, holders := map[string]map[string]float64{}, map[string]string{}
-	if limited := strings.Contains(p.pool["policy"], `"max_leases_per_client":`) && !strings.Contains(p.pool["policy"], `"max_leases_per_client":0`); limited {
+	if p.policy.Limit > 0 {
 		for token, till := range p.sets["assigned"] {
 			client := strings.SplitN(p.strings["lease"][token], " ", 6)[5]
 			insert(sets, "client:"+client, token, till)
@@ -208,8 +208,8 @@ func (p *poolKeys) checkClients() error {
 	return errors.Join(compare("clients", sets, p.family("client:")), compare("holders", holders, p.hashes["holders"]))
 }
 
-// checkQueue holds that each ticket either waits in its line or was handed tokens, that no token is on its way to nobody,
-// and that the pool's hash says whether there are tickets.
+// checkQueue holds that each ticket either waits in its line or was handed tokens, that no token is on its way to
+// nobody, and that the pool's hash says whether there are tickets.
 func (p *poolKeys) checkQueue() error {
 	lines, on := map[string]map[string]bool{}, map[string]string{}
 	for ticket, text := range p.hashes["tickets"] {
@@ -237,8 +237,9 @@ func (p *poolKeys) checkQueue() error {
 			insert(got, line, ticket, true)
 		}
 	}
-	if size := len(p.sets["waiting"]) + len(p.sets["handed"]); size != len(p.hashes["tickets"]) || (p.pool["queue"] != "") != (size > 0) {
-		return fmt.Errorf("%d tickets wait or were handed something, %d are there, and queue is %q", size, len(p.hashes["tickets"]), p.pool["queue"])
+	placed, there := len(p.sets["waiting"])+len(p.sets["handed"]), len(p.hashes["tickets"])
+	if placed != there || (p.pool["queue"] != "") != (there > 0) {
+		return fmt.Errorf("%d tickets have a place, %d are there, and queue is %q", placed, there, p.pool["queue"])
 	}
 	return errors.Join(compare("lines", lines, got), p.checkHanded(on))
 }

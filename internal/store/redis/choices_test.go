@@ -18,7 +18,8 @@ import (
 func TestLanesOfAnyText(t *testing.T) {
 	server := redistest.New(t)
 	s, c := open(t, server, redis.Options{}), raw(t, server)
-	texts := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"", `"\/`, "<&>", "\u2028", "\x00\x1f", "🙂", "1:a", "\n"}))
+	odd := []string{"", `"\/`, "<&>", "\u2028", "\x00\x1f", "🙂", "1:a", "\n"}
+	texts := rapid.OneOf(rapid.String(), rapid.SampledFrom(odd))
 	rapid.Check(t, func(r *rapid.T) {
 		labels := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "bb", "ü", `"`}), 1, 3, rapid.ID).Draw(r, "labels")
 		pool := "p" + fmt.Sprint(time.Now().UnixNano())
@@ -135,13 +136,13 @@ func TestAForgottenLockLeavesTheIndexOfClients(t *testing.T) {
 
 // The quota counts the leases that are not over, swept or not.
 func TestTheQuotaCountsLiveLeases(t *testing.T) {
-	q := newQueued(t, tms.PolicyChange{MaxLeasesPerClient: new(12), Grace: new(time.Second), TokenTTL: new(time.Duration(0))})
+	q := newQueued(t, tms.PolicyChange{MaxLeasesPerClient: new(12), Grace: new(time.Second)})
 	_, err := q.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 100)})
 	must(t, err)
-	results, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{ClientID: "x", Count: 7}, {ClientID: "x", Count: 6}, {ClientID: "x", Count: 5}})
+	results, err := q.Assign(t.Context(), "p",
+		[]tms.AssignRequest{{ClientID: "x", Count: 7}, {ClientID: "x", Count: 6}, {ClientID: "x", Count: 5}})
 	must(t, errors.Join(err, results[0].Err, results[2].Err))
 	refused(t, results[1].Err, tms.ErrQuotaExceeded)
-	must(t, q.show(tms.AssignRequest{ClientID: "first", Count: 12, TTL: 20 * time.Second}).Err) // comes back before the next
 	must(t, q.show(tms.AssignRequest{ClientID: "y", Count: 12, TTL: 30 * time.Second}).Err)
 	q.clock.Advance(31 * time.Second)
 	refused(t, q.show(tms.AssignRequest{ClientID: "y"}).Err, tms.ErrQuotaExceeded)
@@ -200,8 +201,9 @@ func TestARepeatInTheSameBatch(t *testing.T) {
 func TestABatchOfAllKinds(t *testing.T) {
 	q := newQueued(t, tms.PolicyChange{Labels: &[]string{"colour"}, Selection: new(tms.SelectFIFO)},
 		coloured("a", "red"), coloured("b", "blue"), coloured("c", "red"), coloured("d", "blue"))
-	results, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{}, {Match: map[string]string{"colour": "blue"}}, {Prefer: "d"}, {},
-		{Match: map[string]string{"size": "x"}}})
+	results, err := q.Assign(t.Context(), "p", []tms.AssignRequest{
+		{}, {Match: map[string]string{"colour": "blue"}}, {Prefer: "d"}, {}, {Match: map[string]string{"size": "x"}},
+	})
 	must(t, err)
 	var got []string
 	for _, r := range results[:4] {
@@ -223,7 +225,8 @@ func TestThePastGoesWithTheToken(t *testing.T) {
 	results, err := q.Restore(t.Context(), "p", []string{"a", "b", "c", "d"})
 	must(t, errors.Join(err, results[0].Err, results[1].Err))
 	refused(t, results[3].Err, tms.ErrTokenNotFound)
-	if past := q.is("a", tms.Available, "").Past; *past != (tms.Past{Assigned: 1, Expired: 1, LastClient: "x", Since: q.clock.Now()}) {
+	want := tms.Past{Assigned: 1, Expired: 1, LastClient: "x", Since: q.clock.Now()}
+	if past := q.is("a", tms.Available, "").Past; *past != want {
 		t.Errorf("the past is %+v", past)
 	}
 	_, err = q.Delete(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})

@@ -4,8 +4,8 @@
 local function wishes(args)
   local list, i = {}, 3
   while args[i] do
-    local w = {client = args[i], ttl = args[i + 1], count = tonumber(args[i + 2]), lane = args[i + 3], prefer = args[i + 4],
-      id = args[i + 5], print = args[i + 6], ticket = args[i + 7], ids = {}}
+    local w = {client = args[i], ttl = args[i + 1], count = tonumber(args[i + 2]), lane = args[i + 3],
+      prefer = args[i + 4], id = args[i + 5], print = args[i + 6], ticket = args[i + 7], ids = {}}
     for n = 1, w.count do w.ids[n] = args[i + 7 + n] end
     list[#list + 1] = w
     i = i + 8 + w.count
@@ -82,7 +82,8 @@ local function check(w)
   if policy.limited and w.client == '' then return 'no_client' end
 end
 
--- Begins the leases of the tokens that the ticket was handed. Returns their records, or nil if they are no longer all there.
+-- Begins the leases of the tokens that the ticket was handed. Returns their records, or nil if they are no longer all
+-- there.
 local function pickUp(s, w)
   local records = offered(s)
   if #records < w.count then return nil end
@@ -99,7 +100,8 @@ end
 local function join(w, inbox)
   local number = call('HINCRBY', keys[1], 'joined', 1)
   local wish = {client = w.client, ttl = w.ttl, count = w.count, lane = w.lane, prefer = w.prefer, ids = w.ids}
-  local s = {ticket = w.ticket, print = w.print, inbox = inbox, json = cjson.encode(wish), waits = true, wish = wish, void = 0}
+  local s = {ticket = w.ticket, print = w.print, inbox = inbox, json = cjson.encode(wish), void = 0, waits = true,
+    wish = wish}
   queue.waiting, queue.open = howManyWait() + 1, queue.open or call('HSET', keys[1], 'queue', '1') and true
   call('ZADD', some('line:' .. w.lane), number, w.ticket)
   writeSeat(s)
@@ -166,11 +168,11 @@ end
 
 -- tms1_claim answers requests in order, each with all the tokens it asks for, with those that its ticket was handed or
 -- that it was given before, or with a refusal. A ticket that has to wait joins the queue or keeps its place.
--- ARGV: now, the inbox that is to hear when a ticket should be shown again, and for each request: client_id, ttl or "",
--- count, lane, the token it prefers or "", request_id or "", its print, ticket or "", and as many lease_ids as count says.
--- At most 1,000 tokens in all.
--- Answer: as that of tms1_assign, with these refusals besides: "request_id_reused"; "lease_ended", where a lease that was
--- given before is there no more; "no_label" and a key that is none.
+-- ARGV: now, the inbox that is to hear when a ticket should be shown again, and for each request: client_id, ttl or
+-- "", count, lane, the token it prefers or "", request_id or "", its print, ticket or "", and as many lease_ids as
+-- count says. At most 1,000 tokens in all.
+-- Answer: as that of tms1_assign, with these refusals besides: "request_id_reused"; "lease_ended", where a lease that
+-- was given before is there no more; "no_label" and a key that is none.
 local function claim(k, args)
   if not open(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end

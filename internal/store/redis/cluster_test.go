@@ -43,7 +43,8 @@ func waitOnACluster(t *testing.T, s *redis.Store) {
 	t.Helper()
 	woken, _ := hear(t, s)
 	put(t, s, "queued", tms.PolicyChange{Labels: &[]string{"colour"}, MaxLeasesPerClient: new(1)})
-	_, err := s.Generate(t.Context(), "queued", tms.GenerateRequest{Tokens: []tms.NewToken{coloured("x", "red")}, RequestID: "generate"})
+	request := tms.GenerateRequest{Tokens: []tms.NewToken{coloured("x", "red")}, RequestID: "generate"}
+	_, err := s.Generate(t.Context(), "queued", request)
 	must(t, err)
 	must(t, show(t, s, "queued", tms.AssignRequest{ClientID: "holder", RequestID: "assign"}).Err)
 	join(t, s, "queued", matching("1", "red"), 1)

@@ -3,12 +3,16 @@ package redis
 // poolIndex is the sorted set with the names of all pools. It lies in a slot of its own.
 const poolIndex = "tms:pools"
 
-// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. Those with a colon are prefixes: a token's
-// value follows. The last one is the prefix of the keys in someNames.
-var keyNames = [...]string{"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:", "past", ""}
+// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. Those with a colon are prefixes: a
+// token's value follows. The last one is the prefix of the keys in someNames.
+var keyNames = [...]string{
+	"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:", "past", "",
+}
 
 // someNames are the ends of the keys that only some pools have, in the order in which tms.lua describes them.
-var someNames = [...]string{"lane:", "client:", "holders", "line:", "waiting", "handed", "tickets", "requests", "answers", wakeName}
+var someNames = [...]string{
+	"lane:", "client:", "holders", "line:", "waiting", "handed", "tickets", "requests", "answers", wakeName,
+}
 
 // wakeName begins the end of a channel's name: the inbox follows.
 const wakeName = "wake:"

@@ -15,7 +15,8 @@ import (
 // Go and Lua agree on the KEYS, their order and number, and on those that only some pools have.
 func TestKeysAreThoseOfTheLibrary(t *testing.T) {
 	var documented []string
-	for _, line := range regexp.MustCompile(`(?m)^-- +(\d+) (\w+) +(hash|sorted set|prefix)`).FindAllStringSubmatch(redis.Library, -1) {
+	described := regexp.MustCompile(`(?m)^-- +(\d+) (\w+) +(hash|sorted set|prefix)`)
+	for _, line := range described.FindAllStringSubmatch(redis.Library, -1) {
 		if line[1] != strconv.Itoa(len(documented)+1) {
 			t.Fatalf("key %s of the library is described at place %d", line[1], len(documented)+1)
 		}
@@ -38,7 +39,8 @@ func TestKeysAreThoseOfTheLibrary(t *testing.T) {
 
 func TestKeysOfSomePoolsAreThoseOfTheLibrary(t *testing.T) {
 	var documented []string
-	for _, line := range regexp.MustCompile(`(?m)^--     (\w+:?) +(hash|sorted set|prefix)`).FindAllStringSubmatch(redis.Library, -1) {
+	described := regexp.MustCompile(`(?m)^--     (\w+:?) +(hash|sorted set|prefix)`)
+	for _, line := range described.FindAllStringSubmatch(redis.Library, -1) {
 		documented = append(documented, line[1])
 	}
 	if named := redis.SomeNames[:]; !slices.Equal(documented, named) {

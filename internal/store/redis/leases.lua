@@ -1,7 +1,7 @@
 -- Keep-alive, unblock, restore and delete.
 
--- Refuses a lease_id that is not the present lease's, and a missing one where the pool requires it, or where the token is
--- on its way to whom it was handed.
+-- Refuses a lease_id that is not the present lease's, and a missing one where the pool requires it, or where the
+-- token is on its way to whom it was handed.
 local function refusal(r, id)
   if id ~= '' then
     if r.state ~= ASSIGNED or id ~= r.id or id == '-' then return 'lease_lost' end
@@ -90,8 +90,8 @@ register('delete', each(delete))
 
 -- tms1_unblock_client ends leases that a client holds.
 -- ARGV: now, client_id, how many of the client's tokens to pass over, limit (at most 1,000).
--- Answer: {now, how many it ended, how many of the client's tokens it came by and left as they are, 1 if there are more},
--- or "no_index" in a pool that has no index of clients.
+-- Answer: {now, how many it ended, how many of the client's tokens it came by and left as they are, 1 if there are
+-- more}, or "no_index" in a pool that has no index of clients.
 local function unblock_client(k, args)
   if not open(k, args[1]) then return NO_POOL end
   if not policy.limited then return 'no_index' end

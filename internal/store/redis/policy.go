@@ -27,8 +27,8 @@ type policy struct {
 	RequestTTL         *millis `json:"request_ttl_ms,omitempty"`
 }
 
-// labels are labels that read and write as one text, in order, with a line each: the JSON of Redis does not know an empty
-// list from an empty map.
+// labels are labels that read and write as one text, in order, with a line each: the JSON of Redis does not know an
+// empty list from an empty map.
 type labels []string
 
 func (l labels) MarshalJSON() ([]byte, error) {

@@ -23,8 +23,8 @@ end
 
 -- tms1_put_pool makes a pool or changes its policy.
 -- ARGV: now, the default policy, the change: both JSON.
--- Answer: {now, policy}; {now, the policy as it was, tokens, those assigned} if the pool holds tokens that the change could
--- not take along; "deleting" while the pool of that name is being deleted.
+-- Answer: {now, policy}; {now, the policy as it was, tokens, those assigned} if the pool holds tokens that the change
+-- could not take along; "deleting" while the pool of that name is being deleted.
 local function put_pool(k, args)
   keys = k
   local pool = call('HMGET', k[1], 'policy', 'epoch')
@@ -117,8 +117,8 @@ local function purgeRequests(limit)
   return #ids
 end
 
--- tms1_purge removes at most 1,000 tokens, tickets and requests of a pool that is being deleted, and with the last one the
--- pool.
+-- tms1_purge removes at most 1,000 tokens, tickets and requests of a pool that is being deleted, and with the last
+-- one the pool.
 -- ARGV: now.
 -- Answer: {now, 1 if it has to be called again}. It does nothing to a pool that is not being deleted.
 local function purge(k, args)

@@ -1,18 +1,18 @@
 -- The queue: who waits, whose turn it is, and what they are handed.
 
--- What a step knows of the queue. seats: what it has read of tickets, false for one that is not there. heads: the first
--- ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that the step
--- has made available. kept: a ticket has left that tokens were kept back for. tidied: void tickets were looked for.
--- crowded: there are more than one step may drop, so that nobody's turn is known. budget: how many tokens the step may
--- still hand. renewed: the seats that keep their place. waiting: how many wait. open: the pool has tickets. left: some
--- have left.
+-- What a step knows of the queue. seats: what it has read of tickets, false for one that is not there. heads: the
+-- first ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that
+-- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: void tickets were
+-- looked for. crowded: there are more than one step may drop, so that nobody's turn is known. budget: how many tokens
+-- the step may still hand. renewed: the seats that keep their place. waiting: how many wait. open: the pool has
+-- tickets. left: some have left.
 function newQueue(open)
-  return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false, budget = STEP,
-    open = open, renewed = {}, waiting = nil, left = false}
+  return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false,
+    budget = STEP, open = open, renewed = {}, waiting = nil, left = false}
 end
 
--- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also the tokens that
--- it was handed.
+-- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also the tokens
+-- that it was handed.
 
 local function seat(ticket, text, waiting, handed)
   local print, inbox, json = match(text, '^(%S+) (%S+) (.*)$')
@@ -89,8 +89,8 @@ local function offered(s)
   return records
 end
 
--- Takes the ticket out of the queue, and what it was handed back, as if it had never been handed. Returns how many tokens
--- that were.
+-- Takes the ticket out of the queue, and what it was handed back, as if it had never been handed. Returns how many
+-- tokens that were.
 local function dismiss(s)
   local records = offered(s)
   drop(s)
@@ -191,8 +191,8 @@ local function lock(wish, tokens, pickup)
   return records
 end
 
--- Gives the wish its tokens, to be picked up until an instant if that is given. Returns their records, or nil if there are
--- too few.
+-- Gives the wish its tokens, to be picked up until an instant if that is given. Returns their records, or nil if
+-- there are too few.
 local function give(wish, pickup)
   while supply(wish.lane) >= wish.count do
     local records, locked = lock(wish, choose(wish), pickup)
@@ -224,8 +224,8 @@ local function hand(s)
   return true
 end
 
--- Serves the first ticket of a line, if it is its turn and there are enough tokens. One whose client has come to hold as
--- many leases as it may is taken out, and woken. Returns false if nothing came of it.
+-- Serves the first ticket of a line, if it is its turn and there are enough tokens. One whose client has come to hold
+-- as many leases as it may is taken out, and woken. Returns false if nothing came of it.
 local function serveFirst(lane, first)
   if not turn(lane, first.ticket) then return false end
   local s = seatOf(first.ticket)
@@ -256,7 +256,8 @@ end
 -- Returns some available tokens.
 local function firstAvailable()
   local records = {}
-  for i, token in ipairs(call('ZRANGEBYSCORE', keys[2], now - policy.clock, '+inf', 'LIMIT', '0', STEP)) do records[i] = record(token, AVAILABLE, 0) end
+  local tokens = call('ZRANGEBYSCORE', keys[2], now - policy.clock, '+inf', 'LIMIT', '0', STEP)
+  for i, token in ipairs(tokens) do records[i] = record(token, AVAILABLE, 0) end
   describe(records)
   return records
 end

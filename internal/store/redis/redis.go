@@ -1,7 +1,14 @@
-// Package redis is a [tms.Store] in Redis 7.0 or later, or Valkey, that any number of servers share.
+// Package redis is a [tms.Store] in Redis 7.0 or later, or Valkey, that any number of servers share, with the [tms.Queue]
+// that they share as well.
 //
 // Every step is one function of a Redis Functions library, tms.lua, and thereby atomic. Functions are not idempotent,
 // so that no call is ever repeated after it was sent, unless Redis itself said that nothing ran.
+//
+// Who waits is woken over a sharded channel, in the step that hands them a token: each store value has an inbox, and
+// subscribes on the connection that it has to its channel of each pool in which it shows tickets. A list for each inbox
+// that is read with a blocking command was measured beside it (BenchmarkWake): from wake to waking 65 µs instead of 37,
+// and 34 µs of CPU of Redis instead of 20, since every wake is followed by another read; it also takes a connection for
+// each slot of a cluster. That a list keeps what nobody has heard yet is not needed, as tickets are shown once a second.
 package redis
 
 import (

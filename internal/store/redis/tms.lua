@@ -5,8 +5,8 @@
 --
 -- KEYS are the same for every function, in this order:
 --   1 pool         hash: policy (JSON), epoch, fence, run_id, master_replid, adopted_at, metadata ("1" once a token
---                  brought some), released, quarantined, deleted, joined (how many tickets there were), queue ("1" while
---                  there are tickets). A pool without a policy is being deleted, and has its labels in a field instead.
+--                  brought some), released, quarantined, deleted, joined (how many tickets there were), queue ("1"
+--                  while there are tickets). A pool without a policy is being deleted; it has its labels in a field.
 --   2 available    sorted set: token -> its last sign of life
 --   3 assigned     sorted set: token -> the end of its lease
 --   4 cooling      sorted set: token -> when it is ready

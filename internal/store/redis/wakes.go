@@ -68,7 +68,8 @@ func (e *ear) open() { e.once.Do(func() { close(e.ready) }) }
 // Listen implements [tms.Queue]. It returns an error when the connection to Redis is lost.
 func (s *Store) Listen(ctx context.Context, wake func(ticket string)) error {
 	inner, fail := context.WithCancelCause(ctx)
-	l := &listener{link: s.link, inbox: s.wakes.inbox, ctx: inner, fail: fail, some: make(chan struct{}, 1), pools: map[string]*ear{}}
+	l := &listener{link: s.link, inbox: s.wakes.inbox, ctx: inner, fail: fail}
+	l.some, l.pools = make(chan struct{}, 1), map[string]*ear{}
 	s.wakes.set(l)
 	defer func() {
 		s.wakes.set(nil)

@@ -1,7 +1,11 @@
 -- Walking over the sets.
 
 -- Returns how many tokens the pool holds.
-local function size() return call('ZCARD', keys[2]) + call('ZCARD', keys[3]) + call('ZCARD', keys[4]) + call('ZCARD', keys[5]) end
+local function size()
+  local n = 0
+  for state = AVAILABLE, QUARANTINED do n = n + call('ZCARD', set(state)) end
+  return n
+end
 
 -- Returns the rank of the first token of a set after a place in it, whether or not a token stands there: one that sorts
 -- right behind the place is put there for the moment. No value holds a control character.
