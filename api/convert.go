@@ -93,8 +93,8 @@ func (r *UnblockRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
 	return keysOf(r.UnblockKey, r.Leases)
 }
 
-// Client returns the client all of whose leases are to be unblocked, and "" where the request is for keys, or refuses it
-// naming the field.
+// Client returns the client all of whose leases are to be unblocked, and "" where the request is for keys, or refuses
+// it naming the field.
 func (r *UnblockRequest) Client() (string, error) {
 	if r.ClientID == "" {
 		return "", nil

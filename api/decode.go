@@ -34,8 +34,8 @@ func Decode(body []byte, out any) error {
 	return explain(err)
 }
 
-// DecodeAnswer reads the body of an answer into out, a pointer to a struct. Fields that it does not know are passed over,
-// because the server may be newer.
+// DecodeAnswer reads the body of an answer into out, a pointer to a struct. Fields that it does not know are passed
+// over, because the server may be newer.
 func DecodeAnswer(body []byte, out any) error { return json.Unmarshal(body, out) }
 
 // refuseNull refuses a null anywhere in a body that is otherwise sound: the library takes it for "not given", and a

@@ -56,8 +56,8 @@ func (p *Problem) refine(r *tms.Refusal) {
 	}
 }
 
-// Err returns the error that the problem was, as the caller of a store gets it: a [tms.Refusal], or for [CodeFailed], and
-// where there is no code, an error that carries none. A nil problem is no error.
+// Err returns the error that the problem was, as the caller of a store gets it: a [tms.Refusal], or for [CodeFailed],
+// and where there is no code, an error that carries none. A nil problem is no error.
 func (p *Problem) Err() error {
 	switch {
 	case p == nil:

@@ -30,7 +30,7 @@ var meanings = map[tms.Code]meaning{
 	tms.ErrPoolFull:         {http.StatusConflict, "the pool would exceed its max_tokens; nothing was created"},
 	tms.ErrPoolPaused:       {http.StatusServiceUnavailable, "the pool is paused and gives no tokens for now"},
 	tms.ErrPoolInUse:        {http.StatusConflict, "the pool holds tokens or leases that the change could not take along"},
-	tms.ErrQuotaExceeded:    {http.StatusTooManyRequests, "the client holds as many leases as the pool's max_leases_per_client"},
+	tms.ErrQuotaExceeded:    {http.StatusTooManyRequests, "the client holds as many leases as max_leases_per_client allows"},
 	tms.ErrNotAssigned:      {http.StatusConflict, "nobody holds the token"},
 	tms.ErrNotQuarantined:   {http.StatusConflict, "the token is not quarantined"},
 	tms.ErrNotHolder:        {http.StatusConflict, "the pool requires the lease_id, and none was given"},

@@ -46,8 +46,8 @@ func (s *Server) assignRequest(c *call) (pool string, request tms.AssignRequest,
 }
 
 // patience returns the context in which a call assigns. One that waits ends when its client hangs up, and has the time
-// to wait beyond the usual one. One that does not wait goes on: if it ended in the middle, nobody would know what it had
-// been given, and nobody could take it back.
+// to wait beyond the usual one. One that does not wait goes on: if it ended in the middle, nobody would know what it
+// had been given, and nobody could take it back.
 func (s *Server) patience(c *call, wait time.Duration) (context.Context, context.CancelFunc) {
 	if wait == 0 {
 		return outlasting(c.Context())
@@ -56,7 +56,7 @@ func (s *Server) patience(c *call, wait time.Duration) (context.Context, context
 	return c.Context(), func() {}
 }
 
-// requestsContext is the key of a request's context under which Serve keeps the one that ends when requests are cut off.
+// requestsContext is the key in a request's context of the one that ends when Serve cuts off its requests.
 type requestsContext struct{}
 
 // outlasting returns a context that goes on when the client hangs up, and ends when the server cuts its requests off.
@@ -85,5 +85,5 @@ func (s *Server) takeBack(c *call) error {
 	if err != nil { // which must not lend its code: the assign was not refused
 		return &goneError{fmt.Errorf("server: the leases of a client that hung up stay until they expire: %v", err)}
 	}
-	return &goneError{tms.Refuse(tms.ErrStoreUnavailable, "the client hung up before it was answered; it was given nothing")}
+	return &goneError{tms.Refuse(tms.ErrStoreUnavailable, "the client hung up before it was answered; it holds nothing")}
 }

@@ -22,8 +22,8 @@ type Config struct {
 	// [StatusClientGone] where the client gave up before there was an answer. It is called by many goroutines at once.
 	Observe func(route, method string, status int, elapsed time.Duration)
 
-	// Stopping, where it is set, is called once, when a server that was told to stop takes no new connections and begins to
-	// wait for the requests that are under way. It lets a store end the waiting of those who wait for a token.
+	// Stopping, where it is set, is called once, when a server that was told to stop takes no new connections and begins
+	// to wait for the requests that are under way. It lets a store end the waiting of those who wait for a token.
 	Stopping func()
 
 	MaxWait         time.Duration // longest time that an assign may ask to wait; it comes on top of WriteTimeout

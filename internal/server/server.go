@@ -64,9 +64,10 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 }
 
 func (s *Server) httpServer(requests context.Context) *http.Server {
+	base := context.WithValue(requests, requestsContext{}, requests)
 	return &http.Server{
 		Handler:           s.handler,
-		BaseContext:       func(net.Listener) context.Context { return context.WithValue(requests, requestsContext{}, requests) },
+		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		MaxHeaderBytes:    s.config.MaxHeaderBytes,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
