@@ -80,7 +80,7 @@ type Store interface {
 	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
 
 	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when to
-	// come back. Nothing but the space that is taken and the sizes that Pool reports depends on it. It takes those out of
+	// come back. Where somebody waits, up to 1,000 tokens more come back first, as in every step. Nothing but the space that is taken and the sizes that Pool reports depends on it. It takes those out of
 	// the queue who no longer wait. It finishes the removal of a pool whose DeletePool was interrupted, and then answers
 	// [ErrPoolNotFound].
 	Expire(ctx context.Context, pool string, limit int) (Expired, error)

@@ -13,8 +13,8 @@ import (
 // who waits and for how long; who is served is the pool's to decide. The zero value is not ready: see [NewQueue].
 type Queue struct {
 	tickets map[string]*Ticket
-	lines   map[string]*btree.BTreeG[*Ticket] // by lane; the tickets that wait, by when they joined
-	clocks  *btree.BTreeG[*Ticket]            // all tickets, by when they become void
+	lines   map[string]*Line // by lane; the tickets that wait
+	clocks  *Line            // all tickets, by when they become void
 	joined  int64
 	waiting int
 }
@@ -38,10 +38,16 @@ func (t *Ticket) Before(other *Ticket) bool { return other == nil || t.number < 
 
 // NewQueue returns an empty queue.
 func NewQueue() *Queue {
-	return &Queue{tickets: map[string]*Ticket{}, lines: map[string]*btree.BTreeG[*Ticket]{}, clocks: newLine(byVoid)}
+	return &Queue{tickets: map[string]*Ticket{}, lines: map[string]*Line{}, clocks: newLine(byVoid)}
 }
 
-func newLine(less func(a, b *Ticket) bool) *btree.BTreeG[*Ticket] {
+// Line is an ordered set of tickets.
+type Line = btree.BTreeG[*Ticket]
+
+// NewLine returns an empty line in which the oldest ticket comes first.
+func NewLine() *Line { return newLine(byNumber) }
+
+func newLine(less func(a, b *Ticket) bool) *Line {
 	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 }
 
@@ -84,7 +90,7 @@ func (q *Queue) Join(request tms.AssignRequest, lane string, void int64) *Ticket
 	q.joined++
 	t := &Ticket{ID: request.Ticket, Request: request, Lane: lane, Void: void, number: q.joined}
 	if q.lines[lane] == nil {
-		q.lines[lane] = newLine(byNumber)
+		q.lines[lane] = NewLine()
 	}
 	q.tickets[t.ID] = t
 	q.lines[lane].Set(t)

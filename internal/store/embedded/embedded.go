@@ -118,16 +118,22 @@ func (s *Store) do(ctx context.Context, name string, run func(*step) error) erro
 		if p == nil {
 			return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name)
 		}
-		expired := p.expired
-		t := &step{pool: p, store: s, now: s.instant(), before: expired}
-		t.catchUp()
-		err := run(t)
-		t.handOff()
-		if p.expired != expired && s.pools[name] == p {
-			s.journal.setExpired(name, p.expired)
-		}
-		return err
+		return s.step(p, func(t *step) error {
+			t.catchUp()
+			return run(t)
+		})
 	})
+}
+
+// step runs one step, hands on what it makes available, and has its expiries counted. The lock must be held.
+func (s *Store) step(p *pool, run func(*step) error) error {
+	t := &step{pool: p, store: s, now: s.instant(), before: p.expired}
+	err := run(t)
+	t.handOff()
+	if p.expired != t.before && s.pools[p.name] == p {
+		s.journal.setExpired(p.name, p.expired)
+	}
+	return err
 }
 
 // locked runs f under the lock and waits for the log. A refusal waits as well: what it is founded on must not be lost.

@@ -17,35 +17,31 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 			p = newPool(name, tms.DefaultPolicy())
 			s.pools[name] = p
 		}
-		policy, err := s.changed(p, change)
-		if err != nil {
+		return s.step(p, func(t *step) error {
+			err := t.change(change)
+			made = tms.Pool{Name: name, Policy: p.policy}
 			return err
-		}
-		p.policy = policy
-		s.journal.setPool(p)
-		t := &step{pool: p, store: s, now: s.instant(), kept: true}
-		t.handOff()
-		made = tms.Pool{Name: name, Policy: p.policy}
-		return nil
+		})
 	})
 	return made, err
 }
 
-// changed returns the pool's policy with the change, or refuses it because of what the pool holds, of which it lets go
-// what is due first.
-func (s *Store) changed(p *pool, change tms.PolicyChange) (tms.Policy, error) {
-	policy, err := rules.ChangePolicy(p.policy, change, len(p.tokens), p.assigned.size())
-	if err == nil {
-		return policy, nil
+// change changes the policy, or refuses to because of what the pool holds, of which it lets go what is due first. Under
+// the new policy more may be due, or alive.
+func (t *step) change(change tms.PolicyChange) error {
+	policy, err := rules.ChangePolicy(t.policy, change, len(t.tokens), t.assigned.size())
+	if err != nil {
+		t.expire(maxStep)
+		policy, err = rules.ChangePolicy(t.policy, change, len(t.tokens), t.assigned.size())
 	}
-	expired := p.expired
-	t := &step{pool: p, store: s, now: s.instant()}
-	t.expire(maxStep)
-	t.handOff()
-	if p.expired != expired {
-		s.journal.setExpired(p.name, p.expired)
+	if err != nil {
+		return err
 	}
-	return rules.ChangePolicy(p.policy, change, len(p.tokens), p.assigned.size())
+	t.policy = policy
+	t.store.journal.setPool(t.pool)
+	t.kept = true
+	t.catchUp()
+	return nil
 }
 
 // Pool implements [tms.Store].

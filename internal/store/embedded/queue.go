@@ -98,9 +98,7 @@ func (t *step) handOff() {
 		if t.queue.Empty() || t.policy.Paused {
 			return
 		}
-		for _, e := range tokens {
-			t.handOne(e)
-		}
+		t.serveAll(t.heads(tokens))
 	}
 }
 
@@ -113,24 +111,42 @@ func (t *step) firstAvailable(n int) (first []*entry) {
 	return first
 }
 
-// handOne serves those who have waited longest for a token like this one, until it is gone or has to be kept. Others of
-// its lanes may go before it.
-func (t *step) handOne(e *entry) {
-	for served := true; served && e.record.State == tms.Available; {
-		longest := t.longest(e)
-		served = longest != nil && t.serve(longest)
-	}
-}
-
-// longest returns the oldest ticket that stands first in a line for tokens like this one, or nil.
-func (t *step) longest(e *entry) *rules.Ticket {
-	longest := t.head("")
-	for _, lane := range rules.Lanes(t.policy.Labels, e.record.Metadata) {
-		if head := t.head(lane); head != nil && head.Before(longest) {
-			longest = head
+// heads returns the first ticket of every line that any of the tokens suits, by age.
+func (t *step) heads(tokens []*entry) *rules.Line {
+	heads := rules.NewLine()
+	add := func(lane string) {
+		if head := t.head(lane); head != nil {
+			heads.Set(head)
 		}
 	}
-	return longest
+	add("")
+	for _, e := range tokens {
+		for _, lane := range rules.Lanes(t.policy.Labels, e.record.Metadata) {
+			add(lane)
+		}
+	}
+	return heads
+}
+
+// serveAll serves the oldest of the tickets that can be served, until none can. A line whose first ticket cannot be
+// served has its next chance only when one who was owed every token is out of its way.
+func (t *step) serveAll(heads *rules.Line) {
+	var blocked []*rules.Ticket
+	for head, some := heads.PopMin(); some; head, some = heads.PopMin() {
+		if !t.serve(head) {
+			blocked = append(blocked, head)
+			continue
+		}
+		if next := t.head(head.Lane); next != nil {
+			heads.Set(next)
+		}
+		if head.Lane == "" {
+			for _, b := range blocked {
+				heads.Set(b)
+			}
+			blocked = nil
+		}
+	}
 }
 
 // serve hands the first ticket of a line what it asks for, or takes it out if its client may have no more. It returns

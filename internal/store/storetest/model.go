@@ -99,14 +99,19 @@ func (m *Model) step(ctx context.Context, name string, run func(p *modelPool, no
 // settled runs one atomic step on a pool in which everything due has been carried out.
 func (m *Model) settled(ctx context.Context, name string, run func(p *modelPool, now int64) error) error {
 	return m.step(ctx, name, func(p *modelPool, now int64) error {
-		for value := range p.tokens {
-			p.settle(value, now)
-		}
+		p.settleAll(now)
 		p.dropVoid(now)
 		p.serve(now)
 		defer p.serve(now)
 		return run(p, now)
 	})
+}
+
+// settleAll carries out everything that is due.
+func (p *modelPool) settleAll(now int64) {
+	for value := range p.tokens {
+		p.settle(value, now)
+	}
 }
 
 // settle carries out what is due of one token at the given instant.
@@ -129,12 +134,12 @@ func (m *Model) PutPool(ctx context.Context, name string, change tms.PolicyChang
 	p, now := m.put(name), m.clock.Millis()
 	policy, err := rules.ChangePolicy(p.policy, change, len(p.tokens), p.count(tms.Assigned))
 	if err != nil { // it may be because of what is due
-		for value := range p.tokens {
-			p.settle(value, now)
-		}
+		p.settleAll(now)
 		policy, err = rules.ChangePolicy(p.policy, change, len(p.tokens), p.count(tms.Assigned))
 	}
 	p.policy = policy
+	p.settleAll(now) // under the new policy more may be due
+	p.dropVoid(now)
 	p.serve(now)
 	return tms.Pool{Name: name, Policy: p.policy}, err
 }
@@ -193,6 +198,10 @@ func (m *Model) DeletePool(ctx context.Context, name string) error {
 func (m *Model) Expire(ctx context.Context, name string, limit int) (done tms.Expired, err error) {
 	err = m.step(ctx, name, func(p *modelPool, now int64) error {
 		done.Now = rules.Instant(now)
+		before := p.expired
+		if len(p.tickets) > 0 { // nobody is handed a token while another that is due might be theirs
+			p.settleAll(now)
+		}
 		if _, due := p.next(); due < now {
 			done.Overdue = time.Duration(now-due) * time.Millisecond
 		}
@@ -201,8 +210,9 @@ func (m *Model) Expire(ctx context.Context, name string, limit int) (done tms.Ex
 			if due >= now {
 				break
 			}
-			done.ExpiryCounts = done.Add(p.settle(value, due+1))
+			p.settle(value, due+1)
 		}
+		done.ExpiryCounts = p.expired.Sub(before)
 		p.dropVoid(now)
 		p.serve(now)
 		_, due := p.next()

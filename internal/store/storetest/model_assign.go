@@ -100,6 +100,11 @@ func (p *modelPool) suitable(match map[string]string) []string {
 	if len(match) == 0 {
 		return p.available()
 	}
+	for key := range match {
+		if !slices.Contains(p.policy.Labels, key) {
+			return nil // it was one when the request joined the queue
+		}
+	}
 	others := func(v string) bool { return !rules.Suits(p.tokens[v].Metadata, match) }
 	return slices.DeleteFunc(slices.Clone(p.available()), others)
 }
@@ -232,7 +237,7 @@ func (p *modelPool) hand(t *modelTicket, now int64) {
 
 // Leave takes tickets out of the queue.
 func (m *Model) Leave(ctx context.Context, pool string, tickets []string) error {
-	return m.settled(ctx, pool, func(p *modelPool, _ int64) error {
+	return m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		for _, id := range tickets {
 			t := p.ticket(id)
 			if t == nil {
@@ -240,6 +245,7 @@ func (m *Model) Leave(ctx context.Context, pool string, tickets []string) error 
 			}
 			for _, value := range t.offer {
 				p.tokens[value] = p.tokens[value].TakeBack()
+				p.settle(value, now)
 			}
 			p.drop(t)
 		}
