@@ -41,7 +41,7 @@ func startLeaving(t *testing.T, n int) *leaving {
 	if _, err := l.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, n)}); err != nil {
 		t.Fatal(err)
 	}
-	handler := New(Config{Observe: l.counted.observe, Store: assigning{Store: l.store, after: func(ctx context.Context, r tms.AssignRequest) error {
+	handler := New(Config{Observe: l.counted.observe, Store: assigning{Store: l.store, after: func(ctx context.Context, r tms.AssignRequest, _ []tms.Token) error {
 		l.inside <- struct{}{}
 		<-l.noticed
 		if r.Wait > 0 {
@@ -178,7 +178,7 @@ func TestWhatCannotBeTakenBackIsAFailure(t *testing.T) {
 	h.store = h.open()
 	h.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 	ctx, hangUp := context.WithCancel(t.Context())
-	handler := New(Config{Store: assigning{Store: stubborn{h.store}, after: func(context.Context, tms.AssignRequest) error { hangUp(); return nil }}}).Handler()
+	handler := New(Config{Store: assigning{Store: stubborn{h.store}, after: func(context.Context, tms.AssignRequest, []tms.Token) error { hangUp(); return nil }}}).Handler()
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, "POST", api.PathAssign, nil))
 	if text := recorder.Body.String(); recorder.Code != 500 || !strings.Contains(text, `"code":"failed"`) || strings.Contains(text, "SECRET") {
@@ -186,44 +186,67 @@ func TestWhatCannotBeTakenBackIsAFailure(t *testing.T) {
 	}
 }
 
-// TestClientsThatHangUpAtAnyMoment closes connections at random moments of assigns, some of which wait. Whoever was not
-// counted as answered holds nothing: an answer that is on its way when the client hangs up is all that may stay.
+// hungUp is the key under which a test puts a request's own context into that context, where the store finds it.
+type hungUp struct{}
+
+// TestClientsThatHangUpAtAnyMoment closes connections at random moments of assigns, half of which wait, until in the end
+// there is nothing left to be given. Whoever was not counted as answered holds nothing, and nobody waits any more: an
+// answer that is on its way when the client hangs up is all that may stay.
 func TestClientsThatHangUpAtAnyMoment(t *testing.T) {
 	const clients, rounds = 16, 40
-	var answered, gone atomic.Int64
+	var answered atomic.Int64
+	lost := make(chan tms.Token, clients*rounds) // given to those who had hung up by then
 	h := &harness{t: t}
 	h.store = h.open()
-	h.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, clients*rounds)})
-	slow := assigning{Store: h.store, after: func(context.Context, tms.AssignRequest) error {
+	h.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, 60)})
+	slow := assigning{Store: h.store, after: func(ctx context.Context, _ tms.AssignRequest, given []tms.Token) error {
 		time.Sleep(rand.N(2 * time.Millisecond))
+		if given != nil && ctx.Value(hungUp{}).(context.Context).Err() != nil {
+			lost <- given[0]
+		}
 		return nil
 	}}
-	s := serve(t, Config{Store: slow, Stopping: h.stop, Observe: func(_, _ string, status int, _ time.Duration) {
+	handler := New(Config{Store: slow, Observe: func(_, _ string, status int, _ time.Duration) {
 		if status == http.StatusOK {
 			answered.Add(1)
-		} else {
-			gone.Add(1)
 		}
-	}})
+	}}).Handler()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), hungUp{}, r.Context())))
+	}))
 	var group sync.WaitGroup
 	for range clients {
 		group.Go(func() {
 			for range rounds {
-				c := s.dial(t)
-				body := [2]string{"{}", `{"wait":"30s"}`}[rand.N(2)]
-				fmt.Fprintf(c, assignBody, len(body), body)
-				time.Sleep(rand.N(2 * time.Millisecond))
-				c.Close()
+				hangUpSoon(t, srv.Listener.Addr().String(), [2]string{"{}", `{"wait":"30s"}`}[rand.N(2)])
 			}
 		})
 	}
 	group.Wait()
-	s.stop()
-	if err := <-s.ended; err != nil {
-		t.Fatal(err)
+	srv.Close() // which waits for the requests
+	_, stats, err := h.store.Pool(t.Context(), "default")
+	if err != nil || int64(stats.Assigned) != answered.Load() || stats.Waiting != 0 {
+		t.Errorf("left behind is %+v, error %v, by %d requests that were answered", stats, err, answered.Load())
 	}
-	if n := int64(h.assigned()); n != answered.Load() || gone.Load() == 0 {
-		t.Errorf("%d tokens stay assigned; %d requests were answered, %d clients were gone", n, answered.Load(), gone.Load())
+	if len(lost) == 0 {
+		t.Error("nobody hung up in time")
 	}
-	t.Logf("%d answered, %d gone", answered.Load(), gone.Load())
+	for range len(lost) {
+		given := <-lost
+		now, err := h.store.Token(t.Context(), "default", given.Value)
+		if err != nil || now.Lease != nil && now.Lease.Fence == given.Lease.Fence {
+			t.Errorf("a lease of one who had hung up stays: %+v, error %v", now.Lease, err)
+		}
+	}
+}
+
+func hangUpSoon(t *testing.T, addr, body string) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	fmt.Fprintf(c, assignBody, len(body), body)
+	time.Sleep(rand.N(2 * time.Millisecond))
+	c.Close()
 }

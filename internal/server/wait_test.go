@@ -17,7 +17,7 @@ import (
 type assigning struct {
 	tms.Store
 	before func(ctx context.Context, r tms.AssignRequest) error
-	after  func(ctx context.Context, r tms.AssignRequest) error
+	after  func(ctx context.Context, r tms.AssignRequest, given []tms.Token) error
 }
 
 func (a assigning) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
@@ -28,7 +28,7 @@ func (a assigning) Assign(ctx context.Context, pool string, requests []tms.Assig
 	}
 	results, err := a.Store.Assign(ctx, pool, requests)
 	if a.after != nil && err == nil {
-		err = a.after(ctx, requests[0])
+		err = a.after(ctx, requests[0], results[0].Tokens)
 	}
 	return results, err
 }
