@@ -14,8 +14,7 @@ import (
 
 func newConfig() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Check a configuration, or print the default one"}
-	cmd.AddCommand(newConfigCheck(), newConfigDefault())
-	return cmd
+	return withCommands(cmd, newConfigCheck(), newConfigDefault())
 }
 
 func newConfigCheck() *cobra.Command {

@@ -53,3 +53,12 @@ func addGroup(root *cobra.Command, group string, commands ...*cobra.Command) {
 		root.AddCommand(c)
 	}
 }
+
+// withCommands gives a command commands of its own. Alone it shows its help; unlike cobra by itself, it refuses those that
+// it does not know.
+func withCommands(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(commands...)
+	return cmd
+}

@@ -70,8 +70,7 @@ func poolTable(pools []api.Pool) table {
 
 func newPool() *cobra.Command {
 	cmd := &cobra.Command{Use: "pool", Short: "Make, change, show or remove a pool"}
-	cmd.AddCommand(newPoolSet(), newPoolShow(), newPoolRemove())
-	return cmd
+	return withCommands(cmd, newPoolSet(), newPoolShow(), newPoolRemove())
 }
 
 // onPool is asksServer for a command whose argument is a pool.

@@ -100,7 +100,7 @@ func fieldText(value any) string {
 	case nil:
 		return ""
 	case []any:
-		return strings.Trim(fmt.Sprint(v...), "[]")
+		return strings.Trim(fmt.Sprint(v), "[]")
 	case float64:
 		return fmt.Sprintf("%.0f", v)
 	}

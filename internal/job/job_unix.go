@@ -7,7 +7,8 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -64,14 +65,16 @@ func (j *Job) wait() int {
 	}
 }
 
-// stopped suspends the caller's process group as well when the job was suspended from the terminal, as Ctrl-Z does, so
-// that the shell takes over, and lets the job go on when the shell lets the caller go on.
+// stopped suspends the caller as well when the job was suspended as Ctrl-Z does it, so that the shell takes over, and
+// lets the job go on when the shell lets the caller go on.
 func (j *Job) stopped(by syscall.Signal) {
 	if by == syscall.SIGSTOP { // somebody meant the job alone
 		return
 	}
 	j.handle.terminal.take()
-	j.suspend()
+	if underShell() {
+		j.suspend()
+	}
 	if !j.mayContinue() {
 		return
 	}
@@ -79,20 +82,25 @@ func (j *Job) stopped(by syscall.Signal) {
 	j.signal(syscall.SIGCONT)
 }
 
-// suspend returns when the process goes on. The system does not suspend a process that nobody could continue; such a
-// one goes on after a moment.
+// underShell says whether a shell with job control started the caller, which would let it go on again: such a shell puts
+// what it starts into process groups of their own. The system does not suspend from the terminal what nobody looks after.
+func underShell() bool {
+	session, err := unix.Getsid(0)
+	return err == nil && session != syscall.Getpgrp()
+}
+
+// suspend returns when the process goes on. The terminal would have suspended the whole process group of the caller. It
+// uses SIGSTOP, because the Go runtime does not give back SIGTSTP once it was listened for.
 func (j *Job) suspend() {
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)
 	defer signal.Stop(resumed)
-	signal.Reset(syscall.SIGTSTP)
-	syscall.Kill(0, syscall.SIGTSTP)
-	select {
-	case <-resumed:
-	case <-time.After(200 * time.Millisecond):
+	whom := syscall.Getpid()
+	if j.handle.terminal != nil {
+		whom = 0
 	}
-	if j.command.Signals != nil {
-		signal.Notify(j.command.Signals, syscall.SIGTSTP)
+	if syscall.Kill(whom, syscall.SIGSTOP) == nil {
+		<-resumed
 	}
 }
 

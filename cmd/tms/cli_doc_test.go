@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/manankarani/token-manager/api"
+)
+
+func cliDoc(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// docSection returns what stands under a heading, to the next one of any level.
+func docSection(doc, heading string) (string, bool) {
+	_, after, found := strings.Cut(doc, "\n"+heading+"\n")
+	section, _, _ := strings.Cut(after, "\n#")
+	return section, found
+}
+
+// Every command has a section, which has every flag of its own. Flags that all commands of a kind have are in the section
+// about them, and those of serve in the document of the configuration.
+func TestCLIDocHoldsEveryCommandAndFlag(t *testing.T) {
+	doc := cliDoc(t)
+	common, found := docSection(doc, "## What they have in common")
+	if !found {
+		t.Fatal("there is no section about the common flags")
+	}
+	root := newRoot()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	checkDoc(t, doc, common, root)
+}
+
+func checkDoc(t *testing.T, doc, common string, cmd *cobra.Command) {
+	t.Helper()
+	for _, c := range cmd.Commands() {
+		checkDoc(t, doc, common, c)
+	}
+	if cmd.HasSubCommands() || cmd.Name() == "help" || cmd.Parent().Name() == "completion" {
+		return
+	}
+	section, found := docSection(doc, "### `"+cmd.UseLine()+"`")
+	if !found {
+		t.Errorf("docs/cli.md has no section ### `%s`", cmd.UseLine())
+		return
+	}
+	settings := new(config).settings()
+	cmd.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
+		flag := "`--" + f.Name + "`"
+		if settings.Lookup(f.Name) == nil && !strings.Contains(common, flag) && !strings.Contains(section, flag) {
+			t.Errorf("docs/cli.md does not tell of --%s of %s", f.Name, cmd.CommandPath())
+		}
+	})
+}
+
+// Every flag that the document names is one.
+func TestCLIDocHoldsNoOtherFlags(t *testing.T) {
+	known := map[string]bool{"--help": true}
+	var collect func(cmd *cobra.Command)
+	collect = func(cmd *cobra.Command) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
+		for _, c := range cmd.Commands() {
+			collect(c)
+		}
+	}
+	collect(newRoot())
+	for _, flag := range regexp.MustCompile(`--[a-z][a-z-]+`).FindAllString(cliDoc(t), -1) {
+		if !known[flag] {
+			t.Errorf("docs/cli.md tells of %s, which is no flag", flag)
+		}
+	}
+}
+
+func TestCLIDocHoldsTheExitCodes(t *testing.T) {
+	var table strings.Builder
+	fmt.Fprint(&table, "| code | means |\n| --- | --- |\n")
+	for _, e := range exits {
+		fmt.Fprintf(&table, "| %d | %s |\n", e.code, e.means)
+	}
+	if !strings.Contains(cliDoc(t), table.String()) {
+		t.Errorf("docs/cli.md does not hold the table of exit codes as it is now:\n\n%s", &table)
+	}
+	for _, e := range exits {
+		if !strings.Contains(newRoot().Long, fmt.Sprintf("%3d  %s\n", e.code, e.means)) {
+			t.Errorf("tms --help does not tell of the exit code %d", e.code)
+		}
+	}
+}
+
+// pool set has a flag for every field of a policy, and no others.
+func TestAPoolCanBeSetInEveryField(t *testing.T) {
+	flags, fields := policyFlags(), reflect.TypeFor[api.Policy]()
+	for field := range fields.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if flags.Lookup(strings.ReplaceAll(name, "_", "-")) == nil {
+			t.Errorf("pool set has no flag for %s", name)
+		}
+	}
+	n := 0
+	if flags.VisitAll(func(*pflag.Flag) { n++ }); n != fields.NumField() {
+		t.Errorf("pool set has %d flags for %d fields", n, fields.NumField())
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/internal/job"
+)
+
+// A server that is away for longer than the lease lasts: the job has no instant left when the lease ends, although it does
+// not heed TERM.
+func TestAJobEndsBeforeItsLeaseWhileTheServerIsAway(t *testing.T) {
+	dir, work := t.TempDir(), t.TempDir()
+	p := startServe(t, "--store", "embedded:"+dir)
+	token := p.must(201, http.MethodPost, "/generate-token", nil).Token
+	lives := filepath.Join(work, "lives")
+	run := exec.Command("tms", "run", "--server", p.url, "--ttl", "1500ms", "--",
+		"sh", "-c", `trap "echo told" TERM; while :; do touch "$0"; done`, lives)
+	var out, said output
+	run.Stdout, run.Stderr, run.WaitDelay = &out, &said, 10*time.Second
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { _, err := os.Stat(lives); return err == nil })
+	p.kill()
+	run.Wait()
+	if code := run.ProcessState.ExitCode(); code != exitLeaseLost || !strings.Contains(out.String(), "told") {
+		t.Errorf("exit code %d, and the job said %q; on standard error: %s", code, &out, &said)
+	}
+	last, err := os.Stat(lives)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := endOfLease(t, startServe(t, "--store", "embedded:"+dir), token)
+	if left := ended.Sub(last.ModTime()); left <= 0 || left > 1500*time.Millisecond {
+		t.Errorf("the job's last sign of life was %v before the lease's end", left)
+	} else {
+		t.Logf("the job's last sign of life was %v before the lease's end", left)
+	}
+}
+
+// endOfLease returns when the lease ends, or ended, by the server.
+func endOfLease(t *testing.T, p *process, token string) (end time.Time) {
+	t.Helper()
+	eventually(t, func() bool {
+		found := p.lookup(token)
+		end = found.Since
+		return found.State == "available"
+	})
+	return end
+}
+
+type found struct {
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+}
+
+func (p *process) lookup(token string) (f found) {
+	p.t.Helper()
+	out, err := exec.Command("tms", "lookup", "--server", p.url, "-o", "json", token).Output()
+	if err == nil {
+		err = api.DecodeAnswer(out, &f)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return f
+}
+
+func TestTheMarginLeavesRoomForRenewalsAndForTheKill(t *testing.T) {
+	for _, c := range []struct{ killAfter, ttl, margin time.Duration }{
+		{5 * time.Second, time.Minute, 5500 * time.Millisecond},
+		{5 * time.Second, 3 * time.Second, time.Second},
+		{0, time.Minute, 500 * time.Millisecond},
+		{time.Hour, 300 * time.Millisecond, 100 * time.Millisecond},
+	} {
+		if got := stopMargin(c.killAfter, c.ttl); got != c.margin {
+			t.Errorf("with %v to end and a lease of %v the margin is %v, want %v", c.killAfter, c.ttl, got, c.margin)
+		}
+	}
+}
+
+func TestCommandsAreFoundAsShellsDo(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"sh": 0, "/nothing/there": job.NotFound, "nothing-there": job.NotFound, plain: job.CannotRun} {
+		if path, code, err := job.Find(name); code != want || (err == nil) != (want == 0) || (path == "") != (want != 0) {
+			t.Errorf("%s: path %q, code %d, error %v, want code %d", name, path, code, err, want)
+		}
+	}
+}
