@@ -63,7 +63,7 @@ func (c *Client) assign(
 		longest = reportSlice
 	}
 	for {
-		r.Wait = max(0, min(longest, time.Until(until))).Truncate(time.Millisecond)
+		r.Wait = max(0, min(longest, (time.Until(until) + time.Millisecond - 1).Truncate(time.Millisecond)))
 		sent := time.Now()
 		tokens, err := c.assignOnce(ctx, pool, r)
 		switch {
@@ -76,7 +76,7 @@ func (c *Client) assign(
 				err = p.explain(ctx, err)
 				return granted{doubt: p.doubt && tms.CodeOf(err) == ""}, err
 			}
-		case time.Until(until) < time.Millisecond:
+		case time.Until(until) <= 0:
 			return granted{}, err
 		default:
 			p.answered()

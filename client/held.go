@@ -144,9 +144,6 @@ func (h *Held) attempted(now time.Time) {
 // extend counts the lease anew from when its renewal was sent. It never shortens it.
 func (h *Held) extend(sent time.Time, ttl time.Duration) {
 	h.failures, h.last = 0, nil
-	if sent.Before(h.sent) {
-		return
-	}
 	h.sent = sent
 	if deadline := sent.Add(ttl - h.margin); deadline.After(h.deadline) {
 		h.deadline = deadline
