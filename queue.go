@@ -7,8 +7,9 @@ import (
 
 // The clocks of those who wait.
 const (
-	// TicketTTL is how long a place in the queue is kept without a word from whoever waits.
-	TicketTTL = 3 * time.Second
+	// TicketTTL is how long a place in the queue is kept without a word from whoever waits. With PickupTime on top, the
+	// waiters of a server that died are out of everybody's way within three seconds.
+	TicketTTL = 2 * time.Second
 
 	// PickupTime is how long a token that was handed to one who waits is kept for them to pick up.
 	PickupTime = time.Second

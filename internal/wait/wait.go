@@ -2,8 +2,8 @@
 // turn in the store's queue, first come, first served among all servers of the store.
 //
 // For each pool in which somebody waits there is one line, whose one goroutine shows tickets to the store: those that
-// were woken at once, all of them once a second, and the first one when a token is due to come back. So a wake that gets
-// lost costs at most a second, and no number of waiters makes more than one call at a time.
+// were woken at once, all of them at every beat, and the first one when a token is due to come back. So a wake that gets
+// lost costs at most a beat, and no number of waiters makes more than one call at a time.
 package wait
 
 import (
@@ -19,7 +19,7 @@ import (
 // Options says how a Store waits. The zero value works.
 type Options struct {
 	// Beat is how often every ticket is shown to the store whether or not it was woken. It must be well below
-	// [tms.TicketTTL]. Zero: a second.
+	// [tms.TicketTTL]. Zero: 600 ms.
 	Beat time.Duration
 
 	Logger *slog.Logger // nil: no logs
@@ -46,7 +46,7 @@ type Store struct {
 // once. Close ends the waiting and closes the given store.
 func Wrap(store tms.Store, o Options) *Store {
 	if o.Beat <= 0 {
-		o.Beat = time.Second
+		o.Beat = 600 * time.Millisecond
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

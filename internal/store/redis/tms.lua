@@ -52,7 +52,7 @@ local SEEN, STRINGS, PAST = 5, 6, 7 -- no states: the set beside cooling, string
 local SEARCH = {ASSIGNED, AVAILABLE, COOLING, QUARANTINED}
 local STEP = 1000 -- most tokens that one step touches beyond those it was asked for
 local BACKSTOP = 10 * 60 * 1000
-local TICKET, PICKUP = 3000, 1000 -- tms.TicketTTL and tms.PickupTime
+local TICKET, PICKUP = 2000, 1000 -- tms.TicketTTL and tms.PickupTime
 local NO_POOL = 'pool_not_found'
 
 -- What lives as long as the library in this server process. It is neither stored nor replicated.
@@ -62,7 +62,7 @@ local latest = {} -- pool key -> the instant of the last step
 local parsed, parsings = {}, 0 -- policies by their text
 
 -- What the present call works with. Functions run one at a time.
-local keys, now, policy, described
+local keys, now, policy, described, opened
 local released, quarantined, deleted
 local texts -- numbers as text, since most numbers of a step occur many times
 local queue -- what the step knows of the queue, nil in a pool without tickets: see queue.lua
@@ -161,13 +161,14 @@ end
 -- The queue is defined further on.
 local newQueue, handOut, lapse
 
--- Begins a step. Returns false if there is no such pool.
+-- Reads the pool that a step is on. Returns false if there is no such pool.
 local function open(k, instant)
   keys, texts = k, {}
   released, quarantined, deleted = 0, 0, 0
   local pool = call('HMGET', k[1], 'policy', 'epoch', 'metadata', 'queue')
   if not pool[1] then return false end
   tick(instant)
+  opened = true
   policy = parsed[pool[1]] or parse(pool[1])
   described = pool[3]
   queue = pool[4] and newQueue(true)
@@ -181,13 +182,17 @@ local function finish()
   if released > 0 then call('HINCRBY', keys[1], 'released', released) end
   if quarantined > 0 then call('HINCRBY', keys[1], 'quarantined', quarantined) end
   if deleted > 0 then call('HINCRBY', keys[1], 'deleted', deleted) end
+  released, quarantined, deleted = 0, 0, 0
 end
 
 -- A full Redis refuses what takes more space; it must not refuse what may free some.
 local function register(name, step, flags)
   local function callback(k, args)
     if not call then bind() end
-    return step(k, args)
+    opened = false
+    local result = step(k, args)
+    if opened then finish() end
+    return result
   end
   redis.register_function({function_name = 'tms1_' .. name, callback = callback, flags = flags or {'allow-oom'}})
 end
