@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -26,6 +27,8 @@ type remote struct {
 	pool     string
 	output   string
 	quiet    bool
+
+	connections int // of the client at once; zero: no limit
 }
 
 // asksPool is asksServer for a command that works in the pool of its flag --pool.
@@ -71,11 +74,23 @@ func (r *remote) connect(forms []string) (err error) {
 		}
 	}
 	r.server = serverURL(r.server)
-	r.Client, err = client.New(r.server, client.WithRetryFor(r.retryFor), client.WithUserAgent("tms/"+versionText()))
+	options := []client.Option{client.WithRetryFor(r.retryFor), client.WithUserAgent("tms/" + versionText())}
+	if r.connections > 0 {
+		options = append(options, client.WithHTTPClient(httpClient(r.connections)))
+	}
+	r.Client, err = client.New(r.server, options...)
 	if err != nil {
 		return usage("--server: %v", err)
 	}
 	return nil
+}
+
+// httpClient returns one with so many connections, which stay open.
+func httpClient(connections int) *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxConnsPerHost, t.MaxIdleConnsPerHost, t.MaxIdleConns = connections, connections, connections
+	t.DisableCompression = true
+	return &http.Client{Transport: t}
 }
 
 func serverURL(flag string) string {

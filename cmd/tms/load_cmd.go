@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/load"
+)
+
+// bench is one tms bench.
+type bench struct {
+	*remote
+	mix      string
+	duration time.Duration
+	rate     float64
+	tokens   int
+}
+
+func newBench() *cobra.Command {
+	b := &bench{}
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Load a server with a mix of requests, and measure it",
+		Long: "Send a mix of requests over many connections, and print how many were answered in a second, how long they took\n" +
+			"and what was refused. Without --pool it makes a pool of its own, bench-…, and removes it in the end.\n\n" +
+			"With --rate, requests are due at a constant rate, and what one takes is counted from when it was due, so that a\n" +
+			"server that stalls is charged for all that had to wait. Without, each connection sends the next request when the\n" +
+			"last is answered.",
+		Example: "  tms bench --mix assign=1,keep-alive=2,unblock=1 -c 64 --duration 10s",
+		Args:    cobra.NoArgs,
+	}
+	r := &remote{Command: cmd}
+	flags := cmd.Flags()
+	flags.StringVar(&b.mix, "mix", "assign=1,keep-alive=2,unblock=1", "`cycle` of each connection: "+strings.Join(load.Verbs, ", ")+", each with how often")
+	flags.IntVarP(&r.connections, "connections", "c", 64, "how many connections")
+	flags.DurationVarP(&b.duration, "duration", "d", 10*time.Second, "`time` that it lasts")
+	flags.Float64Var(&b.rate, "rate", 0, "how many requests are due in a second; 0: as many as the connections can")
+	flags.IntVar(&b.tokens, "tokens", 10_000, "how many tokens its own pool has")
+	flags.StringVarP(&r.pool, "pool", "p", "", "`name` of a pool to use, with the tokens that it has; default: one of its own")
+	cmd.RegisterFlagCompletionFunc("pool", completePools)
+	r.prepare([]string{formTable, formJSON}, func(r *remote, _ []string) error {
+		b.remote = r
+		return b.run()
+	})
+	once := flags.Lookup("retry-for") // a repeated request would hide an error
+	once.DefValue = "0s"
+	r.retryFor = 0
+	return cmd
+}
+
+func (b *bench) run() error {
+	mix, err := load.ParseMix(b.mix)
+	if err != nil {
+		return usage("--mix: %v", err)
+	}
+	err = errors.Join(
+		positive("--connections", b.connections), positive("--duration", b.duration), positive("--tokens", b.tokens),
+		notNegative("--rate", time.Duration(b.rate*float64(time.Second))),
+	)
+	if err == nil && b.pool != "" && b.Flags().Changed("tokens") {
+		err = errors.New("--tokens cannot be given together with --pool")
+	}
+	if err != nil {
+		return usage("%v", err)
+	}
+	ctx, stop := interruptible(b.Context())
+	defer stop()
+	if b.pool != "" {
+		if _, _, err := b.Pool(ctx, b.pool); err != nil {
+			return b.asked(err, "load the pool %q", b.pool)
+		}
+		return b.measure(ctx, mix)
+	}
+	return b.inOwnPool(ctx, mix)
+}
+
+// inOwnPool makes a pool, and removes it in the end.
+func (b *bench) inOwnPool(ctx context.Context, mix load.Mix) (err error) {
+	b.pool = "bench-" + strings.ToLower(rand.Text()[:12])
+	forEver, most := time.Duration(0), min(tms.MaxMaxTokens, max(b.tokens, tms.DefaultPolicy().MaxTokens))
+	if slices.Contains(mix, load.Generate) {
+		most = tms.MaxMaxTokens
+	}
+	if _, err := b.PutPool(ctx, b.pool, tms.PolicyChange{TokenTTL: &forEver, MaxTokens: &most}); err != nil {
+		return b.tried(err, "make the pool %q", b.pool)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, b.tried(b.DeletePool(ctx, b.pool), "remove the pool %q", b.pool))
+	}()
+	if err := b.fill(ctx); err != nil {
+		return err
+	}
+	return b.measure(ctx, mix)
+}
+
+func (b *bench) fill(ctx context.Context) error {
+	progress := b.progress("generate")
+	defer progress.end()
+	for done := 0; done < b.tokens; {
+		n := min(b.tokens-done, tms.MaxBatch)
+		if _, err := b.Generate(ctx, b.pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)}); err != nil {
+			return b.tried(err, "generate %s in the pool %q", countOf(n, "token"), b.pool)
+		}
+		done += n
+		progress.show(int64(done), int64(b.tokens), "tokens")
+	}
+	return nil
+}
+
+func (b *bench) measure(ctx context.Context, mix load.Mix) error {
+	b.say("%s in the pool %q over %s for %v", b.mix, b.pool, countOf(b.connections, "connection"), b.duration)
+	report := load.Run(ctx, load.Options{
+		Store: b.Client, Pool: b.pool, Mix: mix, Connections: b.connections, Duration: b.duration, Rate: b.rate, Failure: nameOf,
+	})
+	answer := benchAnswer{b.pool, b.mix, b.connections, b.rate, report}
+	if err := b.write(answer, latencyTable(report), nil); err != nil {
+		return err
+	}
+	if b.output == formTable {
+		return writeLines(b.OutOrStdout(), answer.lines())
+	}
+	return nil
+}
+
+func nameOf(err error) string {
+	if errors.Is(err, client.ErrUnreachable) {
+		return "unreachable"
+	}
+	return "failed"
+}
+
+type benchAnswer struct {
+	Pool        string  `json:"pool"`
+	Mix         string  `json:"mix"`
+	Connections int     `json:"connections"`
+	Rate        float64 `json:"rate"`
+	*load.Report
+}
+
+// lines says what is not in the table.
+func (a benchAnswer) lines() []string {
+	lines := []string{"", fmt.Sprintf("%d requests in %.2f s: %.0f in a second", a.Requests, a.Seconds, a.PerSecond)}
+	if a.Unsent > 0 {
+		lines = append(lines, fmt.Sprintf("%d more were due and not sent in time; they count above with the time that they waited", a.Unsent))
+	}
+	if a.Skipped > 0 {
+		lines = append(lines, fmt.Sprintf("%d steps were skipped, because the connection held no token", a.Skipped))
+	}
+	if len(a.Errors) == 0 {
+		return append(lines, "no errors")
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Errors)) {
+		lines = append(lines, fmt.Sprintf("%d errors: %s", a.Errors[name], name))
+	}
+	return lines
+}
+
+func latencyTable(r *load.Report) table {
+	t := table{header: []string{"VERB", "REQUESTS", "MEAN ms", "P50", "P90", "P99", "P99.9", "MAX"}}
+	for _, verb := range load.Verbs {
+		if l, ok := r.Latency[verb]; ok {
+			t.addLatency(verb, l)
+		}
+	}
+	t.addLatency(load.All, r.Latency[load.All])
+	return t
+}
+
+func (t *table) addLatency(verb string, l load.Latency) {
+	row := []string{verb, fmt.Sprint(l.Requests)}
+	for _, ms := range []float64{l.Mean, l.P50, l.P90, l.P99, l.P999, l.Max} {
+		row = append(row, fmt.Sprintf("%.2f", ms))
+	}
+	t.rows = append(t.rows, row)
+}

@@ -1,0 +1,118 @@
+package load
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Latencies are recorded in microseconds, up to an hour, with three digits.
+const (
+	longest = int64(time.Hour / time.Microsecond)
+	digits  = 3
+)
+
+// All is the key of what holds for all verbs together.
+const All = "all"
+
+// recorder collects what was measured.
+type recorder struct {
+	mu      sync.Mutex
+	latency map[string]*hdrhistogram.Histogram
+	errors  map[string]int64
+	skipped int64
+	late    int64
+	last    time.Time // when the last answer came
+}
+
+func newRecorder() *recorder {
+	return &recorder{latency: map[string]*hdrhistogram.Histogram{}, errors: map[string]int64{}}
+}
+
+func (r *recorder) answered(verb string, took time.Duration, failure string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record(verb, took)
+	r.last = time.Now()
+	if failure != "" {
+		r.errors[failure]++
+	}
+}
+
+// unsent counts a request that was due but did not get its turn. It would have taken longer than it has waited.
+func (r *recorder) unsent(verb string, waited time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record(verb, waited)
+	r.late++
+}
+
+func (r *recorder) skip() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.skipped++
+}
+
+func (r *recorder) record(verb string, took time.Duration) {
+	for _, key := range []string{verb, All} {
+		if r.latency[key] == nil {
+			r.latency[key] = hdrhistogram.New(1, longest, digits)
+		}
+		r.latency[key].RecordValue(min(longest, max(1, took.Microseconds())))
+	}
+}
+
+// Report is what was measured.
+type Report struct {
+	Seconds   float64            `json:"seconds"`  // to the last answer
+	Requests  int64              `json:"requests"` // that were answered, refusals and failures among them
+	PerSecond float64            `json:"requests_per_second"`
+	Latency   map[string]Latency `json:"latency"` // of each verb, and of [All]
+	Errors    map[string]int64   `json:"errors"`  // refusals by their code, and failures
+	Skipped   int64              `json:"skipped"` // steps of the mix for which a connection held no token
+	Unsent    int64              `json:"unsent"`  // requests of a constant rate that did not get their turn in time
+}
+
+// Latency is a summary of how long requests took, in milliseconds. Unsent ones count with the time that they waited.
+type Latency struct {
+	Requests int64   `json:"requests"`
+	Mean     float64 `json:"mean_ms"`
+	P50      float64 `json:"p50_ms"`
+	P90      float64 `json:"p90_ms"`
+	P99      float64 `json:"p99_ms"`
+	P999     float64 `json:"p99.9_ms"`
+	Max      float64 `json:"max_ms"`
+}
+
+func (l *run) report() *Report {
+	r := &Report{
+		Latency: map[string]Latency{},
+		Errors:  maps.Clone(l.errors),
+		Skipped: l.skipped,
+		Unsent:  l.late,
+	}
+	for key, h := range l.latency {
+		r.Latency[key] = summary(h)
+	}
+	r.Requests = r.Latency[All].Requests - l.late
+	if r.Requests > 0 {
+		r.Seconds = l.last.Sub(l.began).Seconds()
+		r.PerSecond = float64(r.Requests) / r.Seconds
+	}
+	return r
+}
+
+func summary(h *hdrhistogram.Histogram) Latency {
+	at := func(percent float64) float64 { return float64(h.ValueAtPercentile(percent)) / 1000 }
+	return Latency{
+		Requests: h.TotalCount(),
+		Mean:     h.Mean() / 1000,
+		P50:      at(50),
+		P90:      at(90),
+		P99:      at(99),
+		P999:     at(99.9),
+		Max:      float64(h.Max()) / 1000,
+	}
+}
