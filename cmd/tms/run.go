@@ -41,7 +41,7 @@ func newRun() *cobra.Command {
 			"the job is stopped before the server can give the token to another.\n\n" +
 			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms ends with its\n" +
 			"exit code.",
-		Example: "  tms run --pool licences --wait 10m -- ./simulate --case 7",
+		Example: "  tms run --pool licences --wait 10m -- ./simulate case-7",
 		Args:    cobra.MinimumNArgs(1),
 
 		DisableFlagsInUseLine: true,
