@@ -81,16 +81,19 @@ func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
 		return err
 	}
 	for i, r := range results {
-		switch gone := endOf(r); {
-		case gone != nil:
-			return fmt.Errorf("client: %w before it could be held", gone)
-		case tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded: // it lasts as long as it may
-			g.tokens[i].Lease.TTL -= sent.Sub(g.sent)
-		case r.Err != nil:
-			return r.Err
-		default:
-			g.tokens[i].Lease.TTL = r.Token.Lease.TTL
+		if tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded { // it lasts as long as it may; only a look tells how long that is
+			r.Token, r.Err = c.Token(ctx, pool, g.tokens[i].Value)
 		}
+		if gone := endOf(r); gone != nil {
+			return fmt.Errorf("client: %w before it could be held", gone)
+		}
+		if r.Err != nil {
+			return r.Err
+		}
+		if r.Token.Lease.Fence != g.tokens[i].Lease.Fence {
+			return fmt.Errorf("client: %w before it could be held", ErrLost)
+		}
+		g.tokens[i].Lease.TTL = r.Token.Lease.TTL
 	}
 	g.sent = sent
 	return nil

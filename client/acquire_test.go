@@ -166,6 +166,36 @@ func TestALeaseThatWasWaitedForIsCountedFromItsRenewal(t *testing.T) {
 	}
 }
 
+// TestALeaseThatWasWaitedForAndCannotBeRenewedIsHeld has a max_lease that ends with the first lease.
+func TestALeaseThatWasWaitedForAndCannotBeRenewedIsHeld(t *testing.T) {
+	t.Parallel()
+	policy := short(400 * time.Millisecond)
+	policy.MaxLease = policy.LeaseTTL
+	s := tmstest.New(t, tmstest.WithPool(pool, policy))
+	c := s.Client()
+	time.AfterFunc(time.Second, func() {
+		c.Generate(context.Background(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+	})
+	held := acquire(t, c, client.Wait(time.Minute))
+	if left := time.Until(held.Deadline()); held.Err() != nil || left > 350*time.Millisecond {
+		t.Errorf("%v are left of the lease, error %v", left, held.Err())
+	}
+	if <-held.Context().Done(); !errors.Is(held.Err(), tms.ErrMaxLeaseExceeded) {
+		t.Errorf("the lease ended with %v", held.Err())
+	}
+}
+
+func TestALeaseShorterThanItsMarginIsGivenBack(t *testing.T) {
+	s := tmstest.New(t, tmstest.WithPool(pool, short(time.Second), "KEY"))
+	c := s.Client()
+	if _, err := c.Acquire(t.Context(), pool, client.Margin(time.Second)); err == nil {
+		t.Error("held for no time")
+	}
+	if c.Close(); stats(t, s).Available != 1 {
+		t.Errorf("after the client was closed: %+v", stats(t, s))
+	}
+}
+
 func TestWhoGivesUpWaitingHoldsNothing(t *testing.T) {
 	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, tms.PolicyChange{}, "KEY"))

@@ -63,7 +63,7 @@ func (c *Client) assign(
 		longest = reportSlice
 	}
 	for {
-		r.Wait = max(0, min(longest, (time.Until(until) + time.Millisecond - 1).Truncate(time.Millisecond)))
+		r.Wait = max(0, min(longest, (time.Until(until)+time.Millisecond-1).Truncate(time.Millisecond)))
 		sent := time.Now()
 		tokens, err := c.assignOnce(ctx, pool, r)
 		switch {

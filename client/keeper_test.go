@@ -63,6 +63,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *book)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{t: t, ends: map[string]time.Time{}}
 		b.keep = newKeepers(b.keepAlive, b.unblock)
+		defer b.keep.close()
 		test(t, b)
 		b.keep.close()
 		if len(b.keep.byPool) > 0 {
