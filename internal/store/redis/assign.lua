@@ -122,7 +122,7 @@ end
 -- many are, the place in line, how many wait; "quota_exceeded", how many leases the client has, and may have;
 -- "no_client". "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
 local function assign(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end
   local wanted = wantedBy(args)
   local tokens
@@ -130,10 +130,7 @@ local function assign(k, args)
     tokens = candidates(keys[2], wanted)
     return #tokens < wanted
   end)
-  if not enough then
-    finish()
-    return 'again'
-  end
+  if not enough then return 'again' end
   begin(queue and head('') and {} or tokens)
   local results, i = {now, policy.token_ttl_ms, -1}, 2
   while args[i] do
@@ -141,7 +138,6 @@ local function assign(k, args)
     if not result then
       undo()
       park(locked)
-      finish()
       return 'again'
     end
     results[#results + 1] = result
@@ -150,7 +146,6 @@ local function assign(k, args)
   commit(results, 4)
   describeGrants(results, 4)
   if grant.used < wanted then results[3] = instant(nextReturn()) end
-  finish()
   return results
 end
 

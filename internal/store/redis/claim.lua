@@ -174,14 +174,11 @@ end
 -- Answer: as that of tms1_assign, with these refusals besides: "request_id_reused"; "lease_ended", where a lease that
 -- was given before is there no more; "no_label" and a key that is none.
 local function claim(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end
   queue = queue or newQueue(false)
   local list = wishes(args)
-  if not prepare(list) then
-    finish()
-    return 'again'
-  end
+  if not prepare(list) then return 'again' end
   local results = {now, policy.token_ttl_ms, -1}
   local lacking = false
   for i, w in ipairs(list) do
@@ -190,7 +187,6 @@ local function claim(k, args)
   end
   renew()
   if lacking then results[3] = instant(nextReturn()) end
-  finish()
   return results
 end
 

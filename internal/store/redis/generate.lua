@@ -96,14 +96,13 @@ end
 -- is repeated; "again" if tokens of a full pool are due to expire, of which it expired some; "pool_full";
 -- "request_id_reused".
 local function generate(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   local past, reused = recall(args[2], args[3])
   if reused then return reused end
   if past then return {now, past.created, past.expires, past.seed} end
   local created, refused = putAll(args)
   local made = {created = created, expires = instant(now + policy.clock), seed = args[4]}
   if created then remember(args[2], args[3], made) end
-  finish()
   return refused or {now, created, made.expires, made.seed}
 end
 

@@ -60,7 +60,7 @@ end
 -- of a refusal; "handed" is a not_holder.
 local function each(act)
   return function(k, args)
-    if not open(k, args[1]) then return NO_POOL end
+    if not start(k, args[1]) then return NO_POOL end
     local size, tokens, n = #args, {}, 0
     for i = 2, size, 3 do
       n = n + 1
@@ -78,7 +78,6 @@ local function each(act)
       results[n] = code or answer(r)
     end
     save(found)
-    finish()
     return results
   end
 end
@@ -93,7 +92,7 @@ register('delete', each(delete))
 -- Answer: {now, how many it ended, how many of the client's tokens it came by and left as they are, 1 if there are
 -- more}, or "no_index" in a pool that has no index of clients.
 local function unblock_client(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   if not policy.limited then return 'no_index' end
   local from, limit, records = tonumber(args[3]), tonumber(args[4]), {}
   local more = list(records, some('client:' .. args[2]), ASSIGNED, from, limit)
@@ -108,7 +107,6 @@ local function unblock_client(k, args)
     end
   end
   save(records)
-  finish()
   return {now, ended, left, more and 1 or 0}
 end
 

@@ -14,11 +14,12 @@ local function inUse(p, merged)
   return relabelled and size() > 0 or turned and call('ZCARD', keys[3]) > 0
 end
 
--- Goes on under the changed policy: a pool that is no longer paused gives to those who wait.
+-- Goes on under the changed policy: more may be due, or alive, and a pool that is no longer paused gives to those who
+-- wait.
 local function resume(text)
   policy = parsed[text] or parse(text)
-  if queue then queue.kept = true end
-  finish()
+  if queue then queue.kept, queue.supplies = true, {} end
+  catchUp()
 end
 
 -- tms1_put_pool makes a pool or changes its policy.
@@ -40,7 +41,6 @@ local function put_pool(k, args)
     open(k, args[1])
     if inUse(p, merged) then
       sweep(STEP)
-      finish()
       if inUse(p, merged) then return {now, pool[1], size(), call('ZCARD', k[3])} end
     end
   end
@@ -54,9 +54,8 @@ end
 -- Answer: {now, policy, available, assigned, cooling, quarantined, waiting, released, quarantined, deleted}; the last
 -- three are what has expired since the pool was made.
 local function pool(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   sweep(STEP)
-  if queue then tidy(STEP) end
   finish()
   local h = call('HMGET', k[1], 'policy', 'released', 'quarantined', 'deleted')
   return {now, h[1], call('ZCARD', k[2]), call('ZCARD', k[3]), call('ZCARD', k[4]), call('ZCARD', k[5]),

@@ -230,6 +230,7 @@ local function serveFirst(lane, first)
   if not turn(lane, first.ticket) then return false end
   local s = seatOf(first.ticket)
   local wish = wishOf(s)
+  if supply(lane) < wish.count then return false end
   if not overQuota(wish.client, wish.count) then return hand(s) end
   drop(s)
   wake(s)
@@ -282,11 +283,27 @@ function handOut()
   queue.left = false
 end
 
+-- Hands what is due to come back to those who wait before the step proper begins, so that it meets no token that is
+-- owed to one of them.
+local function catchUp()
+  if not queue then return end
+  comeBack(STEP)
+  head('') -- drops void tickets
+  handOut()
+end
+
+-- Begins a step on a pool that is in order. Returns false if there is no such pool.
+local function start(k, instant)
+  if not open(k, instant) then return false end
+  catchUp()
+  return true
+end
+
 -- tms1_leave takes tickets out of the queue, and hands what they had been handed to those who wait.
 -- ARGV: now, the tickets. At most 1,000.
 -- Answer: {now}.
 local function leaveQueue(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   if queue then
     local tickets = {unpack(args, 2)}
     seatAll(tickets)
@@ -294,7 +311,6 @@ local function leaveQueue(k, args)
       if queue.seats[ticket] then dismiss(queue.seats[ticket]) end
     end
   end
-  finish()
   return {now}
 end
 

@@ -167,12 +167,12 @@ func TestATokenIsHandedToTheLongestWaiter(t *testing.T) {
 }
 
 func TestATokenThatNobodyPicksUpGoesToTheNext(t *testing.T) {
-	q := newQueued(t, tms.PolicyChange{Grace: new(time.Minute), Cooldown: new(2 * time.Second)}, named("a")...)
+	q := newQueued(t, tms.PolicyChange{Grace: new(time.Minute), Cooldown: new(time.Second)}, named("a")...)
 	take(t, q.Store, "p")
 	q.release("a") // it rests
 	q.join(ticket("1"), 1)
 	q.join(ticket("2"), 2)
-	q.clock.Advance(2*time.Second + time.Millisecond)
+	q.clock.Advance(time.Second + time.Millisecond)
 	_, err := q.Expire(t.Context(), "p", 10)
 	must(t, err)
 	q.is("a", tms.Assigned, "c-1")
@@ -235,7 +235,7 @@ func TestATicketThatIsNotShownIsVoid(t *testing.T) {
 	q.join(ticket("1"), 1)
 	q.clock.Advance(time.Second)
 	q.join(ticket("2"), 2)
-	q.clock.Advance(2 * time.Second)
+	q.clock.Advance(tms.TicketTTL - time.Second)
 	done, err := q.Expire(t.Context(), "p", 10)
 	must(t, err)
 	if !done.NextDue.Equal(q.clock.Now()) {
@@ -265,7 +265,7 @@ func TestManyVoidTickets(t *testing.T) {
 	must(t, err)
 	q.clock.Advance(time.Second)
 	q.join(ticket("alive"), 2501)
-	q.clock.Advance(2500 * time.Millisecond)
+	q.clock.Advance(tms.TicketTTL - 500*time.Millisecond)
 	q.release("a")
 	for range 3 {
 		refused(t, q.show(tms.AssignRequest{}).Err, tms.ErrNoTokenAvailable)
@@ -301,10 +301,10 @@ func TestWhatWasKeptBackReachesEveryLine(t *testing.T) {
 	q.join(matching("red", "red"), 1)
 	q.join(matching("blue", "blue"), 1)
 	q.release("a", "b")
-	q.clock.Advance(2 * time.Second)
+	q.clock.Advance(time.Second)
 	q.join(matching("red", "red"), 1)
 	q.join(matching("blue", "blue"), 1)
-	q.clock.Advance(2 * time.Second) // the one who wants many is void
+	q.clock.Advance(tms.TicketTTL - time.Millisecond) // the one who wants many is void
 	_, err = q.Expire(t.Context(), "p", 10)
 	must(t, err)
 	q.is("a", tms.Assigned, "c-red")
@@ -353,6 +353,21 @@ func TestAPausedPoolHandsNothing(t *testing.T) {
 	refused(t, err, tms.ErrPoolPaused)
 	put(t, q.Store, "p", tms.PolicyChange{Paused: new(false)})
 	q.is("a", tms.Assigned, "c-1")
+}
+
+// A step counts what it carried out before it refused.
+func TestARefusalCountsWhatWasDue(t *testing.T) {
+	q := newQueued(t, tms.PolicyChange{OnLeaseExpiry: new(tms.ExpiryQuarantines), LeaseTTL: new(time.Second)}, named("a")...)
+	take(t, q.Store, "p")
+	q.join(ticket("1"), 1)
+	put(t, q.Store, "p", tms.PolicyChange{Paused: new(true)})
+	q.clock.Advance(time.Second + time.Millisecond)
+	_, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+	refused(t, err, tms.ErrPoolPaused)
+	_, stats, err := q.Pool(t.Context(), "p")
+	if must(t, err); stats.Expired.Quarantined != 1 || stats.Quarantined != 1 {
+		t.Errorf("%+v", stats)
+	}
 }
 
 func TestAClientAtItsQuotaLosesItsPlace(t *testing.T) {

@@ -2,26 +2,27 @@
 
 -- tms1_expire is one sweep.
 -- ARGV: now, limit (at most 1,000).
--- It also drops as many tickets, and forgets as many requests, at most.
+-- It also drops at most 1,000 tickets that are void, and forgets as many requests as limit says, at most.
 -- Answer: {now, released, quarantined, deleted, next deadline or -1, the oldest deadline before the sweep or -1}.
 local function expire(k, args)
   if not open(k, args[1]) then return NO_POOL end
   local limit, oldest = tonumber(args[2]), nextDeadline()
   local next = oldest
+  catchUp()
   forget(limit)
-  local dropped = queue and tidy(limit) or 0
   if oldest < now then sweep(limit) end
+  local done = {released, quarantined, deleted}
   finish()
-  if oldest < now or dropped > 0 then next = nextDeadline() end
+  if oldest < now or queue then next = nextDeadline() end
   if queue and queue.open then next = min(next, firstScore(some('waiting'))) end
-  return {now, released, quarantined, deleted, instant(next), instant(oldest)}
+  return {now, done[1], done[2], done[3], instant(next), instant(oldest)}
 end
 
 -- tms1_token returns one token.
 -- ARGV: now, token.
 -- Answer: {now, token_ttl, the token}, or "token_not_found". The token has its past for a fifth element, or "".
 local function token(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   local found = find({args[2]})
   settleAll(found)
   save(found)
@@ -31,7 +32,6 @@ local function token(k, args)
     recollect({r})
     result = {now, policy.token_ttl_ms, answer(r)}
   end
-  finish()
   return result
 end
 
@@ -42,9 +42,8 @@ end
 -- none was), and for each token that belongs to the client: value, token with its past}; "again": some expiries were
 -- carried out.
 local function tokens(k, args)
-  if not open(k, args[1]) then return NO_POOL end
+  if not start(k, args[1]) then return NO_POOL end
   local swept = sweep(STEP)
-  finish()
   if swept == STEP and nextDeadline() < now then return 'again' end
   local limit, records, more = tonumber(args[2]), {}, false
   for i = 6, #args do
