@@ -15,9 +15,9 @@ const (
 )
 
 // Acquire takes a token of the pool ("" is the pool default) and holds it until [Held.Close], the end of its lease, or
-// [Client.Close]. It waits its turn where [Wait] says so, and ends with the last refusal, [tms.ErrNoTokenAvailable], when
-// that time is over. When ctx ends first it returns ctx's error and holds nothing; a token that the server may have given
-// it meanwhile is given back. What becomes of ctx after it returned does not matter to the lease.
+// [Client.Close]. It waits its turn where [Wait] says so, and ends with the last refusal, [tms.ErrNoTokenAvailable],
+// when that time is over. When ctx ends first it returns ctx's error and holds nothing; a token that the server may
+// have given it meanwhile is given back. What becomes of ctx after it returned does not matter to the lease.
 func (c *Client) Acquire(ctx context.Context, pool string, opts ...AcquireOption) (*Held, error) {
 	helds, err := c.AcquireN(ctx, pool, 1, opts...)
 	if err != nil {

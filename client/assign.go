@@ -18,9 +18,9 @@ const (
 )
 
 // Assign asks for tokens: see [tms.Store]. Each request is a step of its own, in order, and is repeated safely: it
-// carries a RequestID, drawn where it has none. It waits as its Wait says, in as many requests to the server as that takes,
-// and keeps its place between them. An error that stands in a result without a Code means that the outcome of that request,
-// and of those after it, is unknown.
+// carries a RequestID, drawn where it has none. It waits as its Wait says, in as many requests to the server as that
+// takes, and keeps its place between them. An error that stands in a result without a Code means that the outcome of
+// that request, and of those after it, is unknown.
 func (c *Client) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	results := make([]tms.AssignResult, len(requests))
 	for i, request := range requests {
@@ -103,7 +103,8 @@ func (c *Client) assignOnce(ctx context.Context, pool string, r tms.AssignReques
 	return complete(answer.TMS(), max(1, r.Count))
 }
 
-// goOnWaiting tells how it stands. It pauses where the server answered before the time was up, which it does when it stops.
+// goOnWaiting tells how it stands. It pauses where the server answered before the time was up, which it does when it
+// stops.
 func goOnWaiting(ctx context.Context, err error, early bool, onWait func(tms.Refusal)) error {
 	var refusal *tms.Refusal
 	if onWait != nil && errors.As(err, &refusal) {
@@ -116,8 +117,8 @@ func goOnWaiting(ctx context.Context, err error, early bool, onWait func(tms.Ref
 }
 
 // abandon gives back what a request may have taken whose answer nobody waited for: the same request, repeated without
-// waiting, says what it took, or takes nothing that others wait for. It gives the server a moment to see that the caller
-// has hung up, because what it hands out until then would be found by no repeat.
+// waiting, says what it took, or takes nothing that others wait for. It gives the server a moment to see that the
+// caller has hung up, because what it hands out until then would be found by no repeat.
 func (c *Client) abandon(pool string, r tms.AssignRequest) {
 	r.Wait = 0
 	c.inBackground(giveBackFor, func(ctx context.Context) {

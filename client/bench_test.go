@@ -17,8 +17,8 @@ import (
 
 const many = 10_000 // leases of one client
 
-// BenchmarkKeepAlive10000 renews 10,000 leases with one request, from the client to the store and back. server-ms is the
-// part of the server: from the first byte of the request to the last of the answer.
+// BenchmarkKeepAlive10000 renews 10,000 leases with one request, from the client to the store and back. server-ms is
+// the part of the server: from the first byte of the request to the last of the answer.
 func BenchmarkKeepAlive10000(b *testing.B) {
 	for _, c := range []struct {
 		name string

@@ -66,8 +66,8 @@ func (c heldContext) Err() error {
 	return c.Context.Err()
 }
 
-// Deadline returns until when the lease lasts, margin deducted, if nothing renews it any more. Its monotonic clock is the
-// one that counts.
+// Deadline returns until when the lease lasts, margin deducted, if nothing renews it any more. Its monotonic clock is
+// the one that counts.
 func (h *Held) Deadline() time.Time {
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
@@ -95,7 +95,8 @@ func (h *Held) close(quarantine bool) error {
 	return h.closeErr
 }
 
-// release tells the server, unless it was the server who ended the lease. One that has run out here may still stand there.
+// release tells the server, unless it was the server who ended the lease. One that has run out here may still stand
+// there.
 func (h *Held) release(quarantine bool) error {
 	ended, patience := h.keeper.drop(h, ErrReleased), releaseFor
 	switch {

@@ -75,6 +75,6 @@ func Margin(d time.Duration) AcquireOption { return func(a *acquire) { a.margin 
 // its token, d and one lease after it began to hang at the latest. Zero, the default: nothing is required.
 func RequireProgress(d time.Duration) AcquireOption { return func(a *acquire) { a.progress = d } }
 
-// OnWait calls f about once a second while Acquire waits, with the server's last refusal: its Waiting says how many wait,
-// its Place which of them this one is. f runs in the goroutine of Acquire.
+// OnWait calls f about once a second while Acquire waits, with the server's last refusal: its Waiting says how many
+// wait, its Place which of them this one is. f runs in the goroutine of Acquire.
 func OnWait(f func(tms.Refusal)) AcquireOption { return func(a *acquire) { a.onWait = f } }

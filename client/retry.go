@@ -35,8 +35,8 @@ type patience struct {
 	last     error     // of the attempt before
 }
 
-// patience returns one that lasts until the context's deadline, or where it has none for the time of the options, and in
-// any case for as long as atLeast.
+// patience returns one that lasts until the context's deadline, or where it has none for the time of the options, and
+// in any case for as long as atLeast.
 func (c *Client) patience(ctx context.Context, atLeast time.Duration) *patience {
 	if deadline, ok := ctx.Deadline(); ok && c.retryFor > 0 {
 		return &patience{until: deadline}
@@ -47,8 +47,8 @@ func (c *Client) patience(ctx context.Context, atLeast time.Duration) *patience 
 	return &patience{}
 }
 
-// again says whether to make another attempt after one that ended in err, and pauses before it. An attempt that may have
-// been carried out is followed by another only where repeat says that this does no harm.
+// again says whether to make another attempt after one that ended in err, and pauses before it. An attempt that may
+// have been carried out is followed by another only where repeat says that this does no harm.
 func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
 	var f *failure
 	if !errors.As(err, &f) {
@@ -91,8 +91,8 @@ func (p *patience) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// backoff returns the pause after so many failed attempts: a random part of a time that doubles, so that those who failed
-// together do not come back together.
+// backoff returns the pause after so many failed attempts: a random part of a time that doubles, so that those who
+// failed together do not come back together.
 func backoff(attempts int) time.Duration {
 	return rand.N(min(mostPause, firstPause<<min(attempts, 10))) + time.Millisecond
 }

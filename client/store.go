@@ -67,7 +67,8 @@ func (c *Client) Pools(ctx context.Context, after string, limit int) ([]string, 
 	return names, nil
 }
 
-// DeletePool deletes a pool: see [tms.Store]. Where an answer was lost, it takes the absence of the pool for its own work.
+// DeletePool deletes a pool: see [tms.Store]. Where an answer was lost, it takes the absence of the pool for its own
+// work.
 func (c *Client) DeletePool(ctx context.Context, name string) error {
 	a, err := poolAsk("delete pool", http.MethodDelete, api.PathPool, name)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// Generate puts tokens into the pool: see [tms.Store]. It is one request, of at most [tms.MaxBatch] tokens, so that it is
-// all or nothing.
+// Generate puts tokens into the pool: see [tms.Store]. It is one request, of at most [tms.MaxBatch] tokens, so that it
+// is all or nothing.
 func (c *Client) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
 	if len(request.Tokens) == 0 {
 		return tms.Generated{}, nil
@@ -34,7 +34,9 @@ func (c *Client) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey
 }
 
 // keepAlive says also when the first of the requests that were answered was sent.
-func (c *Client) keepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) (_ []tms.TokenResult, first time.Time, _ error) {
+func (c *Client) keepAlive(
+	ctx context.Context, pool string, keys []tms.LeaseKey,
+) (_ []tms.TokenResult, first time.Time, _ error) {
 	results, err := inBatches(keys, func(keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 		var answer api.Results
 		sent, _, err := c.do(ctx, keepAliveAsk(pool, keys), &answer)

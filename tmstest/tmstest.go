@@ -44,8 +44,8 @@ type pool struct {
 	tokens []string
 }
 
-// WithClock has the store take every instant from now, so that a test can let leases end without waiting. It must not go
-// back. Clients go on to count their leases on the real clock. Default: the real time.
+// WithClock has the store take every instant from now, so that a test can let leases end without waiting. It must not
+// go back. Clients go on to count their leases on the real clock. Default: the real time.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.clock = now } }
 
 // WithPool makes a pool with a policy, and puts tokens into it. It can be given several times, also for the pool
