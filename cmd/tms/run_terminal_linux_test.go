@@ -141,15 +141,16 @@ func TestAJobHasTheTerminal(t *testing.T) {
 func TestASuspendedJobThatLostItsLeaseEnds(t *testing.T) {
 	p := startServe(t, "--store", "memory:")
 	token := p.must(201, "POST", "/generate-token", nil).Token
+	const job = `i=0; while :; do i=$((i+1)); case $i in *00000) echo runs; esac; done` // a job that starts no process
 	term := onTerminal(t, p, "sh", "-m", "-c",
-		`tms run --ttl 500ms -- sh -c 'echo ready; read -r answer; echo "is $answer"'; echo "back $?"; read -r go; fg; echo "end $?"`)
-	term.awaits("ready")
+		`tms run --ttl 500ms -- sh -c '`+job+`'; echo "back $?"; read -r go; fg; echo "end $?"`)
+	term.awaits("runs")
 	term.types("\x1a")
 	term.awaits("back 147")
 	eventually(t, func() bool { return p.must(200, "POST", "/lookup-token", object{"token": token}).State == "available" })
 	term.types("go\n")
 	term.awaits("end 76")
-	if strings.Contains(term.shown.String(), "is go") {
+	if _, after, _ := strings.Cut(term.shown.String(), "back 147"); strings.Contains(after, "runs\r") {
 		t.Errorf("the job went on: %q", term.shown.String())
 	}
 }

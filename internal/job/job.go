@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,6 +38,8 @@ type Job struct {
 	handle  handle
 	done    chan struct{}
 	code    int
+
+	suspended atomic.Bool // together with the caller, from the terminal
 }
 
 // Find returns the path of a command as the shell finds it, and with an error the exit code that shells have for it.
@@ -79,7 +82,7 @@ func Start(c Command) (*Job, error) {
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	go j.forward()
+	go j.forwardAll()
 	return j, nil
 }
 
@@ -93,11 +96,11 @@ func (j *Job) ExitCode() int {
 	return j.code
 }
 
-func (j *Job) forward() {
+func (j *Job) forwardAll() {
 	for {
 		select {
 		case s := <-j.command.Signals:
-			j.signal(s)
+			j.forward(s)
 		case <-j.done:
 			return
 		}

@@ -28,7 +28,7 @@ func (j *Job) run(started chan<- error) {
 	}
 }
 
-func (j *Job) signal(os.Signal) {} // the console sends an interrupt to the job as well
+func (j *Job) forward(os.Signal) {} // the console sends an interrupt to the job as well
 
 func (j *Job) terminate() {} // there is no polite way
 

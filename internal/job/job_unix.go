@@ -21,6 +21,14 @@ type handle struct {
 	terminal *terminal
 }
 
+// forward hands a signal on. One to go on is left to stopped while that is at work, which gives the job the terminal first.
+func (j *Job) forward(s os.Signal) {
+	if s == syscall.SIGCONT && (j.suspended.Load() || !j.mayContinue()) {
+		return
+	}
+	j.signal(s)
+}
+
 // run starts the command, says so, and returns when it has ended. It keeps its thread, with which Linux lets the command
 // die, for as long as the command runs.
 func (j *Job) run(started chan<- error) {
@@ -73,7 +81,9 @@ func (j *Job) stopped(by syscall.Signal) {
 	}
 	j.handle.terminal.take()
 	if underShell() {
+		j.suspended.Store(true)
 		j.suspend()
+		j.suspended.Store(false)
 	}
 	if !j.mayContinue() {
 		return
