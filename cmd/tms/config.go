@@ -54,7 +54,7 @@ func (c *config) settings() *pflag.FlagSet {
 
 	fs.StringVar(&c.Config, configFlag, "", "YAML `file` with settings and pools")
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
-	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback although authentication is off")
+	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback, and answer to any Host, although authentication is off")
 
 	fs.StringVar(&c.Store, "store", "embedded:./data", "where the tokens are: `embedded:DIR`, memory:, redis://HOST:PORT or rediss://HOST:PORT")
 	fs.Var(&c.Sync, "sync", "when the embedded store writes to disk: `always` (before every answer) or an interval, as 10ms")

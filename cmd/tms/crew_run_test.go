@@ -72,7 +72,7 @@ func phoneNumbers(t *testing.T) []string {
 }
 
 // get reads a page of the server's state.
-func (p *process) get(t *testing.T, path string, into any) {
+func (p *process) get(t testing.TB, path string, into any) {
 	t.Helper()
 	response, err := p.client.Get(p.url + path)
 	if err != nil {

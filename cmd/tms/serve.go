@@ -113,6 +113,7 @@ func (c *config) server(store tms.Store, registry *prometheus.Registry, logger *
 		Store:           store,
 		Logger:          logger,
 		Version:         versionText(),
+		LocalOnly:       !c.Insecure,
 		Metrics:         telemetry.Handler(registry),
 		Observe:         telemetry.Requests(registry),
 		HeaderTimeout:   c.HeaderTimeout,

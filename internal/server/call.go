@@ -92,8 +92,8 @@ func (s *Server) answer(c *call, route route, buffer *bytes.Buffer) (status int,
 			err = panicked(reason)
 		}
 	}()
-	if s.origins.Check(c.Request) != nil {
-		return 0, nil, tms.ErrForbidden
+	if err := s.checkOrigin(c.Request); err != nil {
+		return 0, nil, err
 	}
 	if takesBody(route.method) {
 		if c.body, err = s.readBody(c, buffer); err != nil {

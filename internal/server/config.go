@@ -15,6 +15,10 @@ type Config struct {
 	Logger  *slog.Logger // requests at debug, failures at error; never token values, lease ids or queries. Nil: no logs
 	Version string       // shown by /livez; empty: not shown
 
+	// LocalOnly refuses requests whose Host header names another machine, as those do that a page of another origin has
+	// led here by the name of its own host. It is for a server that listens on loopback and asks nobody who they are.
+	LocalOnly bool
+
 	Metrics http.Handler // answers /metrics; nil: that route is not found
 
 	// Observe, where it is set, is called after every request with the pattern of its route ("other" where there is

@@ -32,3 +32,19 @@ func TestPagesOfOtherOriginsChangeNothing(t *testing.T) {
 		t.Errorf("there are %d tokens, %v", stats.Total(), err)
 	}
 }
+
+// A page can have the name of its own host lead to this machine, so that its browser takes the server for the page's own.
+func TestAServerForThisMachineAnswersToNoOtherName(t *testing.T) {
+	h := start(t, Config{LocalOnly: true})
+	for host, want := range map[string]int{"evil.example": 403, "evil.example:8080": 403, "localhost.evil.example": 403,
+		"": 201, "localhost": 201, "LOCALHOST:8080": 201, "tms.localhost:1": 201, "127.0.0.1:80": 201, "[::1]:80": 201, "10.1.2.3": 201} {
+		r, err := http.NewRequest(http.MethodPost, h.url+"/generate-token", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		if a := h.send(r); a.status != want {
+			t.Errorf("Host %q: %d %s", host, a.status, a.text)
+		}
+	}
+}

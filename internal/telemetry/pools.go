@@ -21,6 +21,7 @@ const (
 type poolCollector struct {
 	store    tms.Store
 	tokens   *prometheus.Desc
+	waiting  *prometheus.Desc
 	expiries *prometheus.Desc
 	complete *prometheus.Desc
 }
@@ -30,6 +31,8 @@ func newPoolCollector(store tms.Store) *poolCollector {
 		store: store,
 		tokens: prometheus.NewDesc("tms_tokens",
 			"Tokens by pool and state.", []string{"pool", "state"}, nil),
+		waiting: prometheus.NewDesc("tms_waiting",
+			"Requests that wait in the queue of a pool, on all servers of the store.", []string{"pool"}, nil),
 		expiries: prometheus.NewDesc("tms_expiries_total",
 			"Expiries carried out in a pool by all servers of the store since the pool was made.", []string{"pool", "outcome"}, nil),
 		complete: prometheus.NewDesc("tms_pools_complete",
@@ -40,6 +43,7 @@ func newPoolCollector(store tms.Store) *poolCollector {
 // Describe is part of [prometheus.Collector].
 func (c *poolCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.tokens
+	out <- c.waiting
 	out <- c.expiries
 	out <- c.complete
 }
@@ -89,6 +93,7 @@ func (c *poolCollector) show(ctx context.Context, name string, out chan<- promet
 	} {
 		out <- prometheus.MustNewConstMetric(c.tokens, prometheus.GaugeValue, float64(n), name, string(state))
 	}
+	out <- prometheus.MustNewConstMetric(c.waiting, prometheus.GaugeValue, float64(stats.Waiting), name)
 	for outcome, n := range map[string]int64{
 		"released": stats.Expired.Released, "quarantined": stats.Expired.Quarantined, "deleted": stats.Expired.Deleted,
 	} {

@@ -150,10 +150,12 @@ func TestTokensAreCountedAtTheScrape(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.Unblock(ctx, "pool-100", []tms.LeaseKey{{Token: leases[0].Tokens[0].Value}})
+	store.Assign(ctx, "pool-100", []tms.AssignRequest{{Count: 5, Ticket: "one"}, {Ticket: "two"}})
 	expect(t, registry, "tms_tokens",
 		`tms_tokens{pool="pool-100",state="available"} 3`,
 		`tms_tokens{pool="pool-100",state="assigned"} 1`,
 		`tms_tokens{pool="pool-100",state="cooling"} 1`)
+	expect(t, registry, "tms_waiting", `tms_waiting{pool="pool-100"} 2`)
 	expect(t, registry, "tms_pools_complete", "tms_pools_complete 1")
 	if n := strings.Count(scrape(t, registry), "tms_tokens{"); n != 4*(scrapePage+2) {
 		t.Errorf("%d series of tokens, want %d", n, 4*(scrapePage+2))

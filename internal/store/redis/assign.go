@@ -129,7 +129,7 @@ func (a *answer) notAssigned(count int, next int64) error {
 		return rules.OverQuota(n[0], count, n[1])
 	}
 	n := a.numbers(about, 3)
-	refusal := tms.Refuse(tms.Code(code), "%d of %d tokens are available", n[0], count)
+	refusal := tms.Refuse(tms.Code(code), "%d available, %d asked for", n[0], count)
 	if refusal.Place, refusal.Waiting = n[1], n[2]; next >= 0 {
 		refusal.RetryAfter = time.Duration(next+1-a.now) * time.Millisecond
 	}
