@@ -35,7 +35,7 @@ var exits = []struct {
 	{exitNotFound, "the pool or the token does not exist, or the lease is lost"},
 	{exitDenied, "whoever asked may not do that"},
 	{exitUnreachable, "the server could not be reached, or its store could not"},
-	{exitNoneFree, "no token is free, the wait for one is over, the pool is paused or the client holds as many as it may"},
+	{exitNoneFree, "no token is free, the wait for one is over, the pool is paused, or the client holds all it may"},
 	{exitLeaseLost, "tms run only: the lease was lost and the job stopped"},
 	{job.CannotRun, "tms run only: the job's command was found but could not be run"},
 	{job.NotFound, "tms run only: the job's command was not found"},
@@ -55,7 +55,7 @@ var advice = map[tms.Code]struct {
 	tms.ErrUnsupportedMedia: {exitFailure, ""},
 	tms.ErrPoolNotFound:     {exitNotFound, "tms pools, to see which there are, or tms pool set {pool}, to make it"},
 	tms.ErrTokenNotFound:    {exitNotFound, "tms tokens --pool {pool}, to see which there are"},
-	tms.ErrNoTokenAvailable: {exitNoneFree, "--wait 1m, to wait for one, or tms tokens --pool {pool} --state assigned, to see who has them"},
+	tms.ErrNoTokenAvailable: {exitNoneFree, "--wait 1m, to wait for one, or " + whoHasThem},
 	tms.ErrPoolFull:         {exitFailure, "tms pool set {pool} --max-tokens N, or tms delete some"},
 	tms.ErrPoolPaused:       {exitNoneFree, "tms pool set {pool} --paused=false"},
 	tms.ErrPoolInUse:        {exitFailure, "tms pool show {pool}, to see what it holds"},
@@ -68,6 +68,8 @@ var advice = map[tms.Code]struct {
 	tms.ErrRequestIDReused:  {exitUsage, "another --request-id"},
 	tms.ErrStoreUnavailable: {exitUnreachable, "tms healthcheck, on the server's machine"},
 }
+
+const whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them"
 
 // failure is an error that says what was tried, and on what.
 type failure struct {

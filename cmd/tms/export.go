@@ -14,8 +14,8 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write all tokens of a pool, for tms import",
-		Long: "Write all tokens of a pool to standard output, each as a line of JSON with its metadata and state, as tms import\n" +
-			"reads them, or with -o name its value alone.",
+		Long: "Write all tokens of a pool to standard output, each as a line of JSON with its metadata and state, as\n" +
+			"tms import reads them, or with -o name its value alone.",
 		Args: cobra.NoArgs,
 	}
 	return asksPool(cmd, []string{formJSON, formName}, func(r *remote, _ []string) error {

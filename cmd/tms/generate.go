@@ -25,8 +25,8 @@ func newGenerate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate [TOKEN...]",
 		Short: "Put tokens into a pool: drawn ones, or your own",
-		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your own. More than %d\n"+
-			"drawn tokens go in batches of that size, each all or none.", tms.MaxBatch),
+		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your own. More than\n"+
+			"%d drawn tokens go in batches of that size, each all or none.", tms.MaxBatch),
 		Args: cobra.MaximumNArgs(tms.MaxBatch),
 	}
 	flags := cmd.Flags()

@@ -24,10 +24,10 @@ func newImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
 		Short: "Put the tokens of a file into a pool",
-		Long: fmt.Sprintf("Put the tokens of a file, or of standard input, into a pool. Each line is a token, or, if the first begins\n"+
-			"with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": \"Oslo\"}}, as tms export writes them.\n"+
-			"They go in batches of up to %d, each all or none. Tokens that the pool has already are counted and left as\n"+
-			"they are, so that an import can be repeated.", tms.MaxBatch),
+		Long: fmt.Sprintf("Put the tokens of a file, or of standard input, into a pool. Each line is a token, or, if the first\n"+
+			"begins with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": \"Oslo\"}}, as tms export\n"+
+			"writes them. They go in batches of up to %d, each all or none. Tokens that the pool has already are counted\n"+
+			"and left as they are, so that an import can be repeated.", tms.MaxBatch),
 		Args: cobra.MaximumNArgs(1),
 	}
 	return asksPool(cmd, []string{formTable, formJSON}, func(r *remote, args []string) error {

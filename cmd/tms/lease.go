@@ -32,7 +32,9 @@ func (w *wish) add(cmd *cobra.Command) {
 // request returns what is asked for, or refuses it naming the flag.
 func (w *wish) request(cmd *cobra.Command) (tms.AssignRequest, error) {
 	match, err := parsePairs("--match", w.match)
-	request := tms.AssignRequest{ClientID: w.clientID, Count: w.count, TTL: w.ttl, Wait: w.wait, Match: match, Prefer: w.prefer}
+	request := tms.AssignRequest{
+		ClientID: w.clientID, Count: w.count, TTL: w.ttl, Wait: w.wait, Match: match, Prefer: w.prefer,
+	}
 	switch {
 	case err != nil:
 	case w.count < 1:
@@ -107,8 +109,8 @@ func newUnblock() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unblock TOKEN... | --client-id ID",
 		Short: "Give tokens back, or put them aside",
-		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who does so; without, or\n" +
-			"with --client-id, it takes a token away from whoever holds it, and asks before. " + fromInput,
+		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who does so;\n" +
+			"without, or with --client-id, it takes a token away from whoever holds it, and asks before. " + fromInput,
 	}
 	addLeaseID(cmd, &key)
 	cmd.Flags().BoolVar(&key.Quarantine, "quarantine", false, "put the tokens aside, because they are broken; tms restore brings them back")

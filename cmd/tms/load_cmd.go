@@ -41,7 +41,8 @@ func newBench() *cobra.Command {
 	}
 	r := &remote{Command: cmd}
 	flags := cmd.Flags()
-	flags.StringVar(&b.mix, "mix", "assign=1,keep-alive=2,unblock=1", "`cycle` of each connection: "+strings.Join(load.Verbs, ", ")+", each with how often")
+	flags.StringVar(&b.mix, "mix", "assign=1,keep-alive=2,unblock=1",
+		"`cycle` of each connection: "+strings.Join(load.Verbs, ", ")+", each with how often")
 	flags.IntVarP(&r.connections, "connections", "c", 64, "how many connections")
 	flags.DurationVarP(&b.duration, "duration", "d", 10*time.Second, "`time` that it lasts")
 	flags.Float64Var(&b.rate, "rate", 0, "how many requests are due in a second; 0: as many as the connections can")
@@ -153,7 +154,7 @@ type benchAnswer struct {
 func (a benchAnswer) lines() []string {
 	lines := []string{"", fmt.Sprintf("%d requests in %.2f s: %.0f in a second", a.Requests, a.Seconds, a.PerSecond)}
 	if a.Unsent > 0 {
-		lines = append(lines, fmt.Sprintf("%d more were due and not sent in time; they count above with the time that they waited", a.Unsent))
+		lines = append(lines, fmt.Sprintf("%d more were due and not sent in time; above they count with the time they waited", a.Unsent))
 	}
 	if a.Skipped > 0 {
 		lines = append(lines, fmt.Sprintf("%d steps were skipped, because the connection held no token", a.Skipped))

@@ -124,7 +124,9 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-var tokenHeader = []string{"TOKEN", "STATE", "LEASE ID", "FENCE", "CLIENT", "SINCE", "LEASE ENDS", "READY", "TOKEN ENDS", "METADATA"}
+var tokenHeader = []string{
+	"TOKEN", "STATE", "LEASE ID", "FENCE", "CLIENT", "SINCE", "LEASE ENDS", "READY", "TOKEN ENDS", "METADATA",
+}
 
 func tokenTable(tokens []api.Token) table {
 	t := table{header: tokenHeader}
@@ -140,8 +142,8 @@ func tokenRow(t api.Token) []string {
 		state = "deleted"
 	}
 	return []string{
-		t.Token, state, t.LeaseID, number(t.Fence), t.ClientID, instant(t.AssignedAt), instant(t.LeaseExpiresAt), instant(t.ReadyAt),
-		instant(t.ExpiresAt), pairs(t.Metadata),
+		t.Token, state, t.LeaseID, number(t.Fence), t.ClientID, instant(t.AssignedAt), instant(t.LeaseExpiresAt),
+		instant(t.ReadyAt), instant(t.ExpiresAt), pairs(t.Metadata),
 	}
 }
 

@@ -60,7 +60,8 @@ func poolTable(pools []api.Pool) table {
 	t := table{header: []string{"POOL", "AVAILABLE", "ASSIGNED", "COOLING", "QUARANTINED", "TOTAL", "WAITING"}}
 	for _, p := range pools {
 		row := []string{p.Pool}
-		for _, n := range []int{p.Tokens.Available, p.Tokens.Assigned, p.Tokens.Cooling, p.Tokens.Quarantined, p.Tokens.Total, *p.Waiting} {
+		n := p.Tokens
+		for _, n := range []int{n.Available, n.Assigned, n.Cooling, n.Quarantined, n.Total, *p.Waiting} {
 			row = append(row, strconv.Itoa(n))
 		}
 		t.rows = append(t.rows, row)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,7 +12,8 @@ import (
 
 var (
 	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
-	curlLine   = regexp.MustCompile(`^curl(?: -X (\w+))?(?: --json '(.*)')? localhost:8080(/\S*)$`)
+	goBlock    = regexp.MustCompile("(?s)```go\n(.*?)```")
+	curlLine   = regexp.MustCompile(`^curl(?: -X (\w+))?(?: -H 'Idempotency-Key: (\S+)')?(?: --json '(.*)')? localhost:8080(/\S*)$`)
 )
 
 // Every curl line of the README is a request that the server understands. Those that name a lease_id name one that
@@ -48,14 +50,66 @@ func (p *process) runCurl(line string) (path string) {
 	if method == "" {
 		method = "POST"
 	}
-	if parts[2] != "" {
-		if err := json.Unmarshal([]byte(parts[2]), &body); err != nil {
+	if parts[3] != "" {
+		if err := json.Unmarshal([]byte(parts[3]), &body); err != nil {
 			p.t.Fatalf("%s: %v", line, err)
 		}
 	}
-	r, err := p.call(method, parts[3], body)
+	if parts[2] != "" {
+		body["request_id"] = parts[2] // which the header means
+	}
+	r, err := p.call(method, parts[4], body)
 	if err != nil || !slices.Contains([]int{200, 201, 410}, r.Status) {
 		p.t.Errorf("%s: status %d, code %q, error %v", line, r.Status, r.Code, err)
 	}
-	return parts[3]
+	return parts[4]
+}
+
+// Every tms line of the README's blocks does what it says, one after the other, on one server.
+func TestTheCommandsOfTheReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, ran := startServe(t, "--store", "memory:"), 0
+	for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
+		for line := range strings.Lines(block[1]) {
+			if line = strings.TrimSpace(line); !strings.HasPrefix(line, "tms ") {
+				continue
+			}
+			ran++
+			cmd := exec.Command("sh", "-c", line)
+			cmd.Env = append(os.Environ(), "TMS_SERVER="+p.url)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+	}
+	if ran < 5 {
+		t.Errorf("the README shows %d commands", ran)
+	}
+}
+
+// The Go of the README stands, line by line, in an example of the client that is compiled and run.
+func TestTheGoOfTheReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../../client/readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := goBlock.FindSubmatch(readme)
+	if block == nil || !strings.Contains(unindented(string(example)), unindented(string(block[1]))) {
+		t.Error("the Go block of the README is not that of client/readme_test.go")
+	}
+}
+
+func unindented(text string) string {
+	var plain strings.Builder
+	for line := range strings.Lines(text) {
+		plain.WriteString(strings.TrimLeft(line, "\t"))
+	}
+	return plain.String()
 }

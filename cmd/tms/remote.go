@@ -51,7 +51,8 @@ func (r *remote) prepare(forms []string, run func(r *remote, args []string) erro
 	flags.SortFlags = false
 	r.addOutput(forms)
 	flags.BoolVarP(&r.quiet, "quiet", "q", false, "say nothing but data and errors")
-	flags.StringVar(&r.server, "server", "", fmt.Sprintf("`URL` of the server (default $%s, or %s)", serverVariable, defaultServer))
+	flags.StringVar(&r.server, "server", "",
+		fmt.Sprintf("`URL` of the server (default $%s, or %s)", serverVariable, defaultServer))
 	flags.DurationVar(&r.retryFor, "retry-for", time.Second, "`time` for which a request that failed is repeated")
 	r.RunE = func(_ *cobra.Command, args []string) error {
 		if err := r.connect(forms); err != nil {

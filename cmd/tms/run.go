@@ -36,9 +36,9 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
 		Short: "Run a job that needs a token, and give the token back at its end",
-		Long: "Take a token, run the command without a shell, and give the token back when it has ended. The job finds the token\n" +
-			"in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the lease alive. When it is lost\n" +
-			"the job is stopped before the server can give the token to another.\n\n" +
+		Long: "Take a token, run the command without a shell, and give the token back when it has ended. The job finds\n" +
+			"the token in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the lease alive.\n" +
+			"When it is lost the job is stopped before the server can give the token to another.\n\n" +
 			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms ends with its\n" +
 			"exit code.",
 		Example: "  tms run --pool licences --wait 10m -- ./simulate case-7",
@@ -48,10 +48,12 @@ func newRun() *cobra.Command {
 	}
 	cmd.Flags().SetInterspersed(false)
 	j.wish.add(cmd)
-	cmd.Flags().StringVar(&j.file, "file", "", "`PATH` of a file for the token, with mode 0600, instead of the environment")
-	cmd.Flags().DurationVar(&j.killAfter, "kill-after", 5*time.Second, "`time` that the job has to end when the lease is lost")
-	cmd.Flags().StringVar(&j.onLost, "on-lost", onLostStop, "what to do when the lease is lost: `stop` the job, or only warn")
-	cmd.RegisterFlagCompletionFunc("on-lost", cobra.FixedCompletions([]string{onLostStop, onLostWarn}, cobra.ShellCompDirectiveNoFileComp))
+	flags := cmd.Flags()
+	flags.StringVar(&j.file, "file", "", "`PATH` of a file for the token, with mode 0600, instead of the environment")
+	flags.DurationVar(&j.killAfter, "kill-after", 5*time.Second, "`time` that the job has to end when the lease is lost")
+	flags.StringVar(&j.onLost, "on-lost", onLostStop, "what to do when the lease is lost: `stop` the job, or only warn")
+	choices := cobra.FixedCompletions([]string{onLostStop, onLostWarn}, cobra.ShellCompDirectiveNoFileComp)
+	cmd.RegisterFlagCompletionFunc("on-lost", choices)
 	return asksPool(cmd, nil, func(r *remote, args []string) error {
 		j.remote = r
 		return j.run(args)

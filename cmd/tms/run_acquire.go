@@ -37,8 +37,8 @@ func (j *jobRun) take(ctx context.Context, request tms.AssignRequest) error {
 		return j.tried(err, "run with %s of the pool %q", countOf(request.Count, "token"), j.pool)
 	}
 	options := []client.AcquireOption{
-		client.Wait(request.Wait), client.TTL(request.TTL), client.ClientID(request.ClientID), client.Prefer(request.Prefer),
-		client.Match(request.Match),
+		client.Wait(request.Wait), client.TTL(request.TTL), client.ClientID(request.ClientID),
+		client.Prefer(request.Prefer), client.Match(request.Match),
 	}
 	if request.ClientID == "" {
 		options = append(options, client.ClientID(whoAmI()))

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/manankarani/token-manager/api"
-	"github.com/manankarani/token-manager/internal/job"
 )
 
 // A server that is away for longer than the lease lasts: the job has no instant left when the lease ends, although it does
@@ -82,18 +81,6 @@ func TestTheMarginLeavesRoomForRenewalsAndForTheKill(t *testing.T) {
 	} {
 		if got := stopMargin(c.killAfter, c.ttl); got != c.margin {
 			t.Errorf("with %v to end and a lease of %v the margin is %v, want %v", c.killAfter, c.ttl, got, c.margin)
-		}
-	}
-}
-
-func TestCommandsAreFoundAsShellsDo(t *testing.T) {
-	plain := filepath.Join(t.TempDir(), "plain")
-	if err := os.WriteFile(plain, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]int{"sh": 0, "/nothing/there": job.NotFound, "nothing-there": job.NotFound, plain: job.CannotRun} {
-		if path, code, err := job.Find(name); code != want || (err == nil) != (want == 0) || (path == "") != (want != 0) {
-			t.Errorf("%s: path %q, code %d, error %v, want code %d", name, path, code, err, want)
 		}
 	}
 }

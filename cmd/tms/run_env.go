@@ -25,7 +25,8 @@ const (
 
 // jobVariables are all that tms run sets. They say nothing to tms serve.
 var jobVariables = []string{
-	serverVariable, poolVariable, tokenVariable, leaseIDVariable, fenceVariable, tokensVariable, leaseIDsVariable, fencesVariable,
+	serverVariable, poolVariable, tokenVariable, leaseIDVariable, fenceVariable,
+	tokensVariable, leaseIDsVariable, fencesVariable,
 }
 
 // variable is one that a job finds, with its values.
@@ -35,7 +36,8 @@ type variable struct {
 }
 
 func variables(server string, helds []*client.Held) []variable {
-	tokens, leaseIDs, fences := variable{name: tokensVariable}, variable{name: leaseIDsVariable}, variable{name: fencesVariable}
+	tokens, leaseIDs := variable{name: tokensVariable}, variable{name: leaseIDsVariable}
+	fences := variable{name: fencesVariable}
 	for _, h := range helds {
 		tokens.values = append(tokens.values, h.Token())
 		leaseIDs.values = append(leaseIDs.values, h.LeaseID())
