@@ -3,6 +3,7 @@ package storetest
 import (
 	"flag"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -45,10 +46,10 @@ func catches(t *testing.T, r rule, open Opener) bool {
 func TestMutants(t *testing.T) {
 	quietRapid(t)
 	rules := map[string]rule{}
-	for _, r := range allRules() {
+	for _, r := range slices.Concat(allRules(), queueRules) {
 		rules[r.name] = r
 	}
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, queueMutants) {
 		t.Run(m.name, func(t *testing.T) {
 			open := func(_ testing.TB, clock *Clock) []tms.Store { return []tms.Store{m.plant(NewModel(clock))} }
 			if r, ok := rules[m.caught]; !ok || !catches(t, r, open) {
@@ -75,7 +76,7 @@ func quietRapid(t *testing.T) {
 // TestEveryRuleIsNamedOnce keeps the table usable as a list of names.
 func TestEveryRuleIsNamedOnce(t *testing.T) {
 	seen := map[string]bool{}
-	for _, r := range allRules() {
+	for _, r := range slices.Concat(allRules(), queueRules, waitRules) {
 		if seen[r.name] || r.name == "" || r.says == "" {
 			t.Errorf("rule %q is named twice, or says nothing", r.name)
 		}
