@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -92,6 +93,21 @@ func fingerprint(content ...any) string {
 	text, _ := json.Marshal(content) // of strings, numbers and maps of strings cannot fail
 	sum := sha256.Sum256(text)
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// Named returns the request's tokens with the values that are missing: drawn with newID, or from the seed if the request
+// can be repeated.
+func Named(r tms.GenerateRequest, seed string, newID func() string) []tms.NewToken {
+	if r.RequestID != "" {
+		return Values(r.Tokens, seed)
+	}
+	named := slices.Clone(r.Tokens)
+	for i := range named {
+		if named[i].Value == "" {
+			named[i].Value = newID()
+		}
+	}
+	return named
 }
 
 // Values returns the tokens with the values that are missing drawn from the seed, so that a repeated request is answered

@@ -223,13 +223,18 @@ func (r Record) Restore(now int64) (Record, error) {
 // Delete says whether the token, which lives, may be deleted with this key.
 func (r Record) Delete(p tms.Policy, key tms.LeaseKey) error { return r.mayAct(p, key) }
 
+// OnItsWay refuses what names no lease_id of a token that was handed to somebody who waits.
+func OnItsWay() error {
+	return tms.Refuse(tms.ErrNotHolder, "the token is on its way to a client that waits for it")
+}
+
 // mayAct refuses a key that is not that of the present lease, or that names none where the pool requires it.
 func (r Record) mayAct(p tms.Policy, key tms.LeaseKey) error {
 	switch {
 	case key.LeaseID != "" && key.LeaseID != r.Lease.ID:
 		return tms.ErrLeaseLost
 	case key.LeaseID == "" && r.Handed():
-		return tms.Refuse(tms.ErrNotHolder, "the token is on its way to a client that waits for it")
+		return OnItsWay()
 	case key.LeaseID == "" && r.State == tms.Assigned && p.RequireLeaseID:
 		return tms.ErrNotHolder
 	}

@@ -45,7 +45,7 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 	if request.RequestID != "" {
 		seed = s.newID()
 	}
-	tokens := s.named(request, seed)
+	tokens := rules.Named(request, seed, s.newID)
 	var result tms.Generated
 	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
 		past, err := t.recall(request.RequestID, func() string { return rules.GeneratePrint(request) })
@@ -64,20 +64,6 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 		return false, tms.Refuse(tms.ErrPoolFull, "the pool holds %d tokens of at most %d", len(t.tokens), t.policy.MaxTokens)
 	})
 	return result, err
-}
-
-// named returns the tokens with the values that are missing.
-func (s *Store) named(request tms.GenerateRequest, seed string) []tms.NewToken {
-	if request.RequestID != "" {
-		return rules.Values(request.Tokens, seed)
-	}
-	tokens := slices.Clone(request.Tokens)
-	for i := range tokens {
-		if tokens[i].Value == "" {
-			tokens[i].Value = s.newID()
-		}
-	}
-	return tokens
 }
 
 // fits says whether the pool has room for those of the tokens that it does not have yet.

@@ -51,7 +51,7 @@ func refusal(pool, code string) error {
 	case string(tms.ErrRequestIDReused):
 		return rules.Reused()
 	case "handed":
-		return tms.Refuse(tms.ErrNotHolder, "the token is on its way to a client that waits for it")
+		return rules.OnItsWay()
 	case "no_index":
 		return rules.NoClientIndex()
 	}

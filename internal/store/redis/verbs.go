@@ -17,7 +17,7 @@ const maxStep = 1_000
 // Generate implements [tms.Store].
 func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
 	seed := s.newID()
-	tokens := s.named(request, seed)
+	tokens := rules.Named(request, seed, s.newID)
 	a, err := s.repeat(ctx, pool, fnGenerate, generateArgs(request, tokens, seed)...)
 	if errors.Is(err, tms.ErrPoolFull) {
 		return tms.Generated{}, tms.Refuse(tms.ErrPoolFull, "the pool has no room for %d more tokens", len(tokens))
@@ -34,21 +34,6 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 		result.Tokens = append(result.Tokens, t.Value)
 	}
 	return result, a.failure()
-}
-
-// named returns the tokens with the values that are missing. Those of a request that can be repeated follow from the
-// seed.
-func (s *Store) named(request tms.GenerateRequest, seed string) []tms.NewToken {
-	if request.RequestID != "" {
-		return rules.Values(request.Tokens, seed)
-	}
-	tokens := slices.Clone(request.Tokens)
-	for i := range tokens {
-		if tokens[i].Value == "" {
-			tokens[i].Value = s.newID()
-		}
-	}
-	return tokens
 }
 
 func generateArgs(request tms.GenerateRequest, tokens []tms.NewToken, seed string) []string {
