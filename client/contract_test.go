@@ -76,3 +76,28 @@ func TestTheContractThroughHTTPToRedis(t *testing.T) {
 		return []tms.Store{served(t, store)}
 	})
 }
+
+func TestWaitingThroughHTTPToTheEmbeddedStore(t *testing.T) {
+	storetest.RunWaiting(t, func(t testing.TB) []tms.Store {
+		store, err := embedded.Open(embedded.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []tms.Store{served(t, store)}
+	})
+}
+
+// Two servers share the Redis, and the clients of both stand in one queue.
+func TestWaitingThroughHTTPToRedis(t *testing.T) {
+	db := redistest.New(t)
+	storetest.RunWaiting(t, func(t testing.TB) (stores []tms.Store) {
+		for range 2 {
+			store, err := redis.Open(redis.Options{URL: db.URL()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stores = append(stores, served(t, store))
+		}
+		return stores
+	})
+}

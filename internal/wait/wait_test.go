@@ -14,6 +14,8 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/store/embedded"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 	"github.com/manankarani/token-manager/internal/store/storetest"
 	"github.com/manankarani/token-manager/internal/wait"
 )
@@ -37,6 +39,21 @@ func TestContract(t *testing.T) {
 
 func TestWaiting(t *testing.T) {
 	storetest.RunWaiting(t, func(t testing.TB) []tms.Store { return []tms.Store{wrap(t, embedded.Options{})} })
+}
+
+// Two servers share the Redis, and those who wait at both stand in one queue.
+func TestWaitingOnTwoServersOfOneRedis(t *testing.T) {
+	db := redistest.New(t)
+	storetest.RunWaiting(t, func(t testing.TB) (stores []tms.Store) {
+		for range 2 {
+			inner, err := redis.Open(redis.Options{URL: db.URL()})
+			must(t, err)
+			s := wait.Wrap(inner, wait.Options{})
+			t.Cleanup(func() { must(t, s.Close()) })
+			stores = append(stores, s)
+		}
+		return stores
+	})
 }
 
 func must(t testing.TB, err error) {

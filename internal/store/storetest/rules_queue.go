@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"testing"
 
 	tms "github.com/manankarani/token-manager"
@@ -64,10 +65,9 @@ func (e *env) waitsAt(place int, err error) {
 }
 
 func refusalOf(err error) *tms.Refusal {
-	if refusal, ok := err.(*tms.Refusal); ok {
-		return refusal
-	}
-	return &tms.Refusal{}
+	refusal := &tms.Refusal{}
+	errors.As(err, &refusal)
+	return refusal
 }
 
 // picksUp shows a ticket, which must bring the token.

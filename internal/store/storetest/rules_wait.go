@@ -110,7 +110,7 @@ func waitEnds(e *env) {
 		e.Errorf("a wait of 300 ms took %v", took)
 	}
 	e.equal("place", refusalOf(err).Place, 1)
-	e.equal("waiting", e.stats(pool).Waiting, 0)
+	e.untilWaiting(pool, 0)
 }
 
 func waitExpiry(e *env) {
