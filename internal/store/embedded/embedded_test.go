@@ -99,8 +99,10 @@ func TestReopenedStoreRemembersEverything(t *testing.T) {
 	clock.Advance(2 * time.Minute)
 	s.Expire(t.Context(), "a", 10)
 	fill(t, s, 20)
-	take(t, s, 5)
+	taken := take(t, s, 5)
+	s.Unblock(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: taken[0].Value}, {Token: taken[1].Value, Quarantine: true}})
 	s.DeletePool(t.Context(), "b")
+	describeAndRepeat(t, s)
 	before := map[string]image{}
 	for name, p := range s.pools {
 		before[name] = p.remembered()
@@ -114,6 +116,79 @@ func TestReopenedStoreRemembersEverything(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("before -, after +\n%s", diff)
+	}
+}
+
+// describeAndRepeat makes a pool in which everything stands that only some pools have: labels and clients, remembered
+// requests, tokens that were handed to somebody.
+func describeAndRepeat(t *testing.T, s *Store) {
+	t.Helper()
+	s.PutPool(t.Context(), "c", tms.PolicyChange{Labels: &[]string{"site"}, MaxLeasesPerClient: new(3)})
+	oslo := map[string]string{"site": "Oslo"}
+	requests := []tms.AssignRequest{{ClientID: "waits", Ticket: "one", Match: oslo}, {ClientID: "waits", Ticket: "two"}}
+	s.Assign(t.Context(), "c", requests)
+	made, err := s.Generate(t.Context(), "c", tms.GenerateRequest{RequestID: "r", Tokens: []tms.NewToken{{Metadata: oslo}, {}, {}, {}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := s.Assign(t.Context(), "c", []tms.AssignRequest{{ClientID: "c", Count: 2, RequestID: "s"}})
+	if err != nil || results[0].Err != nil {
+		t.Fatal(err, results)
+	}
+	if seen, err := s.Token(t.Context(), "c", made.Tokens[0]); err != nil || seen.State != tms.Assigned || seen.Lease.Fence != 0 {
+		t.Fatalf("the token from Oslo was not handed: %+v, %v", seen, err)
+	}
+}
+
+// A repeat after a restart is answered as before, and what was handed before it comes back.
+func TestRequestsAndHandedTokensSurvive(t *testing.T) {
+	clock, dir := storetest.NewClock(), t.TempDir()
+	s, err := Open(Options{Dir: dir, Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	describeAndRepeat(t, s)
+	again := tms.AssignRequest{ClientID: "c", Count: 2, RequestID: "s"}
+	first, err := s.Assign(t.Context(), "c", []tms.AssignRequest{again})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	s = open(t, Options{Dir: dir, Now: clock.Now})
+	second, err := s.Assign(t.Context(), "c", []tms.AssignRequest{again})
+	if diff := cmp.Diff(first, second); err != nil || diff != "" {
+		t.Errorf("the repeat after a restart: %v\n%s", err, diff)
+	}
+	clock.Advance(tms.PickupTime + time.Millisecond)
+	if _, stats, err := s.Pool(t.Context(), "c"); err != nil || stats.Available != 2 || stats.Assigned != 2 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+	results, err := s.Assign(t.Context(), "c", []tms.AssignRequest{{ClientID: "d", Match: map[string]string{"site": "Oslo"}}})
+	if err != nil || results[0].Err != nil {
+		t.Errorf("the token from Oslo is not to be had: %v, %v", err, results)
+	}
+}
+
+// A data directory of the first layout, whose tokens had no past, is read, and is of the present layout from then on.
+func TestTheFirstLayoutIsRead(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 3)
+	lease := take(t, s, 1)[0]
+	if err := s.journal.db.Set(versionKey, []byte{1}, pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	s = open(t, Options{Dir: dir})
+	if version, err := s.journal.get(versionKey); err != nil || version[0] != layoutVersion {
+		t.Errorf("the layout is version %d, %v", version, err)
+	}
+	kept, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: lease.Value, LeaseID: lease.Lease.ID}})
+	if err != nil || kept[0].Err != nil {
+		t.Errorf("%v, %v", err, kept)
 	}
 }
 
