@@ -29,7 +29,7 @@ func Wrap(store tms.Store, registry prometheus.Registerer) tms.Store {
 	}, []string{"verb", "code"})
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "tms_operation_seconds",
-		Help:    "Time that calls of the store took, by verb; a batch is one call.",
+		Help:    "Time that calls of the store took, by verb; a batch is one call, an assign's waiting is a part of it.",
 		Buckets: buckets,
 	}, []string{"verb"})
 	registry.MustRegister(total, seconds, newPoolCollector(store))
@@ -66,8 +66,8 @@ const (
 	tokens verb = "tokens"
 )
 
-var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient, restore, deleting,
-	expire, token, tokens}
+var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient, restore,
+	deleting, expire, token, tokens}
 
 // meter keeps the metrics of one verb.
 type meter struct {
