@@ -41,6 +41,6 @@ type Queue interface {
 
 	// Listen calls wake for every ticket, of any Assign on this store value, that should be shown again at once, until
 	// ctx ends, when it returns nil. It returns an error when it can no longer hear of them, and may then be called again.
-	// A wake can get lost: whoever waits shows the ticket once a second in any case. It is called once at a time.
+	// A wake can get lost: whoever waits shows the ticket again in any case. It is called once at a time.
 	Listen(ctx context.Context, wake func(ticket string)) error
 }

@@ -157,6 +157,9 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total
 		if t.policy.MaxLeasesPerClient == 0 {
 			return false, rules.NoClientIndex()
 		}
+		if t.gather(every) {
+			return true, nil
+		}
 		held := t.heldBy(clientID, maxStep)
 		for _, e := range held {
 			t.put(e, e.record.Release(t.policy, t.now))
@@ -167,18 +170,14 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total
 	return total, err
 }
 
-// heldBy returns at most limit tokens that the client holds.
+// heldBy returns at most limit tokens that the client holds. Leases that are over must have come back before.
 func (t *step) heldBy(clientID string, limit int) (held []*entry) {
 	x := t.clients[clientID]
-	for more := x != nil; more && x.size() > 0 && t.now > x.first().record.Due(t.policy); {
-		t.settle(x.first())
-		more = t.clients[clientID] == x
-	}
-	if t.clients[clientID] != x || x == nil {
+	if x == nil {
 		return nil
 	}
 	x.tree.Scan(func(i item) bool {
-		if !i.record.Handed() && t.now <= i.record.Due(t.policy) {
+		if !i.record.Handed() {
 			held = append(held, i.entry)
 		}
 		return len(held) < limit

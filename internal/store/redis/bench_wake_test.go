@@ -98,7 +98,7 @@ func BenchmarkHandOff(b *testing.B) {
 	listening.Wait()
 }
 
-// BenchmarkShowTickets measures what a server's tickets cost that are shown once a second, 1,000 in a step.
+// BenchmarkShowTickets measures what a server's tickets cost that are shown again, 1,000 in a step.
 func BenchmarkShowTickets(b *testing.B) {
 	server := redistest.New(b)
 	s, c := open(b, server, redis.Options{}), raw(b, server)

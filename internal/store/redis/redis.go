@@ -9,7 +9,7 @@
 // that is read with a blocking command was measured beside it (BenchmarkWake, six runs of each in turn): it is as fast,
 // 63 to 72 µs from wake to waking in the median and 66 to 77 by the channel, but costs Redis 36 µs of CPU instead of 29,
 // since every wake is followed by another read. It would also take a connection for each slot of a cluster, and leave
-// keys behind. That a list keeps what nobody has heard yet is not needed, as tickets are shown once a second.
+// keys behind. That a list keeps what nobody has heard yet is not needed, as tickets are shown again in any case.
 package redis
 
 import (

@@ -25,14 +25,8 @@ type Server struct {
 	done chan struct{} // closed when the process has ended
 }
 
-// Start starts a Redis server that keeps nothing on disk, unless the arguments say so, and returns its address. The
-// arguments are options of redis-server such as "--requirepass", "secret". The server ends with the test.
-func Start(t testing.TB, args ...string) (addr string) {
-	t.Helper()
-	return New(t, args...).Addr
-}
-
-// New starts a server as [Start] does, and returns it so that the test can stop and restart it.
+// New starts a Redis server that keeps nothing on disk, unless the arguments say so. The arguments are options of
+// redis-server such as "--requirepass", "secret". The server ends with the test, which can stop and restart it before.
 func New(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, dir: t.TempDir(), args: args}
