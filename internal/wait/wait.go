@@ -77,7 +77,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Assign implements [tms.Store] and heeds Wait. Requests that wait are answered each on its own. A request that gives up,
+// Assign implements [tms.Store] and heeds Wait. Requests that wait are answered each on its own; if one of several fails,
+// all of them do, and what the others were given stays leased until its time is over. A request that gives up,
 // because its time or its context is over, leaves the queue, unless it has a RequestID: then its place is kept for
 // [tms.TicketTTL], so that a repeat goes on where it stood. What comes too late for a request whose context is over is
 // given back, unless it has a RequestID: then a repeat fetches it.
