@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -122,27 +123,32 @@ type reply struct {
 
 // call sends a request. An error means that its outcome is unknown.
 func (p *process) call(method, path string, body object) (reply, error) {
+	return p.callUntil(context.Background(), method, path, body)
+}
+
+// callUntil is call that ends with the context.
+func (p *process) callUntil(ctx context.Context, method, path string, body object) (r reply, err error) {
 	if body == nil {
 		body = object{}
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
-		return reply{}, err
+		return r, err
 	}
-	request, err := http.NewRequest(method, p.url+path, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, method, p.url+path, bytes.NewReader(text))
 	if err != nil {
-		return reply{}, err
+		return r, err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := p.client.Do(request)
 	if err != nil {
-		return reply{}, err
+		return r, err
 	}
 	defer response.Body.Close()
-	r := reply{Status: response.StatusCode}
 	if err := json.NewDecoder(response.Body).Decode(&r); err != nil {
 		return reply{}, fmt.Errorf("%s %s: %d: %w", method, path, response.StatusCode, err)
 	}
+	r.Status = response.StatusCode
 	return r, nil
 }
 

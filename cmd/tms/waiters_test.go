@@ -1,15 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,46 +25,64 @@ type crowd struct {
 
 	mu     sync.Mutex
 	fences map[string]int64     // by client: of the lease that it was given
-	dead   map[string]time.Time // by client: when it hung up
+	dead   map[string]time.Time // by client: when it hung up, of those that were not served
+	late   int                  // of those that were, how many had hung up when the answer came
 	wrong  []string
 }
 
 // waitOne sends an assign that waits, and gives the token back when it has come.
-func (c *crowd) waitOne(ctx context.Context, p *process, client string) {
-	lease, err := p.callUntil(ctx, http.MethodPost, "/assign-token", object{"client_id": client, "wait": "55s"})
+func (c *crowd) waitOne(p *process, client string) {
+	lease, err := p.call(http.MethodPost, "/assign-token", object{"client_id": client, "wait": "55s"})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case ctx.Err() != nil:
-		c.dead[client] = time.Now()
-	case err != nil || lease.Status != 200:
-		c.wrong = append(c.wrong, fmt.Sprintf("%s: status %d, code %q, error %v", client, lease.Status, lease.Code, err))
-	default:
+	switch _, isDead := c.dead[client]; {
+	case err == nil && lease.Status == 200: // of one that hung up: its answer was on its way already
+		if isDead {
+			delete(c.dead, client)
+			c.late++
+		}
 		c.fences[client] = lease.Fence
 		time.AfterFunc(rand.N(40*time.Millisecond), func() {
 			p.call(http.MethodPost, "/unblock-token", object{"token": lease.Token, "lease_id": lease.LeaseID})
 		})
+	case !isDead:
+		c.wrong = append(c.wrong, fmt.Sprintf("%s: status %d, code %q, error %v", client, lease.Status, lease.Code, err))
 	}
 }
 
-// callUntil sends a request that ends with the context.
-func (p *process) callUntil(ctx context.Context, method, path string, body object) (r reply, err error) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return r, err
+// hangUp ends a client's line.
+func (c *crowd) hangUp(client string, l *phoneLine) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, served := c.fences[client]; !served {
+		c.dead[client] = time.Now()
+		l.hangUp()
 	}
-	request, err := http.NewRequestWithContext(ctx, method, p.url+path, bytes.NewReader(text))
-	if err != nil {
-		return r, err
+}
+
+// phoneLine is a connection to a server on which a client can hang up. The server sees it end. What it had said before
+// that is still heard, so that the test knows which leases were on their way to a client that no longer was: those
+// are the client's, whom nobody can ask, until their time is over.
+type phoneLine struct{ conn atomic.Pointer[net.TCPConn] }
+
+func (l *phoneLine) hangUp() {
+	if conn := l.conn.Load(); conn != nil {
+		conn.CloseWrite()
 	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := p.client.Do(request)
-	if err != nil {
-		return r, err
-	}
-	defer response.Body.Close()
-	r.Status = response.StatusCode
-	return r, json.NewDecoder(response.Body).Decode(&r)
+}
+
+// through returns the process as seen over a line of its own.
+func (p *process) through(l *phoneLine) *process {
+	seen := *p
+	seen.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			l.conn.CompareAndSwap(nil, conn.(*net.TCPConn))
+		}
+		return conn, err
+	}}}
+	p.t.Cleanup(seen.client.CloseIdleConnections)
+	return &seen
 }
 
 // holdAll generates n tokens, assigns them all, and returns what unblocks them.
@@ -130,28 +149,26 @@ func TestTheQueueOfThreeServers(t *testing.T) {
 	}
 	const clients, mortals = 200, 40
 	keys := c.servers[0].holdAll(5)
-	var cancels []context.CancelFunc
+	lines := make([]phoneLine, clients)
 	var all sync.WaitGroup
 	for i := range clients {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancels = append(cancels, cancel)
-		all.Go(func() {
-			defer cancel()
-			c.waitOne(ctx, c.servers[i%3], fmt.Sprintf("client %d", i))
-		})
+		all.Go(func() { c.waitOne(c.servers[i%3].through(&lines[i]), fmt.Sprintf("client %d", i)) })
 	}
 	c.servers[1].untilQueued(t, clients)
 	order := queueOf(t, redis)
 	done := make(chan struct{})
 	go func() { all.Wait(); close(done) }()
 	for i := 0; i < clients; i += clients / mortals {
-		time.AfterFunc(rand.N(800*time.Millisecond), cancels[i])
+		time.AfterFunc(rand.N(800*time.Millisecond), func() { c.hangUp(fmt.Sprintf("client %d", i), &lines[i]) })
 	}
 	for _, key := range keys {
 		c.servers[2].must(200, http.MethodPost, "/unblock-token", key)
 	}
 	c.watchTheDead(t, done)
 	c.verdict(t, order)
+	if c.late >= len(c.dead) {
+		t.Errorf("%d were given a token after they had hung up, and only %d were not", c.late, len(c.dead))
+	}
 	c.servers[0].untilQueued(t, 0)
 	eventually(t, func() bool {
 		var pool poolNow
@@ -218,11 +235,11 @@ func TestWaitersOfAKilledServer(t *testing.T) {
 	lost, others := &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}, &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}
 	var gone, all sync.WaitGroup
 	for i := range 100 {
-		gone.Go(func() { lost.waitOne(t.Context(), a, fmt.Sprintf("lost %d", i)) })
+		gone.Go(func() { lost.waitOne(a, fmt.Sprintf("lost %d", i)) })
 	}
 	b.untilQueued(t, 100)
 	for i := range 20 {
-		all.Go(func() { others.waitOne(t.Context(), b, fmt.Sprintf("other %d", i)) })
+		all.Go(func() { others.waitOne(b, fmt.Sprintf("other %d", i)) })
 	}
 	b.untilQueued(t, 120)
 	order := queueOf(t, redis)
