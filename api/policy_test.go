@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -44,13 +45,17 @@ func TestPolicyShowsEverything(t *testing.T) {
 	}
 }
 
-// TestPolicyHasTheFieldsOfTheRoot compares this package's Policy with the root's Policy and PolicyChange and with the
-// document, field by field.
+// TestPolicyHasTheFieldsOfTheRoot compares this package's Policy with the root's Policy and PolicyChange, with the
+// document and with the README's table, field by field.
 func TestPolicyHasTheFieldsOfTheRoot(t *testing.T) {
 	ours := reflect.TypeFor[Policy]()
 	described := document(t).Components.Schemas["Policy"].Value.Properties
 	if n := ours.NumField(); n != reflect.TypeFor[tms.Policy]().NumField() || n != reflect.TypeFor[tms.PolicyChange]().NumField() || n != len(described) {
 		t.Errorf("%d fields here, %d in openapi.yaml; root differs?", n, len(described))
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for i := range ours.NumField() {
 		field := ours.Field(i)
@@ -60,6 +65,9 @@ func TestPolicyHasTheFieldsOfTheRoot(t *testing.T) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if described[name] == nil {
 			t.Errorf("openapi.yaml has no %s", name)
+		}
+		if !strings.Contains(string(readme), "\n| `"+name+"` | ") {
+			t.Errorf("the README's table has no %s", name)
 		}
 	}
 }

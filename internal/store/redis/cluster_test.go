@@ -2,57 +2,68 @@ package redis_test
 
 import (
 	"testing"
-	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/store/redis"
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+	"github.com/manankarani/token-manager/internal/store/storetest"
 )
 
-// In a cluster each pool lies in one slot, and every function names keys of that slot only.
+// The contract holds in a cluster, where each pool lies in one slot and every function names keys of that slot only, and
+// nothing is left on any node when the pools are gone.
+func TestContractOnACluster(t *testing.T) {
+	nodes := redistest.NewCluster(t, 3)
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+		for _, node := range nodes {
+			ask(t, raw(t, node), "FLUSHALL")
+		}
+		return []tms.Store{open(t, nodes[0], redis.Options{Now: clock.Now})}
+	})
+}
+
+// Pools on all nodes of a cluster wake those who wait, and leave nothing on any node when they are gone.
 func TestOnACluster(t *testing.T) {
-	server := redistest.New(t, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
-	c := raw(t, server)
-	ask(t, c, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-	s := open(t, server, redis.Options{})
+	nodes := redistest.NewCluster(t, 3)
+	s := open(t, nodes[1], redis.Options{URL: "redis://127.0.0.1:1?addr=" + nodes[1].Addr}) // the first address does not answer
 	eventually(t, "the cluster is ready", func() bool { return s.Ready(t.Context()) == nil })
-	for _, pool := range []string{"a", "b", "c"} {
-		put(t, s, pool, tms.PolicyChange{Cooldown: new(time.Second)})
-		_, err := s.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x", Metadata: map[string]string{"k": "v"}}}})
-		must(t, err)
-		held := take(t, s, pool)
-		results, err := s.KeepAlive(t.Context(), pool, []tms.LeaseKey{{Token: "x", LeaseID: held.Lease.ID}})
-		must(t, err)
-		must(t, results[0].Err)
-		results, err = s.Unblock(t.Context(), pool, []tms.LeaseKey{{Token: "x", LeaseID: held.Lease.ID}})
-		must(t, err)
-		must(t, results[0].Err)
+	woken, _ := hear(t, s)
+	pools := []string{"a", "b", "c", "d", "e", "f"}
+	for _, pool := range pools {
+		waitOnACluster(t, s, pool, woken)
 	}
-	waitOnACluster(t, s)
-	must(t, checkRedis(t.Context(), c))
-	for _, pool := range []string{"a", "b", "c", "queued"} {
+	used := 0
+	for _, node := range nodes {
+		if number(t, raw(t, node), "DBSIZE") > 1 {
+			used++
+		}
+	}
+	if used != len(nodes) {
+		t.Errorf("the pools lie on %d of %d nodes", used, len(nodes))
+	}
+	for _, pool := range pools {
 		must(t, s.DeletePool(t.Context(), pool))
 	}
-	if n := number(t, c, "DBSIZE"); n != 0 {
-		t.Errorf("%d keys are left", n)
+	for i, node := range nodes {
+		if n := number(t, raw(t, node), "DBSIZE"); n != 0 {
+			t.Errorf("%d keys are left on node %d", n, i)
+		}
 	}
 }
 
 // waitOnACluster waits in a queue of a pool with everything that only some pools have.
-func waitOnACluster(t *testing.T, s *redis.Store) {
+func waitOnACluster(t *testing.T, s *redis.Store, pool string, woken <-chan string) {
 	t.Helper()
-	woken, _ := hear(t, s)
-	put(t, s, "queued", tms.PolicyChange{Labels: &[]string{"colour"}, MaxLeasesPerClient: new(1)})
+	put(t, s, pool, tms.PolicyChange{Labels: &[]string{"colour"}, MaxLeasesPerClient: new(1)})
 	request := tms.GenerateRequest{Tokens: []tms.NewToken{coloured("x", "red")}, RequestID: "generate"}
-	_, err := s.Generate(t.Context(), "queued", request)
+	_, err := s.Generate(t.Context(), pool, request)
 	must(t, err)
-	must(t, show(t, s, "queued", tms.AssignRequest{ClientID: "holder", RequestID: "assign"}).Err)
-	join(t, s, "queued", matching("1", "red"), 1)
-	ended, err := s.UnblockClient(t.Context(), "queued", "holder")
+	must(t, show(t, s, pool, tms.AssignRequest{ClientID: "holder", RequestID: "assign"}).Err)
+	join(t, s, pool, matching(pool+"1", "red"), 1)
+	ended, err := s.UnblockClient(t.Context(), pool, "holder")
 	if must(t, err); ended != 1 {
 		t.Errorf("%d leases were ended", ended)
 	}
-	wakes(t, woken, "1")
-	picks(t, s, "queued", matching("1", "red"), "x")
-	must(t, s.Leave(t.Context(), "queued", []string{"2"}))
+	wakes(t, woken, pool+"1")
+	picks(t, s, pool, matching(pool+"1", "red"), "x")
+	must(t, s.Leave(t.Context(), pool, []string{pool + "2"}))
 }

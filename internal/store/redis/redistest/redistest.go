@@ -36,6 +36,62 @@ func New(t testing.TB, args ...string) *Server {
 	return s
 }
 
+const slots = 16384 // of a cluster
+
+// NewCluster starts a cluster of n masters, which share its slots evenly.
+func NewCluster(t testing.TB, n int) []*Server {
+	t.Helper()
+	nodes := make([]*Server, n)
+	for i := range nodes {
+		bus := portOf(freeAddr(t)) // by default 10,000 above the port, which not every port leaves room for
+		nodes[i] = New(t, "--cluster-enabled", "yes", "--cluster-port", bus)
+		nodes[i].do("CLUSTER ADDSLOTSRANGE %d %d", i*slots/n, (i+1)*slots/n-1)
+		nodes[i].do("CLUSTER SET-CONFIG-EPOCH %d", i+1)
+		if i > 0 {
+			nodes[0].do("CLUSTER MEET 127.0.0.1 %s %s", portOf(nodes[i].Addr), bus)
+		}
+	}
+	for _, node := range nodes {
+		node.awaitCluster(n)
+	}
+	return nodes
+}
+
+func portOf(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
+// awaitCluster returns when the server knows all n nodes and who has which slots.
+func (s *Server) awaitCluster(n int) {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		info := s.do("CLUSTER INFO")
+		if strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_size:%d\r", n)) {
+			return
+		}
+	}
+	s.t.Fatalf("the node at %s sees no cluster of %d", s.Addr, n)
+}
+
+// do runs a command that must succeed and returns the beginning of its reply.
+func (s *Server) do(format string, args ...any) string {
+	s.t.Helper()
+	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	fmt.Fprintf(conn, format+"\r\n", args...)
+	reply := make([]byte, 4096)
+	size, err := conn.Read(reply)
+	if err != nil || reply[0] == '-' {
+		s.t.Fatalf(format+": %s, error %v", append(args, reply[:size], err)...)
+	}
+	return string(reply[:size])
+}
+
 // URL returns the server's address as a store takes it.
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
