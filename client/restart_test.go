@@ -10,6 +10,7 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/loopback"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/store/embedded"
 	"github.com/manankarani/token-manager/internal/wait"
@@ -26,7 +27,7 @@ type process struct {
 }
 
 func startProcess(t *testing.T, maxWait time.Duration) *process {
-	p := &process{t: t, dir: t.TempDir(), addr: "127.0.0.1:0", max: maxWait}
+	p := &process{t: t, dir: t.TempDir(), addr: loopback.Addr(t), max: maxWait}
 	p.start()
 	t.Cleanup(p.end)
 	return p
@@ -43,7 +44,6 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.addr = listener.Addr().String()
 	p.srv = httptest.NewUnstartedServer(server.New(server.Config{Store: p.store, MaxWait: p.max}).Handler())
 	p.srv.Listener.Close()
 	p.srv.Listener = listener

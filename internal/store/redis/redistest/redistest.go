@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/manankarani/token-manager/internal/loopback"
 )
 
 // Server is a redis-server process on a free port of the loopback interface, with a data directory of its own.
@@ -30,7 +32,7 @@ type Server struct {
 func New(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, dir: t.TempDir(), args: args}
-	s.Addr = freeAddr(t)
+	s.Addr = loopback.Addr(t)
 	s.Start()
 	t.Cleanup(s.Kill)
 	return s
@@ -43,7 +45,7 @@ func NewCluster(t testing.TB, n int) []*Server {
 	t.Helper()
 	nodes := make([]*Server, n)
 	for i := range nodes {
-		bus := portOf(freeAddr(t)) // by default 10,000 above the port, which not every port leaves room for
+		bus := portOf(loopback.Addr(t)) // by default 10,000 above the port, which not every port leaves room for
 		nodes[i] = New(t, "--cluster-enabled", "yes", "--cluster-port", bus)
 		nodes[i].do("CLUSTER ADDSLOTSRANGE %d %d", i*slots/n, (i+1)*slots/n-1)
 		nodes[i].do("CLUSTER SET-CONFIG-EPOCH %d", i+1)
@@ -97,16 +99,6 @@ func (s *Server) URL() string { return "redis://" + s.Addr }
 
 // Pid returns the number of the server's process.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // Start starts the process again, on the same port and data directory, and waits until it takes connections.
 func (s *Server) Start() {
