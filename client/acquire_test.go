@@ -59,9 +59,9 @@ func nextFence(t *testing.T, s *tmstest.Server) (int64, time.Time) {
 
 func TestAcquireHoldsATokenUntilClose(t *testing.T) {
 	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(600*time.Millisecond), "KEY"))
+	s := tmstest.New(t, tmstest.WithPool(pool, short(1500*time.Millisecond), "KEY"))
 	held := acquire(t, s.Client(), client.ClientID("build-7"))
-	time.Sleep(1800 * time.Millisecond)
+	time.Sleep(4500 * time.Millisecond)
 	token, err := s.Store().Token(t.Context(), pool, "KEY")
 	if err != nil || token.State != tms.Assigned || token.Lease.ClientID != "build-7" ||
 		token.Lease.Fence != held.Fence() {
@@ -248,11 +248,11 @@ func TestTheContextEndsBeforeAnotherClientGetsTheToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := tmstest.New(t, tmstest.WithPool(pool, short(time.Second), "KEY"))
-			held := acquire(t, s.Client(), client.Margin(400*time.Millisecond)) // more than a busy machine needs
+			s := tmstest.New(t, tmstest.WithPool(pool, short(2*time.Second), "KEY"))
+			held := acquire(t, s.Client(), client.Margin(800*time.Millisecond)) // more than a busy machine needs
 			ended := make(chan time.Time, 1)
 			context.AfterFunc(held.Context(), func() { ended <- time.Now() })
-			time.Sleep(1200 * time.Millisecond) // renewed by now
+			time.Sleep(2400 * time.Millisecond) // renewed by now
 			if held.Err() != nil {
 				t.Fatal(held.Err())
 			}
@@ -303,7 +303,7 @@ func TestAHangingWorkerLosesItsToken(t *testing.T) {
 // TestLeasesOutliveAServerThatIsAwayForAWhile has a thousand of them.
 func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
 	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(3*time.Second)))
+	s := tmstest.New(t, tmstest.WithPool(pool, short(5*time.Second)))
 	c := s.Client()
 	const n = 1000
 	_, err := c.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)})
@@ -316,9 +316,9 @@ func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
 	}
 	for range 2 {
 		s.Down()
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 		s.Up()
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(time.Second)
 	}
 	for _, held := range helds {
 		if held.Err() != nil {

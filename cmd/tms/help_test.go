@@ -34,7 +34,7 @@ func slowBody(t *testing.T, p *process) (*io.PipeWriter, <-chan int) {
 // eventually fails the test if the condition does not come true in five seconds.
 func eventually(t *testing.T, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not come true in time")
 		}
