@@ -100,15 +100,22 @@ func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
 }
 
 func newHeld(ctx context.Context, a acquire, token tms.Token, sent time.Time) (*Held, error) {
-	h := &Held{token: token, margin: a.margin, progress: a.progress, began: time.Now()}
 	ttl := token.Lease.TTL
-	if h.margin <= 0 {
-		h.margin = max(shortMargin, ttl/marginPart)
-	}
+	h := &Held{token: token, margin: a.marginOf(ttl), progress: a.progress, began: time.Now()}
 	if h.margin >= ttl {
 		return nil, fmt.Errorf("client: the lease lasts %v, no longer than the margin of %v", ttl, h.margin)
 	}
 	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	h.extend(sent, ttl)
 	return h, nil
+}
+
+// marginOf returns the margin of a lease of that length.
+func (a acquire) marginOf(ttl time.Duration) time.Duration {
+	if a.margin != nil {
+		if margin := a.margin(ttl); margin > 0 {
+			return margin
+		}
+	}
+	return max(shortMargin, ttl/marginPart)
 }

@@ -57,6 +57,19 @@ func nextFence(t *testing.T, s *tmstest.Server) (int64, time.Time) {
 	return results[0].Tokens[0].Lease.Fence, time.Now()
 }
 
+func TestTheMarginIsDecidedByTheLeaseThatWasGranted(t *testing.T) {
+	most := 20 * time.Second
+	s := tmstest.New(t, tmstest.WithPool(pool, tms.PolicyChange{MaxLease: &most}, "KEY"))
+	var granted time.Duration
+	held := acquire(t, s.Client(), client.TTL(time.Minute), client.MarginOf(func(ttl time.Duration) time.Duration {
+		granted = ttl
+		return ttl / 3
+	}))
+	if granted <= 0 || granted > most || held.Margin() != granted/3 || held.Err() != nil {
+		t.Errorf("granted %v, margin %v, error %v", granted, held.Margin(), held.Err())
+	}
+}
+
 func TestAcquireHoldsATokenUntilClose(t *testing.T) {
 	t.Parallel()
 	s := tmstest.New(t, tmstest.WithPool(pool, short(1500*time.Millisecond), "KEY"))

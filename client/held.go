@@ -74,6 +74,10 @@ func (h *Held) Deadline() time.Time {
 	return h.deadline
 }
 
+// Margin returns how long before its end, as this process counts it, the lease is taken for lost: see the option [Margin].
+// It does not change.
+func (h *Held) Margin() time.Duration { return h.margin }
+
 // Err returns nil while the lease stands, and otherwise why it does not: one of [ErrReleased], [ErrExpired],
 // [ErrNoProgress], [ErrLost], [ErrDeleted] and [tms.ErrMaxLeaseExceeded], wrapped. A lease that has ended never comes
 // back.

@@ -174,8 +174,20 @@ func TestAMarginIsLeftAtTheEnd(t *testing.T) {
 		if left := time.Until(b.ends["t"]); left != 20*time.Second {
 			t.Errorf("%v are left", left)
 		}
-		if _, err := newHeld(t.Context(), acquire{margin: ttl}, h.token, time.Now()); err == nil {
-			t.Error("a margin as long as the lease")
+		if h.Margin() != 20*time.Second {
+			t.Errorf("a margin of %v", h.Margin())
+		}
+		for want, option := range map[time.Duration]AcquireOption{
+			ttl / 10: Margin(0),
+			ttl / 4:  MarginOf(func(granted time.Duration) time.Duration { return granted / 4 }),
+			ttl:      Margin(ttl),
+		} {
+			var a acquire
+			option(&a)
+			h, err := newHeld(t.Context(), a, h.token, time.Now())
+			if (err != nil) != (want == ttl) || err == nil && h.Margin() != want {
+				t.Errorf("want a margin of %v: error %v", want, err)
+			}
 		}
 	})
 }

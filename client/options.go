@@ -44,7 +44,7 @@ type AcquireOption func(*acquire)
 
 type acquire struct {
 	request  tms.AssignRequest
-	margin   time.Duration
+	margin   func(ttl time.Duration) time.Duration // nil, or not positive: the default
 	progress time.Duration
 	onWait   func(tms.Refusal)
 }
@@ -69,7 +69,15 @@ func Match(labels map[string]string) AcquireOption {
 
 // Margin sets how long before its end, as this process counts it, a lease is taken for lost: what a program needs to
 // stop what it does. Default: a tenth of the lease, and at least 50 ms.
-func Margin(d time.Duration) AcquireOption { return func(a *acquire) { a.margin = d } }
+func Margin(d time.Duration) AcquireOption {
+	return MarginOf(func(time.Duration) time.Duration { return d })
+}
+
+// MarginOf is [Margin] for where the margin depends on how long the lease lasts, which the server decides: f is called
+// with the time that was granted, for each token. [Held.Margin] tells what became of it.
+func MarginOf(f func(ttl time.Duration) time.Duration) AcquireOption {
+	return func(a *acquire) { a.margin = f }
+}
 
 // RequireProgress renews the lease only while [Held.Progress] was called within d, so that a worker that hangs loses
 // its token, d and one lease after it began to hang at the latest. Zero, the default: nothing is required.
