@@ -66,7 +66,7 @@ func (b *bench) run() error {
 	}
 	err = errors.Join(
 		positive("--connections", b.connections), positive("--duration", b.duration), positive("--tokens", b.tokens),
-		notNegative("--rate", time.Duration(b.rate*float64(time.Second))),
+		checkRate(b.rate),
 	)
 	if err == nil && b.pool != "" && b.Flags().Changed("tokens") {
 		err = errors.New("--tokens cannot be given together with --pool")
@@ -83,6 +83,16 @@ func (b *bench) run() error {
 		return b.measure(ctx, mix)
 	}
 	return b.inOwnPool(ctx, mix)
+}
+
+// mostRate is more than any server answers in a second.
+const mostRate = 10_000_000
+
+func checkRate(rate float64) error {
+	if rate >= 0 && rate <= mostRate { // which a NaN is not
+		return nil
+	}
+	return fmt.Errorf("--rate: must be 0 to %d", mostRate)
 }
 
 // inOwnPool makes a pool, and removes it in the end.
@@ -155,6 +165,9 @@ func (a benchAnswer) lines() []string {
 	lines := []string{"", fmt.Sprintf("%d requests in %.2f s: %.0f in a second", a.Requests, a.Seconds, a.PerSecond)}
 	if a.Unsent > 0 {
 		lines = append(lines, fmt.Sprintf("%d more were due and not sent in time; above they count with the time they waited", a.Unsent))
+	}
+	if a.Unanswered > 0 {
+		lines = append(lines, fmt.Sprintf("%d more were cut off by the interrupt; above they count with the time they waited", a.Unanswered))
 	}
 	if a.Skipped > 0 {
 		lines = append(lines, fmt.Sprintf("%d steps were skipped, because the connection held no token", a.Skipped))

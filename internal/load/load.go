@@ -3,6 +3,7 @@ package load
 
 import (
 	"context"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,8 @@ type Options struct {
 	Failure func(error) string
 }
 
-// Run runs the load until its time is over or ctx ends, gives back what it holds, and returns what it measured.
+// Run runs the load until its time is over or ctx ends, which is an interrupt, gives back what it holds, and returns what
+// it measured.
 func Run(ctx context.Context, o Options) *Report {
 	l := &run{Options: o, began: time.Now(), recorder: newRecorder()}
 	l.end = l.began.Add(o.Duration)
@@ -40,6 +42,7 @@ func Run(ctx context.Context, o Options) *Report {
 		})
 	}
 	connections.Wait()
+	l.countRest()
 	return l.report()
 }
 
@@ -53,13 +56,21 @@ type run struct {
 
 // next returns when the next request is due, and false when none is any more.
 func (l *run) next() (time.Time, bool) {
-	now := time.Now()
 	if l.Rate <= 0 {
+		now := time.Now()
 		return now, now.Before(l.end)
 	}
-	n := l.due.Add(1) - 1
-	at := l.began.Add(time.Duration(float64(n) / l.Rate * float64(time.Second)))
+	at := l.dueAt(l.due.Add(1) - 1)
 	return at, at.Before(l.end)
+}
+
+// dueAt returns when a request of a constant rate is due: the end of the load, for those that never are.
+func (l *run) dueAt(n int64) time.Time {
+	after := float64(n) / l.Rate
+	if after >= l.Duration.Seconds() {
+		return l.end
+	}
+	return l.began.Add(time.Duration(after * float64(time.Second)))
 }
 
 func sleepUntil(ctx context.Context, at time.Time) {
@@ -99,18 +110,36 @@ func (c *connection) work(ctx context.Context) {
 	}
 }
 
-// one sends a request that was due at an instant, and returns false when ctx has ended.
+// one sends a request that was due at an instant, and returns false when the load is over.
 func (c *connection) one(ctx context.Context, verb string, at time.Time) bool {
-	if ctx.Err() == nil && c.Rate > 0 && time.Now().After(c.end) {
-		c.unsent(verb, time.Since(at))
-		return true
+	if stop, over := c.over(ctx); over {
+		if c.Rate > 0 && at.Before(stop) {
+			c.unsent(verb, stop.Sub(at), 1)
+		}
+		return false
 	}
 	err := c.ask(ctx, verb)
-	if ctx.Err() != nil {
-		return false // what has cut it off is no answer
+	if ctx.Err() != nil && err != nil && tms.CodeOf(err) == "" { // what has cut it off is no answer
+		c.unanswered(verb, c.interrupt().Sub(at))
+		return false
 	}
 	c.answered(verb, time.Since(at), c.nameOf(err))
 	return true
+}
+
+// over says whether nothing is sent any more, and since when.
+func (l *run) over(ctx context.Context) (since time.Time, over bool) {
+	if ctx.Err() != nil {
+		return earlier(l.interrupt(), l.end), true
+	}
+	return l.end, time.Now().After(l.end)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // ask carries out one verb.
@@ -188,4 +217,31 @@ func (l *run) nameOf(err error) string {
 		return l.Failure(err)
 	}
 	return "failed"
+}
+
+// restGroups is in how many groups the rest is counted, so that even a billion requests take no time.
+const restGroups = 10_000
+
+// countRest counts what was due when the load was over and that no connection has taken on. The verbs are those of the
+// mix in turn.
+func (l *run) countRest() {
+	from, stop := l.due.Load(), l.end
+	if !l.interrupted.IsZero() {
+		stop = earlier(l.interrupted, l.end)
+	}
+	rest := l.dueBefore(stop) - from
+	for i, size := 0, max(1, rest/restGroups); rest > 0; i++ {
+		n := min(size, rest)
+		l.unsent(l.Mix[i%len(l.Mix)], stop.Sub(l.dueAt(from+n/2)), n)
+		from, rest = from+n, rest-n
+	}
+}
+
+// dueBefore returns how many requests of a constant rate were due before an instant.
+func (l *run) dueBefore(at time.Time) int64 {
+	if l.Rate <= 0 {
+		return 0
+	}
+	most := int(at.Sub(l.began).Seconds()*l.Rate) + 2
+	return int64(sort.Search(most, func(n int) bool { return !l.dueAt(int64(n)).Before(at) }))
 }

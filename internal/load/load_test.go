@@ -118,6 +118,62 @@ func TestRequestsThatAServerCannotTakeInTimeAreCounted(t *testing.T) {
 	})
 }
 
+// A server that has stopped to answer is not made to look well by who interrupts the load: what was under way and what
+// was due by then count with the time that they waited.
+func TestAnInterruptDoesNotHideAStall(t *testing.T) {
+	for _, c := range []struct {
+		rate             float64
+		requests, unsent int64
+	}{{100, 100, 399}, {0, 999, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &fake{takes: time.Millisecond, stall: time.Hour, began: time.Now()}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second+time.Millisecond)
+			defer cancel()
+			r := Run(ctx, Options{Store: store, Mix: mix(t, "assign,unblock"), Connections: 1, Duration: time.Hour, Rate: c.rate})
+			if l := r.Latency[All]; l.Max < 3990 || c.rate > 0 && (l.P50 < 1000 || l.P90 < 3400) {
+				t.Errorf("rate %v: the stall is hidden: %+v", c.rate, l)
+			}
+			if r.Requests < c.requests || r.Requests > c.requests+1 || r.Unanswered != 1 || r.Seconds != 5.001 {
+				t.Errorf("rate %v: got %+v", c.rate, r)
+			}
+			if c.rate > 0 && r.Requests+r.Unanswered+r.Unsent != 501 {
+				t.Errorf("%d requests, %d unanswered, %d unsent, want 501", r.Requests, r.Unanswered, r.Unsent)
+			}
+		})
+	}
+}
+
+func TestAnInterruptBeforeAnyAnswerIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r := Run(ctx, Options{Store: &fake{takes: time.Hour}, Mix: mix(t, "assign"), Connections: 3, Duration: time.Hour})
+		if r.Requests != 0 || r.Unanswered != 3 || r.Seconds != 1 || r.PerSecond != 0 || r.Latency[All].Max < 999 {
+			t.Errorf("got %+v", r)
+		}
+	})
+}
+
+// However much was due, what was not sent is counted at once, and has waited until the end at most.
+func TestARateBeyondAllServersIsAccountedForAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &fake{takes: 250 * time.Millisecond}
+		r := Run(t.Context(), Options{
+			Store: store, Mix: mix(t, "assign,keep-alive=2,unblock"), Connections: 2, Duration: 100 * time.Second, Rate: 10_000_000,
+		})
+		if r.Requests+r.Unsent != 1_000_000_000 || r.Requests > 802 {
+			t.Errorf("%d requests, %d unsent, want 1,000,000,000", r.Requests, r.Unsent)
+		}
+		l := r.Latency[All]
+		if l.Max > 100_500 || l.P50 < 49_900 || l.P50 > 50_100 || l.Mean < 49_900 || l.Mean > 50_100 || l.P90 < 89_900 || l.P90 > 90_100 {
+			t.Errorf("got %+v", l)
+		}
+		if n := r.Latency[KeepAlive].Requests; n < 499_000_000 || n > 501_000_000 {
+			t.Errorf("%d of 500,000,000 are keep-alives", n)
+		}
+	})
+}
+
 func TestErrorsAreCountedByCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fake{takes: 100 * time.Millisecond, refuse: tms.ErrNoTokenAvailable}

@@ -23,8 +23,11 @@ type recorder struct {
 	latency map[string]*hdrhistogram.Histogram
 	errors  map[string]int64
 	skipped int64
-	late    int64
+	late    int64     // due, and not sent
+	cut     int64     // sent, and cut off by the interrupt
 	last    time.Time // when the last answer came
+
+	interrupted time.Time // when that was seen first; zero: never
 }
 
 func newRecorder() *recorder {
@@ -34,19 +37,37 @@ func newRecorder() *recorder {
 func (r *recorder) answered(verb string, took time.Duration, failure string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.record(verb, took)
+	r.record(verb, took, 1)
 	r.last = time.Now()
 	if failure != "" {
 		r.errors[failure]++
 	}
 }
 
-// unsent counts a request that was due but did not get its turn. It would have taken longer than it has waited.
-func (r *recorder) unsent(verb string, waited time.Duration) {
+// unsent counts requests that were due but did not get their turn. They would have taken longer than they have waited.
+func (r *recorder) unsent(verb string, waited time.Duration, n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.record(verb, waited)
-	r.late++
+	r.record(verb, waited, n)
+	r.late += n
+}
+
+// unanswered counts a request that was under way at the interrupt. It would have taken longer than it has waited.
+func (r *recorder) unanswered(verb string, waited time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record(verb, waited, 1)
+	r.cut++
+}
+
+// interrupt notes that the load was interrupted, and returns when that was seen first.
+func (r *recorder) interrupt() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.interrupted.IsZero() {
+		r.interrupted = time.Now()
+	}
+	return r.interrupted
 }
 
 func (r *recorder) skip() {
@@ -55,27 +76,29 @@ func (r *recorder) skip() {
 	r.skipped++
 }
 
-func (r *recorder) record(verb string, took time.Duration) {
+func (r *recorder) record(verb string, took time.Duration, n int64) {
 	for _, key := range []string{verb, All} {
 		if r.latency[key] == nil {
 			r.latency[key] = hdrhistogram.New(1, longest, digits)
 		}
-		r.latency[key].RecordValue(min(longest, max(1, took.Microseconds())))
+		r.latency[key].RecordValues(min(longest, max(1, took.Microseconds())), n)
 	}
 }
 
 // Report is what was measured.
 type Report struct {
-	Seconds   float64            `json:"seconds"`  // to the last answer
-	Requests  int64              `json:"requests"` // that were answered, refusals and failures among them
-	PerSecond float64            `json:"requests_per_second"`
-	Latency   map[string]Latency `json:"latency"` // of each verb, and of [All]
-	Errors    map[string]int64   `json:"errors"`  // refusals by their code, and failures
-	Skipped   int64              `json:"skipped"` // steps of the mix for which a connection held no token
-	Unsent    int64              `json:"unsent"`  // requests of a constant rate that did not get their turn in time
+	Seconds    float64            `json:"seconds"`  // to the last answer, or to the interrupt
+	Requests   int64              `json:"requests"` // that were answered, refusals and failures among them
+	PerSecond  float64            `json:"requests_per_second"`
+	Latency    map[string]Latency `json:"latency"`    // of each verb, and of [All]
+	Errors     map[string]int64   `json:"errors"`     // refusals by their code, and failures
+	Skipped    int64              `json:"skipped"`    // steps of the mix for which a connection held no token
+	Unsent     int64              `json:"unsent"`     // requests of a constant rate that did not get their turn in time
+	Unanswered int64              `json:"unanswered"` // requests that the interrupt cut off
 }
 
-// Latency is a summary of how long requests took, in milliseconds. Unsent ones count with the time that they waited.
+// Latency is a summary of how long requests took, in milliseconds. Those without an answer count with the time that they
+// waited.
 type Latency struct {
 	Requests int64   `json:"requests"`
 	Mean     float64 `json:"mean_ms"`
@@ -88,17 +111,23 @@ type Latency struct {
 
 func (l *run) report() *Report {
 	r := &Report{
-		Latency: map[string]Latency{},
-		Errors:  maps.Clone(l.errors),
-		Skipped: l.skipped,
-		Unsent:  l.late,
+		Latency:    map[string]Latency{},
+		Errors:     maps.Clone(l.errors),
+		Skipped:    l.skipped,
+		Unsent:     l.late,
+		Unanswered: l.cut,
 	}
 	for key, h := range l.latency {
 		r.Latency[key] = summary(h)
 	}
-	r.Requests = r.Latency[All].Requests - l.late
-	if r.Requests > 0 {
+	r.Requests = r.Latency[All].Requests - l.late - l.cut
+	switch {
+	case !l.interrupted.IsZero():
+		r.Seconds = l.interrupted.Sub(l.began).Seconds()
+	case r.Requests > 0:
 		r.Seconds = l.last.Sub(l.began).Seconds()
+	}
+	if r.Seconds > 0 {
 		r.PerSecond = float64(r.Requests) / r.Seconds
 	}
 	return r

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/manankarani/token-manager/internal/load"
+)
+
+func TestABenchSaysWhatHadNoAnswer(t *testing.T) {
+	got := benchAnswer{Report: &load.Report{
+		Seconds: 5, Requests: 100, PerSecond: 20, Unsent: 399, Unanswered: 1, Errors: map[string]int64{"unreachable": 2},
+	}}.lines()
+	want := []string{
+		"",
+		"100 requests in 5.00 s: 20 in a second",
+		"399 more were due and not sent in time; above they count with the time they waited",
+		"1 more were cut off by the interrupt; above they count with the time they waited",
+		"2 errors: unreachable",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
