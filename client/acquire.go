@@ -78,7 +78,7 @@ func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
 	}
 	results, sent, err := c.keepAlive(ctx, pool, keysOf(g.tokens))
 	if err != nil {
-		return err
+		return begun(err)
 	}
 	for i, r := range results {
 		if tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded { // it lasts as long as it may; only a look tells how long that is

@@ -24,10 +24,10 @@
 //
 // # Failures
 //
-// An error that carries a [tms.Code] is a refusal: nothing changed. Any other means that the outcome is unknown. Calls
-// that are safe to repeat are repeated while the server cannot be reached or answers that it failed, with growing
-// pauses of random length, until the context's deadline or, where it has none, for the time of [WithRetryFor].
-// Generate and Assign are safe because each carries a RequestID, which the client draws where the caller gave none. A
-// refusal is returned at once, except for [tms.ErrStoreUnavailable], which passes. [ErrUnreachable] tells a server
-// that was not reached from one that failed.
+// An error that carries a [tms.Code] is a refusal: nothing changed. Nor did anything where it is [ErrNotSent], whose
+// requests got nowhere. Any other means that the outcome is unknown. Calls that are safe to repeat are repeated while the
+// server cannot be reached or answers that it failed, with growing pauses of random length, until the context's deadline
+// or, where it has none, for the time of [WithRetryFor]. Generate and Assign are safe because each carries a RequestID,
+// which the client draws where the caller gave none. A refusal is returned at once, except for
+// [tms.ErrStoreUnavailable], which passes. [ErrUnreachable] tells a server that was not reached from one that failed.
 package client

@@ -71,22 +71,32 @@ func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
 func (p *patience) answered() { *p = patience{until: p.until} }
 
 // explain makes the last attempt's error that of the call. It carries no code where an earlier attempt may have been
-// carried out and this one only did not get through, and it is the context's where that ended.
+// carried out and this one only did not get through, and it is the context's where that ended. It is ErrNotSent where no
+// attempt can have been carried out.
 func (p *patience) explain(ctx context.Context, err error) error {
 	var f *failure
 	if !errors.As(err, &f) {
 		return err
 	}
-	if p.doubt && tms.CodeOf(err) != "" {
-		err = errors.New(err.Error())
+	if !p.doubt && tms.CodeOf(err) != "" {
+		return err
 	}
+	err = p.inContext(ctx, uncoded(err))
+	if !p.doubt {
+		err = notSent{err}
+	}
+	return err
+}
+
+// inContext makes the error that of the context where it has ended.
+func (p *patience) inContext(ctx context.Context, err error) error {
 	switch ended := ctx.Err(); {
-	case ended == nil || tms.CodeOf(err) != "":
+	case ended == nil:
 		return err
 	case !errors.Is(err, ended):
 		return fmt.Errorf("%w; before that: %w", ended, err)
 	case p.last != nil:
-		return fmt.Errorf("%w; before that: %w", err, p.last)
+		return fmt.Errorf("%w; before that: %w", err, uncoded(p.last))
 	}
 	return err
 }

@@ -139,8 +139,8 @@ func inBatches[Key, Result any](keys []Key, verb func([]Key) ([]Result, error)) 
 		if err == nil {
 			results, err = complete(results, len(batch))
 		}
-		if err != nil && len(all) > 0 && tms.CodeOf(err) != "" {
-			err = fmt.Errorf("client: %d of %d were done: %v", len(all), len(keys), err) // without its code: something changed
+		if err != nil && len(all) > 0 {
+			err = fmt.Errorf("client: %d of %d were done: %w", len(all), len(keys), uncoded(begun(err)))
 		}
 		if err != nil {
 			return nil, err
