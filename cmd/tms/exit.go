@@ -76,6 +76,7 @@ type failure struct {
 	what        string // as in: assign a token of the pool "licences"
 	pool, token string // for the advice
 	reads       bool   // it would have changed nothing in any case
+	waited      bool   // for a token
 	err         error
 }
 
@@ -92,7 +93,10 @@ func (f *failure) Unwrap() error { return f.err }
 // advise returns what a person can try next, or "".
 func (f *failure) advise() string {
 	try := advice[tms.CodeOf(f.err)].try
-	if errors.Is(f.err, client.ErrUnreachable) {
+	switch {
+	case f.waited && errors.Is(f.err, tms.ErrNoTokenAvailable):
+		try = whoHasThem
+	case errors.Is(f.err, client.ErrUnreachable):
 		try = "--server URL (TMS_SERVER), or tms serve, to start one here"
 	}
 	return strings.NewReplacer("{pool}", f.pool, "{token}", f.token).Replace(try)

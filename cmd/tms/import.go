@@ -113,7 +113,7 @@ func (i *importing) readAll(ctx context.Context, progress *progress) error {
 
 // take adds the token of a line to the batch, and sends the batch when it is full. It passes over empty lines.
 func (i *importing) take(ctx context.Context, line string) error {
-	if strings.TrimSpace(line) == "" {
+	if blank(line) {
 		return nil
 	}
 	if len(i.lines) == 0 && len(i.made.Tokens) == 0 {

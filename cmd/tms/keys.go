@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +86,8 @@ func (r *remote) writeResults(answer api.Results, single bool) error {
 	return r.write(answer, tokenTable(done), tokenNames(done))
 }
 
-// values returns the tokens of the arguments. Those of standard input stand for "-".
+// values returns the tokens of the arguments. Those of standard input, which may have blank lines, stand
+// for "-".
 func (r *remote) values(args []string) ([]string, error) {
 	var all []string
 	for _, arg := range args {
@@ -95,7 +97,9 @@ func (r *remote) values(args []string) ([]string, error) {
 		}
 		lines := bufio.NewScanner(r.InOrStdin())
 		for lines.Scan() {
-			all = append(all, lines.Text())
+			if line := strings.TrimSuffix(lines.Text(), "\r"); !blank(line) {
+				all = append(all, line)
+			}
 		}
 		if err := lines.Err(); err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
@@ -108,6 +112,9 @@ func (r *remote) values(args []string) ([]string, error) {
 	}
 	return all, nil
 }
+
+// blank says of a line that it is there only for the eye.
+func blank(line string) bool { return strings.TrimSpace(line) == "" }
 
 // listed names one token, and counts several.
 func listed(tokens []string) string {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -173,8 +174,16 @@ func number(n int64) string {
 func pairs(metadata map[string]string) string {
 	var all []string
 	for key, value := range metadata {
-		all = append(all, fmt.Sprintf("%s=%s", key, value))
+		all = append(all, unmistakable(key)+"="+unmistakable(value))
 	}
 	slices.Sort(all)
 	return strings.Join(all, " ")
+}
+
+// unmistakable puts a text in quotes if it holds what a terminal would obey, or a reader take for the end of it.
+func unmistakable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' || r == '"' }) {
+		return strconv.Quote(text)
+	}
+	return text
 }

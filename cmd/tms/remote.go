@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
@@ -69,6 +70,9 @@ func (r *remote) connect(forms []string) (err error) {
 	if err := oneOf("--output", r.output, forms...); len(forms) > 0 && err != nil {
 		return usage("%v", err)
 	}
+	if err := r.checkGiven(); err != nil {
+		return err
+	}
 	if r.pool != "" {
 		if err := tms.ValidatePoolName("--pool", r.pool); err != nil {
 			return usage("%v", err)
@@ -84,6 +88,17 @@ func (r *remote) connect(forms []string) (err error) {
 		return usage("--server: %v", err)
 	}
 	return nil
+}
+
+// checkGiven refuses a flag with an empty text, as --pool "$UNSET" is: to take it for one that was not given would mean
+// another pool, or no lease_id.
+func (r *remote) checkGiven() (err error) {
+	r.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
+			err = usage("--%s: must not be empty", f.Name)
+		}
+	})
+	return err
 }
 
 // httpClient returns one with so many connections, which stay open.
@@ -109,7 +124,8 @@ func (r *remote) tried(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, err: err}
+	wait, _ := r.Flags().GetDuration("wait") // zero where there is no such flag
+	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, waited: wait > 0, err: err}
 }
 
 // asked is tried for what changes nothing.
