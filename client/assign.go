@@ -13,6 +13,7 @@ import (
 const (
 	slice       = 15 * time.Second // of a wait in one request, which proxies let pass
 	reportSlice = time.Second      // where somebody wants to hear how it stands
+	shortSlice  = 10 * time.Millisecond
 	hangUp      = 100 * time.Millisecond
 	giveBackFor = 3 * time.Second // how long it is tried to give back what an abandoned request may have taken
 )
@@ -58,7 +59,7 @@ func (c *Client) assign(
 		return granted{}, tms.Invalid("ticket", "is not for clients; say wait")
 	}
 	r.RequestID = orDrawn(r.RequestID)
-	p, until, longest := c.patience(ctx, r.Wait), time.Now().Add(r.Wait), slice
+	p, until, longest := c.patience(ctx), time.Now().Add(r.Wait), slice
 	if onWait != nil {
 		longest = reportSlice
 	}
@@ -69,9 +70,10 @@ func (c *Client) assign(
 		switch {
 		case err == nil:
 			return granted{tokens: tokens, sent: sent}, nil
-		case r.Wait > reportSlice && waitsTooLong(err):
-			longest = reportSlice
+		case r.Wait > shortSlice && waitsTooLong(err):
+			longest = min(reportSlice, (r.Wait / 2).Truncate(time.Millisecond))
 		case !errors.Is(err, tms.ErrNoTokenAvailable):
+			p.held(min(r.Wait, time.Since(sent)))
 			if !p.again(ctx, err, true) {
 				err = p.explain(ctx, err)
 				return granted{doubt: p.doubt && tms.CodeOf(err) == ""}, err
@@ -79,7 +81,7 @@ func (c *Client) assign(
 		case time.Until(until) <= 0:
 			return granted{}, err
 		default:
-			p.answered()
+			p.answered(until)
 			if err := goOnWaiting(ctx, err, time.Since(sent) < r.Wait, onWait); err != nil {
 				return granted{}, err
 			}

@@ -35,8 +35,10 @@ func WithUserAgent(text string) Option { return func(o *options) { o.userAgent =
 // [DefaultRequestTimeout].
 func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.requestTimeout = d } }
 
-// WithRetryFor sets how long a call whose context has no deadline goes on repeating a request that failed. Zero: it is
-// not repeated, nor is it where the context has a deadline. Default: [DefaultRetryFor].
+// WithRetryFor sets how long a call whose context has no deadline goes on repeating a request that failed. A call that
+// waits for a token does so, too, until a server has answered it, and from then on for as long as it waits, so that it
+// ends soon where there is no server, and outlives one that is away for a while. Zero: a request is not repeated, nor is
+// it where the context has a deadline. Default: [DefaultRetryFor].
 func WithRetryFor(d time.Duration) Option { return func(o *options) { o.retryFor = d } }
 
 // AcquireOption says what [Client.Acquire] asks for and how it keeps it.

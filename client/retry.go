@@ -18,7 +18,7 @@ const (
 // do asks until there is an answer, a refusal, or no sense in asking again. It says when the last attempt was sent, and
 // whether an earlier one may have been carried out, so that a refusal may only say that the work is done.
 func (c *Client) do(ctx context.Context, a ask, out any) (sent time.Time, doubt bool, err error) {
-	p := c.patience(ctx, 0)
+	p := c.patience(ctx)
 	for {
 		sent = time.Now()
 		if err = c.send(ctx, a, out); err == nil || !p.again(ctx, err, a.repeat) {
@@ -30,21 +30,21 @@ func (c *Client) do(ctx context.Context, a ask, out any) (sent time.Time, doubt 
 // patience decides about further attempts of one call.
 type patience struct {
 	until    time.Time // no pause may last longer
+	fixed    bool      // until stays as it is
 	attempts int       // that failed in a row
 	doubt    bool      // one of them may have been carried out
 	last     error     // of the attempt before
 }
 
-// patience returns one that lasts until the context's deadline, or where it has none for the time of the options, and
-// in any case for as long as atLeast.
-func (c *Client) patience(ctx context.Context, atLeast time.Duration) *patience {
-	if deadline, ok := ctx.Deadline(); ok && c.retryFor > 0 {
-		return &patience{until: deadline}
+// patience returns one that lasts until the context's deadline, or where it has none for the time of the options.
+func (c *Client) patience(ctx context.Context) *patience {
+	if c.retryFor <= 0 {
+		return &patience{fixed: true}
 	}
-	if c.retryFor > 0 {
-		return &patience{until: time.Now().Add(max(c.retryFor, atLeast))}
+	if deadline, ok := ctx.Deadline(); ok {
+		return &patience{until: deadline, fixed: true}
 	}
-	return &patience{}
+	return &patience{until: time.Now().Add(c.retryFor)}
 }
 
 // again says whether to make another attempt after one that ended in err, and pauses before it. An attempt that may
@@ -67,8 +67,21 @@ func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
 	return sleep(ctx, pause) == nil
 }
 
-// answered forgets what failed before: the server has answered.
-func (p *patience) answered() { *p = patience{until: p.until} }
+// held leaves out of account how long the server may have held a request before it failed: waiting is no failure.
+func (p *patience) held(d time.Duration) {
+	if !p.fixed {
+		p.until = p.until.Add(d)
+	}
+}
+
+// answered forgets what failed before, because the server has answered that the caller waits. From now on only the end
+// of the wait ends the patience.
+func (p *patience) answered(end time.Time) {
+	if !p.fixed && end.After(p.until) {
+		p.until = end
+	}
+	*p = patience{until: p.until, fixed: true}
+}
 
 // explain makes the last attempt's error that of the call. It carries no code where an earlier attempt may have been
 // carried out and this one only did not get through, and it is the context's where that ended. It is ErrNotSent where no
