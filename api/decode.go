@@ -18,8 +18,8 @@ var (
 )
 
 // Decode reads a request's body into out, a pointer to a struct. It refuses, naming the field as in "leases[3].token",
-// a field that is unknown or given twice, a value of the wrong type or null, text that is not UTF-8, and anything after
-// the end. An empty body leaves out as it is.
+// a field that is unknown or given twice, a value of the wrong type, null or empty, text that is not UTF-8, and anything
+// after the end. An empty body leaves out as it is.
 func Decode(body []byte, out any) error {
 	if len(body) == 0 {
 		return nil
@@ -27,7 +27,7 @@ func Decode(body []byte, out any) error {
 	err := json.Unmarshal(body, out, strict)
 	switch {
 	case err == nil:
-		return refuseNull(body)
+		return refuseBlanks(body)
 	case len(bytes.TrimSpace(body)) == 0:
 		return nil
 	}
@@ -38,22 +38,36 @@ func Decode(body []byte, out any) error {
 // over, because the server may be newer.
 func DecodeAnswer(body []byte, out any) error { return json.Unmarshal(body, out) }
 
-// refuseNull refuses a null anywhere in a body that is otherwise sound: the library takes it for "not given", and a
-// lease_id that is null by mistake must not read as one that was left out on purpose.
-func refuseNull(body []byte) error {
-	if !bytes.Contains(body, []byte("null")) {
+// refuseBlanks refuses a null or an empty text anywhere in a body that is otherwise sound. Both would read as "not given",
+// and a lease_id that is blank by mistake, as from a variable that nobody set, must not read as one that was left out on
+// purpose.
+func refuseBlanks(body []byte) error {
+	if !bytes.Contains(body, []byte("null")) && !bytes.Contains(body, []byte(`""`)) {
 		return nil
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(body))
 	for {
 		token, err := dec.ReadToken()
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil // the end: the body was read once already
-		}
-		if token.Kind() == 'n' {
+		case token.Kind() == 'n':
 			return tms.Invalid(fieldName(dec.StackPointer()), "must not be null; leave it out")
+		case token.Kind() == '"' && token.String() == "" && !mayBeEmpty(dec):
+			return tms.Invalid(fieldName(dec.StackPointer()), "must not be empty; leave it out if you mean none")
 		}
 	}
+}
+
+// mayBeEmpty says whether the empty text that was just read is a name, which its own check refuses, or the value of a key
+// of metadata.
+func mayBeEmpty(dec *jsontext.Decoder) bool {
+	kind, length := dec.StackIndex(dec.StackDepth())
+	if kind != '{' {
+		return false
+	}
+	object := dec.StackPointer().Parent().LastToken()
+	return length%2 == 1 || object == "metadata" || object == "match"
 }
 
 // Encode appends v as JSON to the buffer.

@@ -36,6 +36,18 @@ func TestBadBodies(t *testing.T) {
 		{"array for object", `[]`, "", "must be an object, is an array", assign},
 		{"null", `null`, "", "must not be null", assign},
 		{"null lease_id", `{"token":"a","lease_id":null}`, "lease_id", "must not be null", key},
+		{"empty lease_id", `{"token":"a","lease_id":""}`, "lease_id", "must not be empty; leave it out", key},
+		{"empty lease_id in a batch", `{"leases":[{"token":"a"},{"token":"b","lease_id": ""}]}`, "leases[1].lease_id", "must not be empty", keepAlive},
+		{"empty lease_id of delete", `{"token":"a","lease_id":""}`, "lease_id", "must not be empty", remove},
+		{"empty request_id", `{"request_id":""}`, "request_id", "must not be empty", generate},
+		{"empty request_id of assign", `{"match":{"a":"","b":"x"},"request_id":""}`, "request_id", "must not be empty", assign},
+		{"empty client_id", `{"client_id":""}`, "client_id", "must not be empty", assign},
+		{"empty client_id of unblock", `{"client_id":""}`, "client_id", "must not be empty", key},
+		{"empty prefer", `{"prefer":""}`, "prefer", "must not be empty", assign},
+		{"empty pool", `{"pool":"","token":"a"}`, "pool", "must not be empty", key},
+		{"empty token to restore", `{"tokens":["a",""]}`, "tokens[1]", "must not be empty", restore},
+		{"empty token beside a batch", `{"leases":[{"token":"a"}],"token":""}`, "token", "must not be empty", key},
+		{"empty label", `{"labels":["a",""]}`, "labels[1]", "must not be empty", policy},
 		{"null in a batch", `{"tokens":["null",null]}`, "tokens[1]", "must be a string, or an object", generate},
 		{"token as number", `{"tokens":["a",7]}`, "tokens[1]", "must be a string, or an object", generate},
 		{"empty token", `{"tokens":["a",""]}`, "tokens[1]", "must not be empty", generate},
@@ -101,6 +113,18 @@ func TestEmptyBodyMeansTheDefaults(t *testing.T) {
 	}
 }
 
+// TestMetadataMayBeEmpty: a key of metadata can have an empty value, whatever it is called.
+func TestMetadataMayBeEmpty(t *testing.T) {
+	for body, into := range map[string]any{
+		`{"tokens":[{"token":"a","metadata":{"lease_id":"","metadata":"","n":"null"}}]}`: generate(),
+		`{"match":{"request_id":""}}`: assign(),
+	} {
+		if err := Decode([]byte(body), into); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 // TestBadFields has bodies that decode and whose values are refused, each with the field that the refusal must name.
 func TestBadFields(t *testing.T) {
 	long := strings.Repeat("x", 5_000)
@@ -151,10 +175,8 @@ func TestBadFields(t *testing.T) {
 		{`{"lease_id":"a","client_id":"c"}`, "lease_id", new(keyChecked)},
 		{`{"outcome":"release","client_id":"c"}`, "outcome", new(keyChecked)},
 		{`{"client_id":"` + long + `"}`, "client_id", new(keyChecked)},
-		{`{"client_id":""}`, "token", new(keyChecked)},
 		{`{}`, "token", new(restoreChecked)},
 		{`{"tokens":[]}`, "tokens", new(restoreChecked)},
-		{`{"tokens":["a",""]}`, "tokens[1]", new(restoreChecked)},
 		{`{"tokens":["a"],"token":"b"}`, "token", new(restoreChecked)},
 	} {
 		if err := Decode([]byte(c.body), c.into); err != nil {

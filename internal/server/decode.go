@@ -92,7 +92,7 @@ type page struct {
 }
 
 func fromPageQuery(c *call, request *page) error {
-	query, err := queryOf(c, "limit", "cursor")
+	query, err := queryOf(c, "limit", cursorParameter)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func fromPageQuery(c *call, request *page) error {
 }
 
 func (p *page) read(query map[string]string) error {
-	p.cursor, p.limit = query["cursor"], api.DefaultPage
+	p.cursor, p.limit = query[cursorParameter], api.DefaultPage
 	text, ok := query["limit"]
 	if !ok {
 		return nil
@@ -120,7 +120,7 @@ type tokensPage struct {
 }
 
 func fromTokensQuery(c *call, request *tokensPage) error {
-	query, err := queryOf(c, "state", "client_id", "limit", "cursor")
+	query, err := queryOf(c, "state", "client_id", "limit", cursorParameter)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,10 @@ func noQuery(c *call) error {
 	return err
 }
 
-// queryOf returns the parameters of the query. It refuses one that is not allowed or given twice.
+const cursorParameter = "cursor" // the one that may be empty: there is no page before the first
+
+// queryOf returns the parameters of the query. It refuses one that is not allowed, given twice or empty, which would read
+// as one that was left out on purpose.
 func queryOf(c *call, allowed ...string) (map[string]string, error) {
 	if c.URL.RawQuery == "" {
 		return nil, nil
@@ -163,6 +166,8 @@ func queryOf(c *call, allowed ...string) (map[string]string, error) {
 			return nil, tms.Invalid(name, "is not a query parameter here")
 		case len(values[name]) > 1:
 			return nil, tms.Invalid(name, "is given twice")
+		case values[name][0] == "" && name != cursorParameter:
+			return nil, tms.Invalid(name, "must not be empty; leave it out if you mean none")
 		}
 		query[name] = values[name][0]
 	}

@@ -41,16 +41,16 @@ func TestTheDocumentHasTheLimits(t *testing.T) {
 	h := start(t, Config{})
 	text := string(api.OpenAPI)
 	for pattern, want := range map[string]int{
-		`count: \{type: integer, minimum: 1, maximum: (10000),`: tms.MaxBatch,
-		`count: \{type: integer, minimum: 1, maximum: (1000),`:  tms.MaxAssignCount,
-		`TokenValue: \{.*maxLength: (512)`:                      tms.MaxTokenBytes,
-		`ClientID: \{.*maxLength: (256)`:                        tms.MaxClientIDBytes,
-		`LeaseID: \{.*maxLength: (64)`:                          tms.MaxLeaseIDBytes,
-		`RequestID:\s+type: string\s+maxLength: (128)`:          tms.MaxRequestID,
-		`labels:\s+type: array\s+maxItems: (3)`:                 tms.MaxLabels,
-		`items: \{type: string, minLength: 1, maxLength: (64)`:  tms.MaxLabelBytes,
-		`max_leases_per_client:\s+\{.*maximum: (100000000)`:     tms.MaxMaxTokens,
-		`max_tokens: \{.*maximum: (100000000)`:                  tms.MaxMaxTokens,
+		`count: \{type: integer, minimum: 1, maximum: (10000),`:       tms.MaxBatch,
+		`count: \{type: integer, minimum: 1, maximum: (1000),`:        tms.MaxAssignCount,
+		`TokenValue: \{.*maxLength: (512)`:                            tms.MaxTokenBytes,
+		`ClientID: \{.*maxLength: (256)`:                              tms.MaxClientIDBytes,
+		`LeaseID: \{.*maxLength: (64)`:                                tms.MaxLeaseIDBytes,
+		`RequestID:\s+type: string\s+minLength: 1\s+maxLength: (128)`: tms.MaxRequestID,
+		`labels:\s+type: array\s+maxItems: (3)`:                       tms.MaxLabels,
+		`items: \{type: string, minLength: 1, maxLength: (64)`:        tms.MaxLabelBytes,
+		`max_leases_per_client:\s+\{.*maximum: (100000000)`:           tms.MaxMaxTokens,
+		`max_tokens: \{.*maximum: (100000000)`:                        tms.MaxMaxTokens,
 	} {
 		if found := regexp.MustCompile(pattern).FindStringSubmatch(text); found == nil || found[1] != itoa(want) {
 			t.Errorf("openapi.yaml has no %s with %d", pattern, want)

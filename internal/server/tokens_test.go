@@ -149,6 +149,27 @@ func TestDeleteByQuery(t *testing.T) {
 	ok[api.Token](h, 200, "POST", api.PathLookup, `{"token":"d"}`)
 }
 
+// TestAnEmptyFieldIsNoneThatWasLeftOut: who sends the lease_id of a variable that nobody set must not end the lease of
+// another.
+func TestAnEmptyFieldIsNoneThatWasLeftOut(t *testing.T) {
+	h := start(t, Config{})
+	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"tokens":["a"]}`)
+	id := ok[api.Token](h, 200, "POST", api.PathAssign, `{"client_id":"victim"}`).LeaseID
+	for _, path := range []string{api.PathKeepAlive, api.PathUnblock} {
+		h.refused(tms.ErrInvalidRequest, "lease_id", "POST", path, `{"token":"a","lease_id":""}`)
+		h.refused(tms.ErrInvalidRequest, "leases[0].lease_id", "POST", path, `{"leases":[{"token":"a","lease_id":""}]}`)
+	}
+	h.refused(tms.ErrInvalidRequest, "lease_id", "DELETE", api.PathDelete, `{"token":"a","lease_id":""}`)
+	h.refused(tms.ErrInvalidRequest, "lease_id", "DELETE", api.PathDelete+"?token=a&lease_id=", "")
+	h.refused(tms.ErrInvalidRequest, "pool", "DELETE", api.PathDelete+"?token=a&pool=", "")
+	h.refused(tms.ErrInvalidRequest, "request_id", "POST", api.PathGenerate, `{"request_id":""}`)
+	for _, parameter := range []string{"state", "client_id", "limit"} {
+		h.refused(tms.ErrInvalidRequest, parameter, "GET", "/pools/default/tokens?"+parameter+"=", "")
+	}
+	ok[api.Tokens](h, 200, "GET", "/pools/default/tokens?cursor=", "")
+	ok[api.Token](h, 200, "POST", api.PathKeepAlive, `{"token":"a","lease_id":"`+id+`"}`)
+}
+
 func TestTokensThatNeverExpireHaveNoExpiry(t *testing.T) {
 	h := start(t, Config{})
 	ok[api.Pool](h, 200, "PUT", "/pools/forever", `{"token_ttl":"0s","cooldown":"10s"}`)
