@@ -42,7 +42,7 @@ type AssignRequest struct {
 	// RequestID makes the request safe to repeat: see [Store.Assign]. Empty: a repeat is another request.
 	RequestID string
 
-	// Wait is how long the request may wait its turn. Only a store that says so heeds it, as one that internal/wait wraps
+	// Wait is how long the request may wait its turn, in whole milliseconds. Only a store that says so heeds it, as one that internal/wait wraps
 	// and the Go client do; others answer at once.
 	Wait time.Duration
 
@@ -100,6 +100,9 @@ func (r AssignRequest) validateChoice() error {
 	}
 	if r.Wait < 0 {
 		return Invalid("wait", "must not be negative")
+	}
+	if r.Wait%time.Millisecond != 0 {
+		return Invalid("wait", "must be whole milliseconds")
 	}
 	if r.Wait > 0 && r.Count > 1 && len(r.Match) > 0 {
 		return Invalid("match", "cannot be combined with wait and a count above 1")

@@ -152,6 +152,8 @@ func TestBadFields(t *testing.T) {
 		{`{"client_id":"` + long + `"}`, "client_id", new(assignChecked)},
 		{`{"client_id":"a\nb"}`, "client_id", new(assignChecked)},
 		{`{"wait":"-1s"}`, "wait", new(assignChecked)},
+		{`{"wait":"1ns"}`, "wait", new(assignChecked)},
+		{`{"wait":"1.0005s"}`, "wait", new(assignChecked)},
 		{`{"wait":"1s","count":2,"match":{"a":"b"}}`, "match", new(assignChecked)},
 		{`{"match":{"a":"` + long + `"}}`, "match", new(assignChecked)},
 		{`{"match":{"":"b"}}`, "match", new(assignChecked)},

@@ -49,7 +49,7 @@ func TestTheStoreHearsWhatIsAskedFor(t *testing.T) {
 
 func TestWaitsOutOfBounds(t *testing.T) {
 	h := start(t, Config{MaxWait: 5 * time.Minute})
-	for _, wait := range []string{"1000h", "301s", "-1ns", "5m0.000000001s", "2562047h"} {
+	for _, wait := range []string{"1000h", "301s", "-1ns", "5m0.001s", "2562047h"} {
 		p := h.refused(tms.ErrInvalidRequest, "wait", "POST", api.PathAssign, `{"wait":"`+wait+`"}`)
 		if !strings.HasPrefix(wait, "-") && p.Detail != "must be at most 5m" {
 			t.Errorf("%s: %q", wait, p.Detail)
