@@ -182,7 +182,7 @@ func (r Record) KeepAlive(p tms.Policy, now int64, key tms.LeaseKey) (Record, er
 	end := now + ttl
 	if p.MaxLease > 0 {
 		longest := r.Lease.AssignedAt + p.MaxLease.Milliseconds()
-		if r.Until >= longest {
+		if r.Until >= longest || longest <= now {
 			return r, tms.ErrMaxLeaseExceeded
 		}
 		end = min(end, longest)

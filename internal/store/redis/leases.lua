@@ -16,7 +16,7 @@ local function prolong(r, ttl)
   local till = now + (ttl == '' and r.ttl or ttl)
   if policy.max_lease_ms > 0 then
     local longest = r.at + policy.max_lease_ms
-    if r.till >= longest then return 'max_lease_exceeded' end
+    if r.till >= longest or longest <= now then return 'max_lease_exceeded' end
     till = min(till, longest)
   end
   r.till = max(r.till, till)

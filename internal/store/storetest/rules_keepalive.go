@@ -20,6 +20,7 @@ var keepAliveRules = []rule{
 	{"KeepAliveRequiresLeaseID",
 		"where the pool requires the lease_id, keep-alive of a lease without is not_holder", keepRequires},
 	{"KeepAliveStopsAtMaxLease", "no keep-alive moves a lease past assigned_at + max_lease", keepMaxLease},
+	{"KeepAliveInGraceStopsAtMaxLease", "no keep-alive in grace grants a lease that is over already", keepMaxLeaseInGrace},
 	{"GraceRevives",
 		"for grace after its end a lease can be revived, and the token is given to nobody else", graceRevives},
 	{"GraceEnds", "after the grace the lease is lost", graceEnds},
@@ -168,6 +169,25 @@ func keepMaxLease(e *env) {
 	e.equal("token clock after the refusal", now.ExpiresAt, got.ExpiresAt)
 	e.advance(40*second + ms)
 	e.take(pool)
+}
+
+func keepMaxLeaseInGrace(e *env) {
+	pool := e.pool(tms.PolicyChange{MaxLease: new(65 * second), Grace: new(30 * second)})
+	e.fill(pool, "a", "b")
+	lease, other := e.take(pool), e.take(pool)
+	e.advance(65*second - ms)
+	got, err := e.keep(pool, keyOf(other))
+	e.must(err)
+	e.equal("what is left of the longest lease", got.Lease.TTL, ms)
+	for range 2 { // at the longest lease's end, and past it
+		e.advance(ms)
+		_, err := e.keep(pool, keyOf(lease))
+		e.refused(err, tms.ErrMaxLeaseExceeded)
+	}
+	e.advance(25*second - ms) // the grace counts from the end that the lease had
+	e.is(pool, lease.Value, tms.Assigned)
+	e.advance(ms)
+	e.is(pool, lease.Value, tms.Available)
 }
 
 func graceRevives(e *env) {
