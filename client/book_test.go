@@ -35,6 +35,7 @@ type mood struct {
 	refusal     error         // of the whole batch
 	item        error         // of each key
 	grants      time.Duration // what the server says is left of a lease; zero: ttl
+	most        int           // keys that it takes in one request; zero: any number
 }
 
 func (b *book) is(m mood) {
@@ -97,6 +98,9 @@ func (b *book) renew(keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 	b.sizes = append(b.sizes, len(keys))
 	if b.refusal != nil {
 		return nil, b.refusal
+	}
+	if b.most > 0 && len(keys) > b.most {
+		return nil, tms.ErrBodyTooLarge
 	}
 	results := make([]tms.TokenResult, len(keys))
 	for i, key := range keys {

@@ -24,6 +24,7 @@ type ask struct {
 	body   any           // nil: none
 	wait   time.Duration // how long the server may hold the request before it answers
 	repeat bool          // it may be sent again although it may have been carried out
+	batch  bool          // whoever asks cuts it where it is too long for one request
 }
 
 // failure is an attempt that did not end in an answer to the request.
@@ -71,6 +72,9 @@ func (c *Client) request(ctx context.Context, a ask) (*http.Request, error) {
 		if err := api.Encode(&body, a.body); err != nil {
 			return nil, tms.Invalid("", "the request cannot be written as JSON: %v", err)
 		}
+	}
+	if a.batch && body.Len() > api.MaxBodyBytes {
+		return nil, tms.Refuse(tms.ErrBodyTooLarge, "the batch has more than %d bytes", api.MaxBodyBytes)
 	}
 	target := c.base.JoinPath(a.path)
 	target.RawQuery = a.query.Encode()
@@ -134,6 +138,8 @@ func (c *Client) foreign(a ask, response *http.Response) error {
 		f.passing = true
 	case http.StatusTooManyRequests:
 		f.passing, f.unchanged = true, true
+	case http.StatusRequestEntityTooLarge:
+		f.error, f.unchanged = fmt.Errorf("%w: %w", f.error, tms.ErrBodyTooLarge), true
 	}
 	return f
 }

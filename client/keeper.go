@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -108,7 +109,7 @@ func (k *keeper) start(batch []*Held, now time.Time) {
 	k.attempts.Go(func() { k.renew(batch) })
 }
 
-// renew makes one attempt for the batch.
+// renew makes one attempt for the batch, or for each half of one that is too long for the server or a proxy.
 func (k *keeper) renew(batch []*Held) {
 	keys := make([]tms.LeaseKey, len(batch))
 	for i, h := range batch {
@@ -116,6 +117,11 @@ func (k *keeper) renew(batch []*Held) {
 	}
 	sent := time.Now()
 	results, err := k.keepAlive(k.ctx, k.pool, keys)
+	if half := len(batch) / 2; half > 0 && errors.Is(err, tms.ErrBodyTooLarge) {
+		k.attempts.Go(func() { k.renew(batch[:half]) })
+		k.renew(batch[half:])
+		return
+	}
 	k.settle(batch, results, err, sent)
 }
 

@@ -238,6 +238,23 @@ func TestNoRequestIsLongerThanTheServerTakes(t *testing.T) {
 	})
 }
 
+func TestRequestsThatAreTooLongAreHalved(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *book) {
+		helds := make([]*Held, 100)
+		for i := range helds {
+			helds[i] = b.hold(fmt.Sprint(i))
+		}
+		b.is(mood{most: 15})
+		for range 10 {
+			for _, h := range helds {
+				b.stands(h, ttl/100)
+			}
+		}
+		b.is(mood{most: 15, item: tms.ErrLeaseLost})
+		b.endsWith(helds[0], ErrLost)
+	})
+}
+
 func TestTheKeeperEndsWithTheLastLease(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *book) {
 		for range 3 {

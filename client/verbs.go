@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -59,7 +60,7 @@ func (c *Client) keepAliveOnce(ctx context.Context, pool string, keys []tms.Leas
 
 func keepAliveAsk(pool string, keys []tms.LeaseKey) ask {
 	return ask{
-		verb: "keep-alive", method: http.MethodPost, path: api.PathKeepAlive, repeat: true,
+		verb: "keep-alive", method: http.MethodPost, path: api.PathKeepAlive, repeat: true, batch: true,
 		body: api.KeepAliveRequestOf(pool, keys),
 	}
 }
@@ -69,7 +70,7 @@ func keepAliveAsk(pool string, keys []tms.LeaseKey) ask {
 func (c *Client) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 	named := !slices.ContainsFunc(keys, func(k tms.LeaseKey) bool { return k.LeaseID == "" })
 	return inBatches(keys, func(keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-		a := ask{verb: "unblock", method: http.MethodPost, path: api.PathUnblock, repeat: named}
+		a := ask{verb: "unblock", method: http.MethodPost, path: api.PathUnblock, repeat: named, batch: true}
 		a.body = api.UnblockRequestOf(pool, keys)
 		var answer api.Results
 		_, doubt, err := c.do(ctx, a, &answer)
@@ -99,7 +100,7 @@ func (c *Client) UnblockClient(ctx context.Context, pool, clientID string) (int,
 // quarantined counts as restored by this call, and is returned without a State.
 func (c *Client) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
 	return inBatches(values, func(values []string) ([]tms.TokenResult, error) {
-		a := ask{verb: "restore", method: http.MethodPost, path: api.PathRestore, repeat: true}
+		a := ask{verb: "restore", method: http.MethodPost, path: api.PathRestore, repeat: true, batch: true}
 		a.body = api.RestoreRequest{Pool: pool, Tokens: values}
 		var answer api.Results
 		_, doubt, err := c.do(ctx, a, &answer)
@@ -117,7 +118,7 @@ func (c *Client) Restore(ctx context.Context, pool string, values []string) ([]t
 // deleted by this call.
 func (c *Client) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([]error, error) {
 	return inBatches(keys, func(keys []tms.LeaseKey) ([]error, error) {
-		a := ask{verb: "delete", method: http.MethodDelete, path: api.PathDelete, repeat: true}
+		a := ask{verb: "delete", method: http.MethodDelete, path: api.PathDelete, repeat: true, batch: true}
 		a.body = api.DeleteRequestOf(pool, keys)
 		var answer api.Results
 		_, doubt, err := c.do(ctx, a, &answer)
@@ -131,11 +132,17 @@ func (c *Client) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) (
 	})
 }
 
-// inBatches calls verb with as many keys at a time as one request may hold.
+// inBatches calls verb with as many keys at a time as one request may hold. Where those are too long for the server or a
+// proxy, so that nothing was done, it goes on with half as many.
 func inBatches[Key, Result any](keys []Key, verb func([]Key) ([]Result, error)) ([]Result, error) {
 	all := make([]Result, 0, len(keys))
-	for batch := range slices.Chunk(keys, tms.MaxBatch) {
+	for most := tms.MaxBatch; len(all) < len(keys); {
+		batch := keys[len(all):min(len(all)+most, len(keys))]
 		results, err := verb(batch)
+		if half := len(batch) / 2; half > 0 && errors.Is(err, tms.ErrBodyTooLarge) {
+			most = half
+			continue
+		}
 		if err == nil {
 			results, err = complete(results, len(batch))
 		}
