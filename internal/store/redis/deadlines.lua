@@ -9,6 +9,13 @@ local function due(r)
   return huge
 end
 
+-- Winds the token clock.
+local function touch(r)
+  if r.state == QUARANTINED then return end
+  r.seen, r.touched = now, true
+  if r.state == ASSIGNED then r.text = r.head .. ' ' .. digits(now) .. ' ' .. r.tail end
+end
+
 local function giveBack(r, at)
   r.touched = true
   if policy.cooldown_ms > 0 then

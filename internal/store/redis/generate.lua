@@ -52,12 +52,6 @@ local function create(args, at, tokens)
   if #tokens > 0 then call('ZADD', keys[2], unpack(scored)) end
 end
 
-local function touch(r)
-  if r.state == QUARANTINED then return end
-  r.seen, r.touched = now, true
-  if r.state == ASSIGNED then r.text = r.head .. ' ' .. digits(now) .. ' ' .. r.tail end
-end
-
 -- Settles the tokens of one list and splits them into new ones and records of those that live.
 local function split(tokens)
   local found, new, living = find(tokens), {}, {}

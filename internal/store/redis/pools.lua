@@ -35,8 +35,7 @@ local function put_pool(k, args)
   local text = cjson.encode(merged)
   if not pool[1] then
     tick(args[1])
-    local fence = firstFence()
-    take_over(floor(fence / 2 ^ 32), fence)
+    takeOver(0)
   else
     open(k, args[1])
     if inUse(p, merged) then

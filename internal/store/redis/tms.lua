@@ -4,7 +4,7 @@
 -- together. The library is one chunk of code, joined from this file and those beside it in the order of library.go.
 --
 -- KEYS are the same for every function, in this order:
---   1 pool         hash: policy (JSON), epoch, fence, run_id, master_replid, adopted_at, metadata ("1" once a token
+--   1 pool         hash: policy (JSON), epoch (the fence at which it began), fence, run_id, master_replid, adopted_at, metadata ("1" once a token
 --                  brought some), released, quarantined, deleted, joined (how many tickets there were), queue ("1"
 --                  while there are tickets). A pool without a policy is being deleted; it has its labels in a field.
 --   2 available    sorted set: token -> its last sign of life
@@ -57,7 +57,7 @@ local NO_POOL = 'pool_not_found'
 
 -- What lives as long as the library in this server process. It is neither stored nor replicated.
 local adopted = {} -- pool key -> the epoch in which this process serves it
-local highest = 0 -- the greatest fence of the pools that were deleted here
+local highest = 0 -- where an epoch began, or a pool that was deleted had got to
 local latest = {} -- pool key -> the instant of the last step
 local parsed, parsings = {}, 0 -- policies by their text
 
@@ -126,23 +126,18 @@ local function identity()
   return match(call('INFO', 'server'), 'run_id:(%w+)'), match(call('INFO', 'replication'), 'master_replid:(%w+)')
 end
 
--- A fence is epoch * 2^32 + counter. The first fence of a pool follows the clock, so that the fences of a pool that is
--- deleted and made again rise although nothing of it was left: the epoch counts 10-minute units since 2026, the counter
--- begins at 4096 for each ms within the unit, which is faster than fences can be issued. The clock stops counting after
--- half of the 2^21 epochs that keep a fence below 2^53.
-local UNIT, START, LAST = 600000, 1767225600000, 600000 * 2 ^ 20
+-- Fences are counted up from where their epoch began. That is where the clock stands, at 4096 for each ms since 2026,
+-- faster than fences can be issued, so that they rise over whatever this server has forgotten: the last fences, whole
+-- epochs, the pool. Where the clock is behind what is remembered, it is that, and as much more as may have been lost. The
+-- clock stops counting in 2060, in the middle of what lies below 2^53.
+local START, LAST, EACH, LOST = 1767225600000, 2 ^ 40, 4096, 2 ^ 16
 
-local function firstFence()
-  local age = max(0, min(now - START, LAST))
-  return max(highest, floor(age / UNIT) * 2 ^ 32 + age % UNIT * 4096)
-end
-
-local function take_over(epoch, fence)
+local function takeOver(reached)
   local run, replid = identity()
-  local text = format('%.0f', epoch)
-  call('HSET', keys[1], 'epoch', text, 'fence', format('%.0f', fence), 'run_id', run, 'master_replid', replid,
-    'adopted_at', now)
-  adopted[keys[1]] = text
+  highest = max(reached, highest, max(0, min(now - START, LAST)) * EACH)
+  local fence = format('%.0f', highest)
+  call('HSET', keys[1], 'epoch', fence, 'fence', fence, 'run_id', run, 'master_replid', replid, 'adopted_at', now)
+  adopted[keys[1]] = fence
 end
 
 -- This process has not served the pool in this epoch: either the library was loaded again, or another server process
@@ -152,10 +147,9 @@ local function adopt(epoch)
   local stored = call('HMGET', keys[1], 'run_id', 'master_replid', 'fence')
   if stored[1] == run and stored[2] == replid then
     adopted[keys[1]] = epoch
-    return
+  else
+    takeOver(stored[3] + LOST)
   end
-  local reached = max(tonumber(epoch), floor(tonumber(stored[3]) / 2 ^ 32))
-  take_over(reached + 1, (reached + 1) * 2 ^ 32)
 end
 
 -- The queue is defined further on.

@@ -1,0 +1,142 @@
+package redis_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/redis/rueidis"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+)
+
+// lost is how far above what is remembered an epoch begins at least.
+const lost = 1 << 16
+
+// atOnce lets a master send its data to a replica without a delay in which others could join.
+var atOnce = []string{"--repl-diskless-sync-delay", "0"}
+
+// reign is a Redis server whose fences are watched.
+type reign struct {
+	*testing.T
+	server *redistest.Server
+	store  *redis.Store
+	last   int64
+}
+
+func newReign(t *testing.T, args ...string) *reign {
+	server := redistest.New(t, args...)
+	r := &reign{T: t, server: server, store: open(t, server, redis.Options{})}
+	r.remake()
+	return r
+}
+
+// remake makes the pool, where there is none, with a token.
+func (r *reign) remake() {
+	r.Helper()
+	put(r, r.store, "p", tms.PolicyChange{})
+	fill(r, r.store, "p", "x")
+}
+
+// rises assigns a token, whose fence must be above all before.
+func (r *reign) rises(when string) {
+	r.Helper()
+	token := take(r, r.store, "p")
+	if token.Lease.Fence <= r.last {
+		r.Errorf("%s: fence %d after %d", when, token.Lease.Fence, r.last)
+	}
+	r.last = token.Lease.Fence
+	results, err := r.store.Unblock(r.Context(), "p", []tms.LeaseKey{{Token: token.Value, LeaseID: token.Lease.ID}})
+	must(r, err)
+	must(r, results[0].Err)
+}
+
+func (r *reign) crash() {
+	r.Helper()
+	r.server.Kill()
+	r.server.Start()
+	eventually(r, "redis is back", func() bool { return r.store.Ready(r.Context()) == nil })
+}
+
+// An epoch that Redis has forgotten, because it came back with an older snapshot, is not begun a second time.
+func TestFencesRiseOverForgottenEpochs(t *testing.T) {
+	r := newReign(t)
+	r.rises("at first")
+	ask(t, raw(t, r.server), "SAVE")
+	for range 3 {
+		r.crash()
+		r.rises("after another crash")
+	}
+}
+
+// A pool that is deleted and made again has greater fences, whatever epochs there were, and whichever process remembers.
+func TestFencesRiseOverADeletion(t *testing.T) {
+	r := newReign(t, "--appendonly", "yes", "--appendfsync", "always")
+	for range 3 {
+		r.crash()
+		r.rises("after a crash")
+	}
+	must(t, r.store.DeletePool(t.Context(), "p"))
+	must(t, checkRedis(t.Context(), raw(t, r.server)))
+	r.crash()
+	r.remake()
+	r.rises("after the deletion")
+	must(t, checkRedis(t.Context(), raw(t, r.server)))
+}
+
+func TestFencesRiseOverAFlush(t *testing.T) {
+	r := newReign(t, "--appendonly", "yes", "--appendfsync", "always")
+	for range 3 {
+		r.crash()
+		r.rises("after a crash")
+		ask(t, raw(t, r.server), "FLUSHALL")
+		r.remake()
+		r.rises("after a flush")
+	}
+}
+
+// What a replica did while it was promoted is overwritten by the old master; promoted again, it does not do it again.
+func TestFencesRiseOverALostReign(t *testing.T) {
+	r, second := newReign(t, atOnce...), redistest.New(t)
+	b := raw(t, second)
+	r.rises("at first")
+	promoted := &reign{T: t, server: second, store: open(t, second, redis.Options{}), last: r.last}
+	for range 2 {
+		follow(t, b, r.server)
+		ask(t, b, "REPLICAOF", "NO", "ONE")
+		promoted.rises("after a promotion")
+	}
+}
+
+// A replica that is promoted begins a new epoch, and so does a master that comes back to the office.
+func TestATakeoverBeginsAnEpoch(t *testing.T) {
+	first, second := redistest.New(t, atOnce...), redistest.New(t, atOnce...)
+	a, b := raw(t, first), raw(t, second)
+	s := open(t, first, redis.Options{})
+	fill(t, s, tms.DefaultPool, "a", "b", "c", "d")
+	fence := take(t, s, tms.DefaultPool).Lease.Fence
+	follow(t, b, first)
+	ask(t, b, "REPLICAOF", "NO", "ONE")
+	onSecond := take(t, open(t, second, redis.Options{}), tms.DefaultPool).Lease.Fence
+	follow(t, a, second)
+	ask(t, a, "REPLICAOF", "NO", "ONE")
+	back := take(t, s, tms.DefaultPool).Lease.Fence
+	if onSecond-fence < lost || back-onSecond < lost {
+		t.Errorf("fence %d, on the replica %d, and then %d", fence, onSecond, back)
+	}
+	if again := take(t, s, tms.DefaultPool).Lease.Fence; again != back+1 {
+		t.Errorf("fence %d after %d in one epoch", again, back)
+	}
+}
+
+// follow makes a server the replica of another and waits until it has its data.
+func follow(t *testing.T, c rueidis.Client, master *redistest.Server) {
+	t.Helper()
+	host, port, _ := strings.Cut(master.Addr, ":")
+	ask(t, c, "REPLICAOF", host, port)
+	eventually(t, "the replica has followed", func() bool {
+		text, _ := ask(t, c, "INFO", "replication").ToString()
+		return strings.Contains(text, "master_link_status:up")
+	})
+}
