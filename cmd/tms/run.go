@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
 	"github.com/manankarani/token-manager/internal/job"
 )
@@ -27,8 +28,8 @@ type jobRun struct {
 	killAfter time.Duration
 	onLost    string
 
-	margin time.Duration // before the end of the lease, in which the job is stopped
 	helds  []*client.Held
+	herald *herald
 }
 
 func newRun() *cobra.Command {
@@ -75,10 +76,13 @@ func (j *jobRun) run(argv []string) error {
 	if err != nil {
 		return &ended{code, fmt.Errorf("run: %w; no token was taken", err)}
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // what guards the job must not die of a closed standard error
 	signals := job.Signals()
 	if err := j.acquire(request, signals); err != nil {
 		return err
 	}
+	j.herald = newHerald(j.ErrOrStderr(), len(j.helds)+8)
+	defer j.herald.end()
 	return j.finish(j.hold(job.Command{Path: path, Args: argv, Signals: signals}))
 }
 
@@ -116,10 +120,10 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 			return running.ExitCode()
 		case h := <-lost:
 			if j.onLost == onLostWarn {
-				fmt.Fprintf(j.ErrOrStderr(), "tms: lost a token of the pool %q: %v; the job goes on\n", j.pool, h.Err())
+				j.herald.say("lost a token of the pool %q: %v; the job goes on", j.pool, h.Err())
 				continue
 			}
-			fmt.Fprintf(j.ErrOrStderr(), "tms: lost a token of the pool %q: %v; stopping the job\n", j.pool, h.Err())
+			j.herald.say("lost a token of the pool %q: %v; stopping the job", j.pool, h.Err())
 			running.Stop(j.timeToStop(h))
 			return exitLeaseLost
 		}
@@ -129,7 +133,7 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 // finish gives the tokens back, and ends as the job did.
 func (j *jobRun) finish(code int, err error) error {
 	if err := j.Close(); err != nil {
-		fmt.Fprintf(j.ErrOrStderr(), "tms: the token could not be given back, and is free when its lease ends: %v\n", err)
+		j.herald.say("the token could not be given back, and is free when its lease ends: %v", err)
 	}
 	if code == 0 && err == nil {
 		return nil
@@ -155,9 +159,9 @@ const (
 	marginPart = 3
 )
 
-// stopMargin returns how long before its end a lease is taken for lost.
-func stopMargin(killAfter, ttl time.Duration) time.Duration {
-	return min(killAfter+killMoment, ttl/marginPart)
+// stopMargin returns how long before its end a lease is taken for lost that lasts so long.
+func (j *jobRun) stopMargin(ttl time.Duration) time.Duration {
+	return min(j.killAfter+killMoment, ttl/marginPart)
 }
 
 // timeToStop returns how long the job has between its TERM and its KILL. Where the server has ended the lease, nothing is
@@ -166,15 +170,6 @@ func (j *jobRun) timeToStop(h *client.Held) time.Duration {
 	if errors.Is(h.Err(), client.ErrLost) || errors.Is(h.Err(), client.ErrDeleted) {
 		return j.killAfter
 	}
-	end := h.Deadline().Add(j.margin)
-	return min(j.killAfter, time.Until(end)-min(killMoment, j.margin/2))
-}
-
-// leaseTTL returns how long the leases last.
-func (j *jobRun) leaseTTL(request tms.AssignRequest) (time.Duration, error) {
-	if request.TTL > 0 {
-		return request.TTL, nil
-	}
-	pool, _, err := j.Pool(j.Context(), j.pool)
-	return pool.Policy.LeaseTTL, err
+	end := h.Deadline().Add(h.Margin())
+	return min(j.killAfter, time.Until(end)-min(killMoment, h.Margin()/2))
 }

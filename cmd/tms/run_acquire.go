@@ -32,10 +32,6 @@ func (j *jobRun) acquire(request tms.AssignRequest, signals <-chan os.Signal) er
 }
 
 func (j *jobRun) take(ctx context.Context, request tms.AssignRequest) error {
-	ttl, err := j.leaseTTL(request)
-	if err != nil {
-		return j.tried(err, "run with %s of the pool %q", countOf(request.Count, "token"), j.pool)
-	}
 	options := []client.AcquireOption{
 		client.Wait(request.Wait), client.TTL(request.TTL), client.ClientID(request.ClientID),
 		client.Prefer(request.Prefer), client.Match(request.Match),
@@ -44,14 +40,14 @@ func (j *jobRun) take(ctx context.Context, request tms.AssignRequest) error {
 		options = append(options, client.ClientID(whoAmI()))
 	}
 	if j.onLost == onLostStop {
-		j.margin = stopMargin(j.killAfter, ttl)
-		options = append(options, client.Margin(j.margin))
+		options = append(options, client.MarginOf(j.stopMargin))
 	}
 	line := j.waitLine()
 	if line != nil {
 		defer line.end()
 		options = append(options, client.OnWait(line.update))
 	}
+	var err error
 	j.helds, err = j.AcquireN(ctx, j.pool, request.Count, options...)
 	return j.tried(err, "run with %s of the pool %q", countOf(request.Count, "token"), j.pool)
 }

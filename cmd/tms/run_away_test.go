@@ -1,11 +1,13 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,8 +81,31 @@ func TestTheMarginLeavesRoomForRenewalsAndForTheKill(t *testing.T) {
 		{0, time.Minute, 500 * time.Millisecond},
 		{time.Hour, 300 * time.Millisecond, 100 * time.Millisecond},
 	} {
-		if got := stopMargin(c.killAfter, c.ttl); got != c.margin {
+		if got := (&jobRun{killAfter: c.killAfter}).stopMargin(c.ttl); got != c.margin {
 			t.Errorf("with %v to end and a lease of %v the margin is %v, want %v", c.killAfter, c.ttl, got, c.margin)
 		}
 	}
+}
+
+// A server that accepts requests and does not answer them.
+func TestASignalEndsAWaitForAServerThatDoesNotAnswer(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	run := exec.Command("tms", "run", "--server", "http://"+mute.Addr().String(), "--", "true")
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	asked, err := mute.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asked.Close()
+	if _, err := asked.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	run.Process.Signal(syscall.SIGTERM)
+	endsIn(t, run, 15*time.Second, 128+15)
 }

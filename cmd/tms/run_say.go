@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+const lastWords = 500 * time.Millisecond // for what was said last to be written
+
+// herald says things from a goroutine of its own: who does not read them must hold up nothing that a lease depends on.
+type herald struct {
+	out   io.Writer
+	words chan string
+	done  chan struct{}
+}
+
+// newHerald returns one that keeps so many things in mind which nobody has read yet. What is more is not said.
+func newHerald(out io.Writer, most int) *herald {
+	h := &herald{out: out, words: make(chan string, most), done: make(chan struct{})}
+	go h.run()
+	return h
+}
+
+func (h *herald) run() {
+	defer close(h.done)
+	for text := range h.words {
+		io.WriteString(h.out, text)
+	}
+}
+
+func (h *herald) say(format string, args ...any) {
+	select {
+	case h.words <- fmt.Sprintf("tms: "+format+"\n", args...):
+	default:
+	}
+}
+
+// end waits a moment until all is written.
+func (h *herald) end() {
+	close(h.words)
+	select {
+	case <-h.done:
+	case <-time.After(lastWords):
+	}
+}
