@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -102,7 +104,15 @@ func (c *Client) assignOnce(ctx context.Context, pool string, r tms.AssignReques
 	if err := c.send(ctx, a, &answer); err != nil {
 		return nil, err
 	}
-	return complete(answer.TMS(), max(1, r.Count))
+	tokens, want := answer.TMS(), max(1, r.Count)
+	if len(tokens) != want || slices.ContainsFunc(tokens, unleased) {
+		return nil, c.failed(a, fmt.Errorf("the answer is not that of a TMS server: it should have %d leases", want))
+	}
+	return tokens, nil
+}
+
+func unleased(t tms.Token) bool {
+	return t.Value == "" || t.Lease == nil || t.Lease.ID == "" || t.Lease.TTL <= 0
 }
 
 // goOnWaiting tells how it stands. It pauses where the server answered before the time was up, which it does when it

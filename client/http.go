@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -133,6 +135,7 @@ func (c *Client) refused(a ask, response *http.Response, body []byte) error {
 // foreign is an answer that no TMS server gave. Some proxies say so that another attempt may reach one.
 func (c *Client) foreign(a ask, response *http.Response) error {
 	f := &failure{error: fmt.Errorf("%s: %w: something else answered %s", c.doing(a), ErrUnreachable, response.Status)}
+	f.pause = retryAfter(response.Header.Get("Retry-After"))
 	switch response.StatusCode {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		f.passing = true
@@ -142,6 +145,17 @@ func (c *Client) foreign(a ask, response *http.Response) error {
 		f.error, f.unchanged = fmt.Errorf("%w: %w", f.error, tms.ErrBodyTooLarge), true
 	}
 	return f
+}
+
+// retryAfter reads the header, which has seconds or an instant. Zero: it has neither.
+func retryAfter(text string) time.Duration {
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return time.Duration(max(0, min(seconds, math.MaxInt32))) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return time.Until(at)
+	}
+	return 0
 }
 
 func (c *Client) failed(a ask, err error) error {

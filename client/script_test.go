@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -23,13 +25,12 @@ type step func(*http.Request) (*http.Response, error)
 // script is a transport that does its steps, one for each request, and goes on with the last.
 type script struct {
 	steps []step
-	asked int
+	asked atomic.Int64
 }
 
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
-	next := s.steps[min(s.asked, len(s.steps)-1)]
-	s.asked++
-	return next(r)
+	n := int(s.asked.Add(1))
+	return s.steps[min(n, len(s.steps))-1](r)
 }
 
 // scripted returns a client whose requests meet the steps.
@@ -104,12 +105,76 @@ func TestWhatWasNotSentSaysSo(t *testing.T) {
 	}
 }
 
+func TestAProxySaysWhenToComeBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		status     int
+		retryAfter func() string
+		least      time.Duration
+		asked      int64
+	}{
+		"in seconds, overloaded":  {503, func() string { return "3" }, 3 * time.Second, 2},
+		"in seconds, too many":    {429, func() string { return "3" }, 3 * time.Second, 2},
+		"as an instant":           {503, func() string { return time.Now().Add(4 * time.Second).UTC().Format(http.TimeFormat) }, 3 * time.Second, 2},
+		"too late":                {503, func() string { return "60" }, 0, 1},
+		"an instant that is past": {503, func() string { return "Sun, 06 Nov 1994 08:49:37 GMT" }, 0, 2},
+		"not so that one knows":   {503, func() string { return "soon" }, 0, 2},
+		"a negative number":       {503, func() string { return "-60" }, 0, 2},
+		"a very great number":     {503, func() string { return "99999999999" }, 0, 1},
+		"not at all":              {503, func() string { return "" }, 0, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				away := answers(c.status, "text/html", "<html>", "Retry-After", c.retryAfter())
+				cl, s := scripted(t, 10*time.Second, away, answers(200, api.JSON, `{"pool":"licences"}`))
+				begin := time.Now()
+				_, _, err := cl.Pool(t.Context(), pool)
+				if took := time.Since(begin); (err == nil) != (c.asked == 2) ||
+					s.asked.Load() != c.asked || took < c.least || took > 5*time.Second {
+					t.Errorf("asked %d times in %v: %v", s.asked.Load(), took, err)
+				}
+			})
+		})
+	}
+}
+
+// TestAnAnswerThatIsNoneOfATMSServer has 200s that are JSON and yet no answer, to every method.
+func TestAnAnswerThatIsNoneOfATMSServer(t *testing.T) {
+	keys := []tms.LeaseKey{{Token: "x", LeaseID: "y"}}
+	for _, body := range []string{
+		``, `{}`, `[]`, `null`, `"OK"`, `{"pool":"default","token":"x"}`, `{"leases":[{"token":"x"}]}`, `{"leases":[{}]}`,
+		`{"token":"x","state":"available"}`, `{"results":[{}]}`, `{"results":[null]}`, `{"results":[{"token":"x"}]}`,
+		`{"token":"x","state":"assigned","ttl_ms":60000}`, `{"token":"x","state":"assigned","lease_id":"y"}`,
+	} {
+		c, _ := scripted(t, 0, answers(200, api.JSON, body))
+		ctx := t.Context()
+		if held, err := c.Acquire(ctx, pool); err == nil || tms.CodeOf(err) != "" || errors.Is(err, client.ErrNotSent) {
+			t.Errorf("%s: holds %v, error %v", body, held, err)
+		}
+		if results, err := c.Assign(ctx, pool, make([]tms.AssignRequest, 1)); err == nil && results[0].Err == nil {
+			t.Errorf("%s: assigned %v", body, results)
+		}
+		c.Generate(ctx, pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+		c.KeepAlive(ctx, pool, keys)
+		c.Unblock(ctx, pool, keys)
+		c.UnblockClient(ctx, pool, "me")
+		c.Restore(ctx, pool, []string{"x"})
+		c.Delete(ctx, pool, keys)
+		c.PutPool(ctx, pool, tms.PolicyChange{})
+		c.Pool(ctx, pool)
+		c.Pools(ctx, "", 1)
+		c.DeletePool(ctx, pool)
+		c.Token(ctx, pool, "x")
+		c.Tokens(ctx, pool, tms.Filter{}, "", 1)
+		c.Ready(ctx)
+	}
+}
+
 func TestWhatIsNotSentBecauseOfTheContextSaysSo(t *testing.T) {
 	c, s := scripted(t, time.Second, nobody)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := lookup(ctx, c); !errors.Is(err, client.ErrNotSent) || !errors.Is(err, context.Canceled) || s.asked > 0 {
-		t.Errorf("asked %d times: %v", s.asked, err)
+	if err := lookup(ctx, c); !errors.Is(err, client.ErrNotSent) || !errors.Is(err, context.Canceled) || s.asked.Load() > 0 {
+		t.Errorf("asked %d times: %v", s.asked.Load(), err)
 	}
 }
 
