@@ -104,7 +104,7 @@ func (f *failure) advise() string {
 
 // unchanged says what became of what was asked for.
 func unchanged(err error) string {
-	if tms.CodeOf(err) != "" {
+	if tms.CodeOf(err) != "" || errors.Is(err, client.ErrNotSent) {
 		return "nothing was changed"
 	}
 	return "whether it was carried out is unknown"
@@ -150,6 +150,14 @@ func exitCode(err error, begun bool) int {
 		return exitUnreachable
 	}
 	return exitFailure
+}
+
+// halfway returns the error of what has done a part already, which never has the exit code that says that nothing was done.
+func halfway(err error) error {
+	if exitCode(err, true) == exitUsage {
+		return &ended{exitFailure, err}
+	}
+	return err
 }
 
 func exitOf(code tms.Code) int {

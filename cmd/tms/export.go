@@ -27,7 +27,7 @@ func newExport() *cobra.Command {
 			return err
 		}
 		if err != nil {
-			return r.asked(err, "export the pool %q, after %s", r.pool, countOf(int(n), "token"))
+			return interrupted(ctx, r.asked(err, "export the pool %q, after %s", r.pool, countOf(int(n), "token")))
 		}
 		r.say("%s exported from the pool %q", countOf(int(n), "token"), r.pool)
 		return nil

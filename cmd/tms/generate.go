@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -72,24 +72,52 @@ func (g *generate) own(values []string, metadata map[string]string) error {
 	return g.finish(made)
 }
 
-// drawn puts tokens into the pool whose values the server draws. When a batch fails it says what the earlier ones made.
+// drawn puts tokens into the pool whose values the server draws. When a batch fails, or a signal ends it, it says what the
+// earlier ones made.
 func (g *generate) drawn(metadata map[string]string) error {
 	ctx, stop := interruptible(g.Context())
 	defer stop()
 	progress := g.progress("generate")
-	defer progress.end()
-	var all tms.Generated
-	for left := g.count; left > 0; left = g.count - len(all.Tokens) {
-		made, err := g.Generate(ctx, g.pool, g.batch(min(left, tms.MaxBatch), metadata))
+	all, err := g.batches(ctx, metadata, progress)
+	progress.end()
+	if err != nil {
+		return interrupted(ctx, g.partly(all, err))
+	}
+	return g.finish(all)
+}
+
+// batches generates batch after batch, each to its end. They are smaller where the server, or a proxy before it, takes no
+// body of that size.
+func (g *generate) batches(ctx context.Context, metadata map[string]string, progress *progress) (all tms.Generated, err error) {
+	late, stop := outlasting(ctx)
+	defer stop()
+	for most := g.perRequest(metadata); len(all.Tokens) < g.count; {
+		if ctx.Err() != nil {
+			return all, fmt.Errorf("generate %s in the pool %q: %w; what was made before stays",
+				countOf(g.count, "token"), g.pool, context.Cause(ctx))
+		}
+		n := min(g.count-len(all.Tokens), most)
+		made, err := g.Generate(late, g.pool, g.batch(n, metadata))
+		if n > 1 && g.requestID == "" && errors.Is(err, tms.ErrBodyTooLarge) {
+			most = n / 2
+			continue
+		}
 		if err != nil {
-			err = g.tried(err, "generate %s in the pool %q", countOf(min(left, tms.MaxBatch), "token"), g.pool)
-			return g.partly(all, err)
+			return all, g.tried(err, "generate %s in the pool %q", countOf(n, "token"), g.pool)
 		}
 		all = sum(all, made)
 		progress.show(int64(len(all.Tokens)), int64(g.count), "tokens")
 	}
-	progress.end()
-	return g.finish(all)
+	return all, nil
+}
+
+// perRequest returns how many tokens with the metadata go into one request. With a request_id there is only one.
+func (g *generate) perRequest(metadata map[string]string) int {
+	var one bytes.Buffer
+	if g.requestID != "" || api.Encode(&one, metadata) != nil {
+		return tms.MaxBatch
+	}
+	return min(tms.MaxBatch, mostBatch/one.Len())
 }
 
 func (g *generate) batch(n int, metadata map[string]string) tms.GenerateRequest {
@@ -117,7 +145,7 @@ func (g *generate) partly(made tms.Generated, err error) error {
 	if err := g.finish(made); err != nil {
 		return err
 	}
-	return err
+	return halfway(err)
 }
 
 func (g *generate) finish(made tms.Generated) error {
@@ -144,14 +172,6 @@ func countOf(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// interruptible returns a context that ends at the first interrupt, so that the command can say how far it was. The
-// second ends the process.
-func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
 }
 
 // parsePairs reads KEY=VALUE texts.

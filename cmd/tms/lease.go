@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,7 +85,33 @@ func (r *remote) assign(request tms.AssignRequest) error {
 	for i, token := range results[0].Tokens {
 		tokens[i] = api.LeaseOf(token)
 	}
-	return r.write(api.AssignedOf(results[0].Tokens, request.Count), tokenTable(tokens), tokenNames(tokens))
+	signal.Ignore(syscall.SIGPIPE) // or a reader that has gone would end tms with the tokens
+	err = r.write(api.AssignedOf(results[0].Tokens, request.Count), tokenTable(tokens), tokenNames(tokens))
+	if err != nil {
+		return r.unwritten(err, request, tokens)
+	}
+	return nil
+}
+
+// unwritten gives back tokens that could not be written, because nobody else knows of them; but not those that a repeat of
+// the request would say again.
+func (r *remote) unwritten(err error, request tms.AssignRequest, tokens []api.Token) error {
+	err = fmt.Errorf("assign %s of the pool %q: %w", countOf(request.Count, "token"), r.pool, err)
+	if request.RequestID != "" {
+		return fmt.Errorf("%w; it is done, and repeated with the same --request-id it says what was assigned", err)
+	}
+	keys := make([]tms.LeaseKey, len(tokens))
+	for i, token := range tokens {
+		keys[i] = tms.LeaseKey{Token: token.Token, LeaseID: token.LeaseID}
+	}
+	results, failed := r.Unblock(r.Context(), r.pool, keys)
+	for _, result := range results {
+		failed = errors.Join(failed, result.Err)
+	}
+	if failed != nil {
+		return fmt.Errorf("%w; what was assigned could not be given back, and is free when its lease ends: %v", err, failed)
+	}
+	return fmt.Errorf("%w; what was assigned was given back", err)
 }
 
 func newKeepAlive() *cobra.Command {

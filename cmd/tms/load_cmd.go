@@ -82,7 +82,7 @@ func (b *bench) run() error {
 		}
 		return b.measure(ctx, mix)
 	}
-	return b.inOwnPool(ctx, mix)
+	return interrupted(ctx, b.inOwnPool(ctx, mix))
 }
 
 // mostRate is more than any server answers in a second.

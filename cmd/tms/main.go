@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -15,7 +16,7 @@ func main() {
 	cmd, err := root.ExecuteC()
 	code := exitCode(err, begun)
 	explain(os.Stderr, err)
-	if code == exitUsage {
+	if code == exitUsage && !errors.As(err, new(*ended)) { // which is about a value elsewhere, not in the command line
 		fmt.Fprintf(os.Stderr, "try: %s --help\n", cmd.CommandPath())
 	}
 	os.Exit(code)
