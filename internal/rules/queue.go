@@ -24,8 +24,8 @@ type Ticket struct {
 	ID      string
 	Request tms.AssignRequest
 	Lane    string
-	Void    int64    // the last instant at which it counts
-	Offer   []string // the tokens that it was handed, to be picked up; nil while it waits
+	Void    int64     // the last instant at which it counts
+	Offer   []Granted // the leases that it was handed, to be picked up; nil while it waits
 
 	number int64 // the order of joining
 }
@@ -106,10 +106,10 @@ func (q *Queue) Renew(t *Ticket, void int64) {
 	q.clocks.Set(t)
 }
 
-// Hand takes the ticket out of its line and gives it tokens to pick up until void.
-func (q *Queue) Hand(t *Ticket, tokens []string, void int64) {
+// Hand takes the ticket out of its line and gives it leases to pick up until void.
+func (q *Queue) Hand(t *Ticket, offer []Granted, void int64) {
 	q.leaveLine(t)
-	t.Offer = tokens
+	t.Offer = offer
 	q.Renew(t, void)
 }
 

@@ -141,14 +141,19 @@ func (s *Store) locked(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	err := f()
-	pending := s.journal.pending()
-	s.mu.Unlock()
+	pending, err := s.run(f)
 	if lost := pending.wait(ctx); lost != nil {
 		return lost
 	}
 	return err
+}
+
+// run runs f under the lock, and returns the group that everything so far is durable with.
+func (s *Store) run(f func() error) (*group, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := f()
+	return s.journal.pending(), err
 }
 
 // instant returns the present instant, never earlier than that of the step before.

@@ -166,19 +166,29 @@ func (t *step) serve(head *rules.Ticket) bool {
 
 // hand keeps tokens for the ticket to be picked up.
 func (t *step) hand(ticket *rules.Ticket) {
-	var values []string
+	var offer []rules.Granted
 	for _, e := range t.choose(ticket.Lane, ticket.Request) {
-		t.put(e, e.record.Hand(t.now, t.newLease(ticket.Request)))
-		values = append(values, e.value)
+		lease := t.newLease(ticket.Request)
+		t.put(e, e.record.Hand(t.now, lease))
+		offer = append(offer, rules.Granted{Token: e.value, ID: lease.ID})
 	}
-	t.queue.Hand(ticket, values, rules.PickupEnd(t.now))
+	t.queue.Hand(ticket, offer, rules.PickupEnd(t.now))
 	t.store.wakes.add(ticket.ID)
+}
+
+// offered returns those of the tokens that the ticket was handed and that nobody has taken back since.
+func (t *step) offered(ticket *rules.Ticket) (tokens []*entry) {
+	for _, granted := range ticket.Offer {
+		if e := t.tokens[granted.Token]; e != nil && e.record.Handed() && e.record.Lease.ID == granted.ID {
+			tokens = append(tokens, e)
+		}
+	}
+	return tokens
 }
 
 // pickUp begins the leases of the tokens that the ticket was handed.
 func (t *step) pickUp(ticket *rules.Ticket, r tms.AssignRequest) (tokens []tms.Token) {
-	for _, value := range ticket.Offer {
-		e := t.tokens[value]
+	for _, e := range t.offered(ticket) {
 		t.put(e, e.record.Assign(t.policy, t.now, e.record.Lease, r.TTL))
 		tokens = append(tokens, t.given(e))
 	}
@@ -201,10 +211,8 @@ func (s *Store) Leave(ctx context.Context, pool string, tickets []string) error 
 
 func (t *step) leave(ticket *rules.Ticket) {
 	t.dismiss(ticket)
-	for _, value := range ticket.Offer {
-		if e := t.tokens[value]; e.record.Handed() {
-			t.put(e, e.record.TakeBack())
-		}
+	for _, e := range t.offered(ticket) {
+		t.put(e, e.record.TakeBack())
 	}
 }
 

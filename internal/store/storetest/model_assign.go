@@ -197,9 +197,11 @@ func (p *modelPool) waiting() (n int) {
 // turn says whether nobody comes before the ticket, or before a request that has none: nobody in its line, and nobody
 // older who waits for any token.
 func (p *modelPool) turn(t *modelTicket, lane string) bool {
-	ahead := append(p.line(lane), p.line("")...)
-	for _, other := range ahead {
-		if other != t && (t == nil || slices.Index(p.tickets, other) < slices.Index(p.tickets, t)) {
+	for _, other := range p.tickets {
+		switch {
+		case other == t:
+			return true
+		case other.offer == nil && (other.lane() == lane || other.lane() == ""):
 			return false
 		}
 	}
@@ -208,7 +210,11 @@ func (p *modelPool) turn(t *modelTicket, lane string) bool {
 
 // serve hands tokens to the oldest ticket whose turn it is and for whom there are enough, until there is none.
 func (p *modelPool) serve(now int64) {
-	for i := 0; i < len(p.tickets) && !p.policy.Paused; i++ {
+	if p.free == nil {
+		p.free = p.available()
+		defer func() { p.free = nil }()
+	}
+	for i := 0; i < len(p.tickets) && len(p.free) > 0 && !p.policy.Paused; i++ {
 		t := p.tickets[i]
 		if t.offer != nil || t.void < now || !p.turn(t, t.lane()) || len(p.suitable(t.request.Match)) < t.count() {
 			continue

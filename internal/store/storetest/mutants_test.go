@@ -56,7 +56,7 @@ func catchesInTime(t *testing.T, r rule, open Opener) bool {
 func TestMutants(t *testing.T) {
 	quietRapid(t)
 	rules := map[string]rule{}
-	for _, r := range slices.Concat(allRules(), queueRules) {
+	for _, r := range slices.Concat(allRules(), allQueueRules()) {
 		rules[r.name] = r
 	}
 	for _, m := range slices.Concat(mutants, queueMutants) {
@@ -86,7 +86,7 @@ func quietRapid(t *testing.T) {
 // TestEveryRuleIsNamedOnce keeps the table usable as a list of names.
 func TestEveryRuleIsNamedOnce(t *testing.T) {
 	seen := map[string]bool{}
-	for _, r := range slices.Concat(allRules(), queueRules, waitRules) {
+	for _, r := range slices.Concat(allRules(), allQueueRules(), waitRules) {
 		if seen[r.name] || r.name == "" || r.says == "" {
 			t.Errorf("rule %q is named twice, or says nothing", r.name)
 		}

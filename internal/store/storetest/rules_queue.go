@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	tms "github.com/manankarani/token-manager"
@@ -35,10 +36,12 @@ var queueRules = []rule{
 	{"NoTokenIsLostToTheDead", "tokens that were handed to tickets nobody shows come back, all of them", queueDead},
 }
 
+func allQueueRules() []rule { return slices.Concat(queueRules, crowdRules) }
+
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.
 func RunQueue(t *testing.T, open Opener) {
 	clock := NewClock()
-	for _, r := range queueRules {
+	for _, r := range allQueueRules() {
 		t.Run(r.name, func(t *testing.T) { r.check(t, open, clock) })
 	}
 }
