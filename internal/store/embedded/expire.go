@@ -74,7 +74,7 @@ func (t *step) expire(limit int) (more bool) {
 	return t.nextDeadline().at < t.now
 }
 
-// tidy forgets at most limit tickets and as many requests whose time is over.
+// tidy takes at most limit tickets that no longer wait out of the queue.
 func (t *step) tidy(limit int) {
 	for range limit {
 		first := t.queue.First()
@@ -82,10 +82,6 @@ func (t *step) tidy(limit int) {
 			break
 		}
 		t.dismiss(first)
-	}
-	for _, id := range t.requests.over(t.now, limit) {
-		t.requests.forget(id)
-		t.store.journal.deleteRequest(t.name, id)
 	}
 }
 
@@ -98,6 +94,7 @@ func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.
 		}
 		t.expire(limit)
 		t.tidy(limit)
+		t.forget(limit)
 		t.handOff()
 		result.NextDue = rules.Instant(min(t.nextDeadline().at, t.queue.Due()))
 		result.ExpiryCounts = t.expired.Sub(t.before)

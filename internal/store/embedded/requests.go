@@ -58,11 +58,20 @@ func (t *step) recall(id string, fingerprint func() string) (*rules.Remembered, 
 	return t.requests.byID[id].Recall(fingerprint(), t.now)
 }
 
-// remember keeps what was answered to a request with an id.
+// forget forgets at most limit requests whose time is over.
+func (t *step) forget(limit int) {
+	for _, id := range t.requests.over(t.now, limit) {
+		t.requests.forget(id)
+		t.store.journal.deleteRequest(t.name, id)
+	}
+}
+
+// remember keeps what was answered to a request with an id. Two that are over make room, so that no pool piles them up.
 func (t *step) remember(id string, r *rules.Remembered) {
 	if id == "" {
 		return
 	}
+	t.forget(2)
 	r.Until = t.now + t.policy.RequestTTL.Milliseconds()
 	t.requests.set(id, r)
 	t.store.journal.setRequest(t.name, id, r)
