@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	tms "github.com/manankarani/token-manager"
@@ -18,8 +19,12 @@ func (s *Server) ready(c *call) (int, any, error) {
 	if s.stopping.Load() {
 		return 0, nil, tms.Refuse(tms.ErrStoreUnavailable, "the server is stopping")
 	}
-	if err := s.askStore(c.Context()); err != nil {
-		return 0, nil, tms.Refuse(tms.ErrStoreUnavailable, "%v", err)
+	err := s.askStore(c.Context())
+	if err != nil && !errors.Is(err, tms.ErrStoreUnavailable) {
+		err = tms.Refuse(tms.ErrStoreUnavailable, "%v", err)
+	}
+	if err != nil {
+		return 0, nil, err
 	}
 	return http.StatusOK, api.Health{Status: "ok"}, nil
 }

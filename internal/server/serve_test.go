@@ -151,6 +151,10 @@ func TestReadySaysWhyNot(t *testing.T) {
 	if p := h.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, ""); !strings.Contains(p.Detail, "allkeys-lru") {
 		t.Errorf("detail %q", p.Detail)
 	}
+	refuses := start(t, Config{Store: strange{ready: func(context.Context) error { return tms.Refuse(tms.ErrStoreUnavailable, "no password") }}})
+	if p := refuses.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, ""); p.Detail != "no password" {
+		t.Errorf("detail %q", p.Detail)
+	}
 	slow := start(t, Config{ReadyTimeout: 10 * time.Millisecond, Store: strange{ready: func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
