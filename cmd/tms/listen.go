@@ -21,12 +21,16 @@ func listen(c *config) (net.Listener, error) {
 	return net.ListenTCP("tcp", address)
 }
 
-// greet tells a person what is being served, and what to try.
-func greet(out io.Writer, c *config, address net.Addr) {
+// greet tells a person what is being served, why it is not ready if it is not, and what to try.
+func greet(out io.Writer, c *config, address net.Addr, unready error) {
 	url := "http://" + reachable(address.(*net.TCPAddr))
 	fmt.Fprintf(out, "tms %s serves on %s\n", versionText(), url)
 	fmt.Fprintf(out, "store: %s\n", describeStore(c))
 	fmt.Fprintln(out, "authentication is off: whoever reaches this address can use every pool")
+	if unready != nil {
+		fmt.Fprintf(out, "not ready: %s\n", reason(unready))
+		return
+	}
 	fmt.Fprintf(out, "try: curl -X POST %s/generate-token\n", url)
 }
 

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
-	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
@@ -65,20 +63,4 @@ func putPools(ctx context.Context, store tms.Store, pools map[string]tms.PolicyC
 // canComeRight says whether what was refused or failed may go well later without anybody changing the configuration.
 func canComeRight(err error) bool {
 	return tms.CodeOf(err) == "" || errors.Is(err, tms.ErrStoreUnavailable)
-}
-
-// keepPutting calls putPools until it does not fail, or ctx ends. The store says on /readyz why it cannot be asked.
-func keepPutting(ctx context.Context, store tms.Store, pools map[string]tms.PolicyChange, logger *slog.Logger) {
-	for {
-		err := putPools(ctx, store, pools)
-		if err == nil {
-			logger.Info("the pools of the configuration are set")
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Second):
-		}
-	}
 }

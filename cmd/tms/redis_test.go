@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
@@ -51,6 +54,73 @@ func TestServeWaitsForRedisAndKeepsItsPassword(t *testing.T) {
 		t.Errorf("after SIGTERM: %v", err)
 	}
 	if said := p.stdout.String() + p.stderr.String(); strings.Contains(said, "geheim") {
+		t.Errorf("the output holds the password:\n%s", said)
+	}
+}
+
+// A server whose Redis does not answer while it starts, and then refuses the pools of the file, ends as one does whose
+// Redis refuses them at once. Until then it is not ready.
+func TestServeEndsWhenRedisRefusesThePoolsLate(t *testing.T) {
+	redis := redistest.New(t)
+	p := startServe(t, "--store", redis.URL())
+	p.must(200, http.MethodPut, "/pools/kept", nil)
+	p.must(201, http.MethodPost, "/generate-token", object{"pool": "kept"})
+	p.kill()
+	file := filepath.Join(t.TempDir(), "tms.yaml")
+	if err := os.WriteFile(file, []byte("pools: {kept: {labels: [city]}, other: {}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve := []string{"--store", redis.URL(), "--config", file, "--store-timeout", "200ms"}
+	if out := failServe(t, serve...); !strings.Contains(out, "pools.kept: pool_in_use") {
+		t.Errorf("with Redis up it said %q", out)
+	}
+	syscall.Kill(redis.Pid(), syscall.SIGSTOP)
+	p = startServe(t, serve...)
+	p.must(503, http.MethodGet, "/readyz", nil)
+	syscall.Kill(redis.Pid(), syscall.SIGCONT)
+	if err := p.wait(); err == nil || !strings.Contains(p.stderr.String(), "tms: pools.kept: pool_in_use") {
+		t.Errorf("the server ended with %v and said: %s", err, p.stderr)
+	}
+}
+
+// command sends a command to Redis that it must take.
+func command(t *testing.T, address, text string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	reply := make([]byte, 100)
+	fmt.Fprint(conn, text+"\r\n")
+	if _, err := conn.Read(reply); err != nil || reply[0] != '+' {
+		t.Fatalf("%s: %s, error %v", text, reply, err)
+	}
+}
+
+// A server that starts on a Redis that is not fit says so at once, and later what becomes of that.
+func TestServeSaysWhyItIsNotReady(t *testing.T) {
+	redis := redistest.New(t, "--maxmemory-policy", "allkeys-lru")
+	p := startServe(t, "--store", redis.URL())
+	eventually(t, func() bool {
+		return strings.Contains(p.stdout.String(), "\nnot ready: redis at "+redis.Addr+": its maxmemory-policy is \"allkeys-lru\"") &&
+			strings.Contains(p.stderr.String(), `msg="not ready" reason="redis at `)
+	})
+	command(t, redis.Addr, "CONFIG SET maxmemory-policy noeviction")
+	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "msg=ready") })
+	p.must(200, http.MethodGet, "/readyz", nil)
+	command(t, redis.Addr, "CONFIG SET maxmemory-policy allkeys-random")
+	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "allkeys-random") })
+}
+
+func TestServeSaysThatRedisDoesNotTakeThePassword(t *testing.T) {
+	redis := redistest.New(t, "--requirepass", "geheim")
+	p := startServe(t, "--store", "redis://:falsch@"+redis.Addr)
+	eventually(t, func() bool {
+		return strings.Contains(p.stdout.String(), "\nnot ready: redis does not take the user or password") &&
+			strings.Contains(p.stderr.String(), `msg="not ready" reason="redis does not take the user or password`)
+	})
+	if said := p.stdout.String() + p.stderr.String(); strings.Contains(said, "falsch") {
 		t.Errorf("the output holds the password:\n%s", said)
 	}
 }

@@ -51,21 +51,26 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	defer func() { err = errors.Join(err, waiting.Close()) }() // it closes the store as well
 
 	var background sync.WaitGroup
-	defer background.Wait()
+	var refused error // of the watch, to be read when it has ended
+	defer func() { background.Wait(); err = errors.Join(err, refused) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	background.Go(func() { awaitFailure(ctx, opened, cancel) })
 
 	registry := telemetry.NewRegistry(versionText())
-	store := telemetry.Wrap(waiting, registry)
-	if err := putPools(ctx, store, c.Pools); err != nil && !canComeRight(err) {
-		return err
-	} else if err != nil {
-		background.Go(func() { keepPutting(ctx, store, c.Pools, logger) })
+	store := &configured{Store: telemetry.Wrap(waiting, registry), pools: c.Pools, logger: logger}
+	unready := store.look(ctx)
+	if store.hopeless(unready) {
+		return unready
 	}
+	background.Go(func() {
+		if refused = store.watch(ctx, unready); refused != nil {
+			cancel()
+		}
+	})
 	background.Go(func() { expiry.New(store, c.sweeps(registry, logger)).Run(ctx) })
 
-	greet(out, c, listener.Addr())
+	greet(out, c, listener.Addr(), unready)
 	served := c.server(store, registry, logger)
 	served.Stopping = waiting.Stop
 	return server.New(served).Serve(ctx, listener)
@@ -100,6 +105,8 @@ func (c *config) sweeps(registry prometheus.Registerer, logger *slog.Logger) exp
 func logSweep(logger *slog.Logger, pool string, e tms.Expired, err error) {
 	switch {
 	case errors.Is(err, tms.ErrPoolNotFound): // deleted since the pools were listed
+	case err != nil && pool == "":
+		logger.Warn("the pools could not be listed for a sweep, which will be tried again", "error", err)
 	case err != nil:
 		logger.Warn("a sweep failed and will be tried again", "pool", pool, "error", err)
 	case e.Total() > 0:

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -62,6 +64,26 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	}
 	if err := p.wait(); err != nil {
 		t.Errorf("the server ended with %v\n%s", err, p.stderr)
+	}
+}
+
+// A client that does not send the rest of its request does not make an orderly end look as if the store were away.
+func TestServeCutsOffASlowClient(t *testing.T) {
+	p := startServe(t, "--store", "memory:", "--shutdown-timeout", "100ms")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "POST /generate-token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+
+		"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "100 Continue") {
+		t.Fatalf("the server does not read the body: %q, error %v", line, err)
+	}
+	p.cmd.Process.Signal(os.Interrupt)
+	var exit *exec.ExitError
+	if err := p.wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailure {
+		t.Errorf("the server ended with %v, want the exit code %d\n%s", err, exitFailure, p.stderr)
 	}
 }
 
