@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -40,26 +41,64 @@ func openJournal(o Options, lock sync.Locker) (*journal, error) {
 	}
 	held, err := pebble.LockDirectory(o.Dir, diskFS)
 	if err != nil {
-		return nil, fmt.Errorf("the data directory %s is in use by another process: %w", o.Dir, err)
+		return nil, notLocked(o.Dir, err)
 	}
 	j := newJournal(o, lock)
 	j.held = held
-	j.db, err = pebble.Open(o.Dir, pebbleOptions(j, logger))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", o.Dir, err), held.Close())
+	if err := j.openDB(o.Dir, pebbleOptions(j, logger)); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", o.Dir, err)
 	}
 	return j, nil
+}
+
+// notLocked says why the directory could not be locked.
+func notLocked(dir string, err error) error {
+	if file := new(fs.PathError); errors.As(err, &file) {
+		return fmt.Errorf("locking the data directory: %w", err)
+	}
+	return fmt.Errorf("the data directory %s is in use by another process: %w", dir, err)
+}
+
+// openDB opens the log. Pebble repeats what fails on the disk for ever while it opens, on a full disk for example. Then
+// this returns what failed, and Pebble closes the log when it gets through after all.
+func (j *journal) openDB(dir string, o *pebble.Options) error {
+	opened := make(chan error, 1)
+	go func() {
+		db, err := pebble.Open(dir, o)
+		j.db = db
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		return j.unlockIf(err)
+	case <-j.failed:
+		go func() {
+			if j.unlockIf(<-opened) == nil {
+				j.closeDB()
+			}
+		}()
+		return j.cause
+	}
+}
+
+// unlockIf gives up the directory if there is an error, which it returns.
+func (j *journal) unlockIf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, j.held.Close())
 }
 
 // pebbleOptions returns what differs from Pebble's defaults: every record is read once, at the start, so that neither
 // caches nor filters would earn their keep.
 func pebbleOptions(j *journal, logger *slog.Logger) *pebble.Options {
 	return &pebble.Options{
-		FS:            diskFS,
-		Lock:          j.held,
-		Logger:        pebbleLog{j, logger},
-		MemTableSize:  64 << 20,
-		EventListener: &pebble.EventListener{BackgroundError: j.fail},
+		FS:                 diskFS,
+		Lock:               j.held,
+		Logger:             pebbleLog{j, logger},
+		MemTableSize:       64 << 20,
+		FormatMajorVersion: pebble.FormatWALSyncChunks, // which tells a log that has rotted from one that was cut short
+		EventListener:      &pebble.EventListener{BackgroundError: j.fail},
 	}
 }
 
@@ -147,7 +186,11 @@ func (s *Store) beginEpoch() error {
 	}
 	epoch := decodeEpoch(stored) + 1
 	s.lastFence = epoch << epochBits
-	return s.journal.db.Set(epochKey, encodeEpoch(epoch), pebble.Sync)
+	if err := s.journal.db.Set(epochKey, encodeEpoch(epoch), pebble.Sync); err != nil {
+		return err
+	}
+	_, err = s.journal.db.AsyncFlush() // begins a new file: Pebble began the first one of a directory in its oldest format
+	return err
 }
 
 // get returns the value of a key, or nil if there is none.
