@@ -19,7 +19,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 		part := assignStep(requests[len(results):])
 		done, err := s.assign(ctx, pool, part)
 		if err != nil {
-			return spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
+			return rules.Spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
 		}
 		results = append(results, done...)
 	}

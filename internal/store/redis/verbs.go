@@ -105,7 +105,7 @@ func each[R any](ctx context.Context, s *Store, pool, function string, keys []tm
 	for part := range slices.Chunk(keys, maxStep) {
 		a, err := s.call(ctx, pool, function, keyArgs(function, part)...)
 		if err != nil {
-			return spread(results, len(keys), err, refused)
+			return rules.Spread(results, len(keys), err, refused)
 		}
 		policy := a.policy()
 		for _, key := range part {
@@ -132,18 +132,6 @@ func keyArgs(function string, keys []tms.LeaseKey) []string {
 		args = append(args, key.Token, key.LeaseID, own)
 	}
 	return args
-}
-
-// spread ends a batch at a step that brought an error. A refusal of the first step refuses the batch; one of a later
-// step, when something may have changed already, is the answer to the items that are left.
-func spread[R any](results []R, size int, err error, refused func(error) R) ([]R, error) {
-	if len(results) == 0 || tms.CodeOf(err) == "" {
-		return nil, err
-	}
-	for len(results) < size {
-		results = append(results, refused(err))
-	}
-	return results, nil
 }
 
 // UnblockClient implements [tms.Store].
