@@ -41,7 +41,7 @@ func newRun() *cobra.Command {
 			"the token in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the lease alive.\n" +
 			"When it is lost the job is stopped before the server can give the token to another.\n\n" +
 			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms ends with its\n" +
-			"exit code.",
+			"exit code. What the command leaves running in its process group is stopped before the token is given back.",
 		Example: "  tms run --pool licences --wait 10m -- ./simulate case-7",
 		Args:    cobra.MinimumNArgs(1),
 
@@ -51,7 +51,7 @@ func newRun() *cobra.Command {
 	j.wish.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&j.file, "file", "", "`PATH` of a file for the token, with mode 0600, instead of the environment")
-	flags.DurationVar(&j.killAfter, "kill-after", 5*time.Second, "`time` that the job has to end when the lease is lost")
+	flags.DurationVar(&j.killAfter, "kill-after", 5*time.Second, "`time` that the job, or what its command left, has to end")
 	flags.StringVar(&j.onLost, "on-lost", onLostStop, "what to do when the lease is lost: `stop` the job, or only warn")
 	choices := cobra.FixedCompletions([]string{onLostStop, onLostWarn}, cobra.ShellCompDirectiveNoFileComp)
 	cmd.RegisterFlagCompletionFunc("on-lost", choices)
@@ -112,11 +112,19 @@ func (j *jobRun) hold(c job.Command) (code int, err error) {
 	return j.guard(running, lost), nil
 }
 
-// guard returns when the job has ended, and stops it before somebody else can have its token.
+// guard returns when the job has ended with all that it has started in its process group, and stops it before somebody else
+// can have its token.
 func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		running.Clear(j.killAfter, func() {
+			j.herald.say("the command has ended, but not all that it started: stopping that")
+		})
+	}()
 	for {
 		select {
-		case <-running.Done():
+		case <-over:
 			return running.ExitCode()
 		case h := <-lost:
 			if j.onLost == onLostWarn {

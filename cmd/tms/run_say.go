@@ -12,20 +12,38 @@ const lastWords = 500 * time.Millisecond // for what was said last to be written
 type herald struct {
 	out   io.Writer
 	words chan string
+	quit  chan struct{}
 	done  chan struct{}
 }
 
 // newHerald returns one that keeps so many things in mind which nobody has read yet. What is more is not said.
 func newHerald(out io.Writer, most int) *herald {
-	h := &herald{out: out, words: make(chan string, most), done: make(chan struct{})}
+	h := &herald{out: out, words: make(chan string, most), quit: make(chan struct{}), done: make(chan struct{})}
 	go h.run()
 	return h
 }
 
 func (h *herald) run() {
 	defer close(h.done)
-	for text := range h.words {
-		io.WriteString(h.out, text)
+	for {
+		select {
+		case text := <-h.words:
+			io.WriteString(h.out, text)
+		case <-h.quit:
+			h.rest()
+			return
+		}
+	}
+}
+
+func (h *herald) rest() {
+	for {
+		select {
+		case text := <-h.words:
+			io.WriteString(h.out, text)
+		default:
+			return
+		}
 	}
 }
 
@@ -38,7 +56,7 @@ func (h *herald) say(format string, args ...any) {
 
 // end waits a moment until all is written.
 func (h *herald) end() {
-	close(h.words)
+	close(h.quit)
 	select {
 	case <-h.done:
 	case <-time.After(lastWords):

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -36,9 +38,12 @@ const (
 type Job struct {
 	command Command
 	handle  handle
-	done    chan struct{}
+	done    chan struct{} // the command has ended
 	code    int
+	over    chan struct{} // nothing is handed to the group any more
+	ending  sync.Once
 
+	told      atomic.Bool // the group was sent a signal that asks it to end
 	suspended atomic.Bool // together with the caller, from the terminal
 }
 
@@ -71,9 +76,9 @@ func listen(to chan os.Signal, signals []os.Signal) {
 }
 
 // Start starts the command. On Linux the process dies by SIGKILL with the caller, however that ends; what it has started
-// itself does not. An error means that it was not started.
+// itself does not. An error means that it was not started. A job that was is to be ended by [Job.Clear] or [Job.Stop].
 func Start(c Command) (*Job, error) {
-	j := &Job{command: c, done: make(chan struct{})}
+	j := &Job{command: c, done: make(chan struct{}), over: make(chan struct{})}
 	if c.Signals != nil {
 		listen(c.Signals, passed)
 	}
@@ -82,12 +87,11 @@ func Start(c Command) (*Job, error) {
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	go j.forwardAll()
+	if c.Signals != nil {
+		go j.forwardAll()
+	}
 	return j, nil
 }
-
-// Done is closed when the command has ended.
-func (j *Job) Done() <-chan struct{} { return j.done }
 
 // ExitCode returns how the command ended: its exit code, or 128 and the number of the signal that ended it. It waits
 // for the end.
@@ -100,8 +104,11 @@ func (j *Job) forwardAll() {
 	for {
 		select {
 		case s := <-j.command.Signals:
+			if slices.Contains(ending, s) {
+				j.told.Store(true)
+			}
 			j.forward(s)
-		case <-j.done:
+		case <-j.over:
 			return
 		}
 	}
@@ -112,24 +119,57 @@ func (j *Job) mayContinue() bool { return j.command.MayContinue == nil || j.comm
 // Stop asks the job's process group to end, kills what is left of it after the given time, and waits for the command's
 // end. With no time it kills at once.
 func (j *Job) Stop(killAfter time.Duration) {
+	defer j.end()
 	if killAfter > 0 {
 		j.terminate()
-		j.awaitGroup(killAfter)
 	}
-	j.kill()
+	j.killAfter(killAfter)
 	<-j.done
 }
 
-// awaitGroup returns when nothing of the group is left, or after the given time.
-func (j *Job) awaitGroup(most time.Duration) {
-	deadline := time.After(most)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for j.alive() {
-		select {
-		case <-deadline:
-			return
-		case <-tick.C:
-		}
+// Clear returns when the command has ended and nothing else of its process group is left. What outlives the command has
+// the given time to end by itself; then left is called, and it is stopped: it gets TERM and as much time again, unless
+// the group was sent a signal to end before, and then KILL.
+func (j *Job) Clear(patience time.Duration, left func()) {
+	<-j.done
+	defer j.end()
+	if j.awaitGroup(patience) {
+		return
+	}
+	left()
+	if patience > 0 && !j.told.Load() {
+		j.terminate()
+		j.killAfter(patience)
+	} else {
+		j.killAfter(0)
 	}
 }
+
+// killAfter kills what is left of the group after the given time, and sees it end.
+func (j *Job) killAfter(patience time.Duration) {
+	if !j.awaitGroup(patience) {
+		j.kill()
+		j.awaitGroup(killMoment)
+	}
+}
+
+const (
+	killMoment = time.Second // for what is killed to be gone
+	firstLook  = 2 * time.Millisecond
+	mostPause  = 100 * time.Millisecond // between two looks at a group that takes its time
+)
+
+// awaitGroup returns when nothing of the group is left, or after the given time, and says which.
+func (j *Job) awaitGroup(most time.Duration) (gone bool) {
+	deadline := time.After(most)
+	for pause := firstLook; j.alive(); pause = min(2*pause, mostPause) {
+		select {
+		case <-deadline:
+			return !j.alive()
+		case <-time.After(pause):
+		}
+	}
+	return true
+}
+
+func (j *Job) end() { j.ending.Do(func() { close(j.over) }) }

@@ -30,8 +30,16 @@ func (j *Job) run(started chan<- error) {
 
 func (j *Job) forward(os.Signal) {} // the console sends an interrupt to the job as well
 
-func (j *Job) terminate() {} // there is no polite way
+func (j *Job) terminate() { j.kill() } // there is no polite way
 
 func (j *Job) kill() { j.handle.process.Kill() }
 
-func (j *Job) alive() bool { return false }
+// alive knows of the command alone.
+func (j *Job) alive() bool {
+	select {
+	case <-j.done:
+		return false
+	default:
+		return true
+	}
+}

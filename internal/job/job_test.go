@@ -69,3 +69,19 @@ func TestACommandThatCannotBeStartedLeavesNothing(t *testing.T) {
 		t.Error("it was started")
 	}
 }
+
+func TestWhatOutlivesTheCommandIsStoppedInTheEnd(t *testing.T) {
+	for _, script := range []string{"exit 3", "sleep 0.1 & exit 3"} {
+		j := startShell(t, script)
+		j.Clear(time.Minute, func() { t.Errorf("%s: it was stopped", script) })
+		if j.ExitCode() != 3 || j.alive() {
+			t.Errorf("%s: exit code %d, alive %v", script, j.ExitCode(), j.alive())
+		}
+	}
+	for _, script := range []string{"sleep 60 & exit 3", "(trap '' TERM; sleep 60) & exit 3"} {
+		j, stopped := startShell(t, script), false
+		if j.Clear(100*time.Millisecond, func() { stopped = true }); !stopped || j.ExitCode() != 3 || j.alive() {
+			t.Errorf("%s: stopped %v, exit code %d, alive %v", script, stopped, j.ExitCode(), j.alive())
+		}
+	}
+}

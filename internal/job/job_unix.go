@@ -129,4 +129,6 @@ func (j *Job) terminate() {
 func (j *Job) kill() { j.signal(syscall.SIGKILL) }
 
 // alive says whether anything of the job's process group is left.
-func (j *Job) alive() bool { return syscall.Kill(-j.handle.pid, 0) == nil }
+func (j *Job) alive() bool {
+	return syscall.Kill(-j.handle.pid, 0) == nil && !onlyZombies(j.handle.pid)
+}
