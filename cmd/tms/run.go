@@ -69,6 +69,9 @@ func (j *jobRun) run(argv []string) error {
 	if err == nil {
 		err = notNegative("--kill-after", j.killAfter)
 	}
+	if err == nil && j.file != "" {
+		err = checkFile(j.file)
+	}
 	if err != nil {
 		return usage("%v", err)
 	}
@@ -89,11 +92,13 @@ func (j *jobRun) run(argv []string) error {
 // hold runs the job while the tokens are held, and returns its exit code.
 func (j *jobRun) hold(c job.Command) (code int, err error) {
 	v := variables(j.server, j.helds)
-	if c.Env, err = j.handOver(v); err != nil {
-		return exitFailure, err
-	}
+	c.Env = j.environment(v)
 	if j.file != "" {
-		defer os.Remove(j.file)
+		file, err := writeJobFile(j.file, v)
+		if err != nil {
+			return exitFailure, err
+		}
+		defer file.remove()
 	}
 	c.MayContinue = func() bool { return firstLost(j.helds) == nil || j.onLost == onLostWarn }
 	lost := make(chan *client.Held, len(j.helds))
@@ -140,7 +145,10 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 
 // finish gives the tokens back, and ends as the job did.
 func (j *jobRun) finish(code int, err error) error {
-	if err := j.Close(); err != nil {
+	switch err := j.Close(); {
+	case errors.Is(err, client.ErrLost), errors.Is(err, client.ErrDeleted):
+		j.herald.say("before the job was over the server had ended the lease")
+	case err != nil:
 		j.herald.say("the token could not be given back, and is free when its lease ends: %v", err)
 	}
 	if code == 0 && err == nil {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,39 +51,20 @@ func variables(server string, helds []*client.Held) []variable {
 	}
 }
 
-// handOver returns the job's environment, and writes the file if there is to be one, which then holds the variables
-// instead.
-func (j *jobRun) handOver(v []variable) ([]string, error) {
+// text is the value of the variable: of several, each is a line.
+func (v variable) text() string { return strings.Join(v.values, "\n") }
+
+// environment returns the job's. Without a file the variables are in it.
+func (j *jobRun) environment(v []variable) []string {
 	environment := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		return slices.Contains(jobVariables, name) // of a tms run around this one
 	})
 	if j.file != "" {
-		return append(environment, serverVariable+"="+j.server), writeVariables(j.file, v)
+		return append(environment, serverVariable+"="+j.server)
 	}
 	for _, one := range v {
-		environment = append(environment, one.name+"="+strings.Join(one.values, "\n"))
+		environment = append(environment, one.name+"="+one.text())
 	}
-	return environment, nil
-}
-
-// writeVariables puts a file that nobody else can read in the place of whatever is there. Each value is a line.
-func writeVariables(path string, v []variable) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".tms-run-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("--file: %w", err)
-	}
-	defer os.Remove(file.Name())
-	for _, one := range v {
-		for _, value := range one.values {
-			fmt.Fprintf(file, "%s=%s\n", one.name, value)
-		}
-	}
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("--file: %w", err)
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("--file: %w", err)
-	}
-	return nil
+	return environment
 }
