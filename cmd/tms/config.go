@@ -40,7 +40,7 @@ type config struct {
 	SweepInterval time.Duration
 
 	LogFormat string
-	LogLevel  slog.Level
+	LogLevel  logLevel
 
 	Pools map[string]tms.PolicyChange
 }
@@ -56,7 +56,7 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback, and answer to any Host, although authentication is off")
 
-	fs.StringVar(&c.Store, "store", "embedded:./data", "where the tokens are: `embedded:DIR`, memory:, redis://HOST:PORT or rediss://HOST:PORT")
+	fs.StringVar(&c.Store, "store", "embedded:./data", "where the tokens are: `embedded:DIR`, memory, redis://HOST:PORT or rediss://HOST:PORT")
 	fs.Var(&c.Sync, "sync", "when the embedded store writes to disk: `always` (before every answer) or an interval, as 10ms")
 	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout, "longest `time` that one call of Redis takes")
 
@@ -75,14 +75,15 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second, "longest `time` between two sweeps of a pool")
 
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
-	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged: debug, info, warn or error")
-	fs.Lookup("log-level").DefValue = "info"
+	fs.Var(&c.LogLevel, "log-level", "lowest `level` that is logged: debug, info, warn or error")
 	return fs
 }
 
 // validate refuses values that no setting of that kind can have, all at once.
 func (c *config) validate() error {
+	_, err := c.address()
 	return errors.Join(
+		err,
 		oneOf("log_format", c.LogFormat, "text", "json"),
 		positive("store_timeout", c.StoreTimeout),
 		positive("header_timeout", c.HeaderTimeout),
@@ -126,7 +127,7 @@ func notNegative(key string, value time.Duration) error {
 
 // logger returns the log of the process. It goes to standard error; standard output has only what a person asked for.
 func (c *config) logger() *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
+	options := &slog.HandlerOptions{Level: slog.Level(c.LogLevel)}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, options))
 	}
@@ -157,3 +158,17 @@ func (s *syncInterval) Set(text string) error {
 }
 
 func (s *syncInterval) Type() string { return "always or duration" }
+
+// logLevel is the lowest level that is logged; zero is info.
+type logLevel slog.Level
+
+func (l *logLevel) String() string { return strings.ToLower(slog.Level(*l).String()) }
+
+func (l *logLevel) Set(text string) error {
+	if err := (*slog.Level)(l).UnmarshalText([]byte(text)); err != nil {
+		return fmt.Errorf("must be debug, info, warn or error, is %q", text)
+	}
+	return nil
+}
+
+func (l *logLevel) Type() string { return "level" }

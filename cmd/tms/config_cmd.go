@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,6 +25,9 @@ func newConfigCheck() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	return withConfig(cmd, func(cmd *cobra.Command, c *config) error {
+		if _, err := c.ownAddress(); err != nil {
+			return err
+		}
 		fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
 		return nil
 	})
@@ -44,13 +48,23 @@ func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config) error) *co
 	settings := c.settings()
 	cmd.Flags().AddFlagSet(settings)
 	cmd.Flags().SortFlags = false
+	cmd.SetFlagErrorFunc(explainFlag)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := c.load(settings); err != nil {
-			return err
+			return usage("%v", err)
 		}
 		return run(cmd, c)
 	}
 	return cmd
+}
+
+// explainFlag says of a flag's bad value which there can be.
+func explainFlag(_ *cobra.Command, err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	return fmt.Errorf("--%s: %w", bad.GetFlag().Name, explainValue(bad.GetFlag(), bad.GetValue(), bad.Unwrap()))
 }
 
 const poolsExample = `# The pools and their policies, set at every start; what a policy leaves out keeps its value.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -23,14 +22,14 @@ func newHealthcheck() *cobra.Command {
 	return withConfig(cmd, func(cmd *cobra.Command, c *config) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 		defer cancel()
-		return healthcheck(ctx, c.Listen)
+		return healthcheck(ctx, c)
 	})
 }
 
-func healthcheck(ctx context.Context, listen string) error {
-	address, err := net.ResolveTCPAddr("tcp", listen)
+func healthcheck(ctx context.Context, c *config) error {
+	address, err := c.address()
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(address)+api.PathReady, nil)
 	if err != nil {

@@ -1,22 +1,41 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 )
 
-// listen takes the configured address. While authentication is off it refuses one that other machines can reach, unless
-// the operator insists.
-func listen(c *config) (net.Listener, error) {
+// address returns the configured address.
+func (c *config) address() (*net.TCPAddr, error) {
+	if c.Listen == "" { // which the resolver would take for any address and a free port
+		return nil, errors.New("listen: must be HOST:PORT, as 127.0.0.1:8080, is empty")
+	}
 	address, err := net.ResolveTCPAddr("tcp", c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("listen: must be HOST:PORT, as 127.0.0.1:8080: %w", err)
 	}
-	if !address.IP.IsLoopback() && !c.Insecure {
-		return nil, fmt.Errorf("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
+	return address, nil
+}
+
+// ownAddress returns the configured address as one to listen on. While authentication is off it refuses one that other
+// machines can reach, unless the operator insists.
+func (c *config) ownAddress() (*net.TCPAddr, error) {
+	address, err := c.address()
+	if err == nil && !address.IP.IsLoopback() && !c.Insecure {
+		return nil, usage("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
 			"could use every pool; listen on 127.0.0.1, or, where the network keeps strangers out, say --insecure "+
 			"(TMS_INSECURE=true)", c.Listen)
+	}
+	return address, err
+}
+
+// listen takes the configured address.
+func listen(c *config) (net.Listener, error) {
+	address, err := c.ownAddress()
+	if err != nil {
+		return nil, err
 	}
 	return net.ListenTCP("tcp", address)
 }

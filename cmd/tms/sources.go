@@ -76,11 +76,47 @@ func meantForTMS(name, value string) (string, any) {
 
 func readFile(path string) (map[string]any, error) {
 	k := koanf.New(delimiter)
-	err := k.Load(file.Provider(path), yaml.Parser())
+	err := k.Load(file.Provider(path), wholeFile{yaml.Parser()})
 	return k.Raw(), err
 }
 
-// set gives settings the values of one source, except for those that have been set before.
+// wholeFile reads YAML. It refuses what the library would read only a part of, and helps where its errors do not.
+type wholeFile struct{ *yaml.YAML }
+
+func (w wholeFile) Unmarshal(text []byte) (map[string]any, error) {
+	if line := secondDocument(text); line > 0 {
+		return nil, fmt.Errorf("yaml: line %d: a second document begins; the file must be one", line)
+	}
+	values, err := w.YAML.Unmarshal(text)
+	if err != nil && strings.Contains(err.Error(), "mapping values are not allowed") {
+		where := ""
+		if !strings.Contains(err.Error(), "line ") { // the library leaves out the first
+			where = " in line 1"
+		}
+		err = fmt.Errorf(`%w%s; a value that ends with a colon, or has one before a space, needs quotes: "memory:"`, err, where)
+	}
+	return values, err
+}
+
+// secondDocument returns the line in which a second document begins; zero: none does. In YAML a line with the mark at its
+// very beginning is one wherever it stands.
+func secondDocument(text []byte) int {
+	begun, ended, number := false, false, 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		mark, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		empty := mark == "" || strings.HasPrefix(mark, "#") || strings.HasPrefix(line, "%")
+		begins := mark == "---" && line[0] == '-'
+		if begun && begins || ended && !empty {
+			return number
+		}
+		begun = begun || !empty
+		ended = mark == "..." && line[0] == '.'
+	}
+	return 0
+}
+
+// set gives settings the values of one source, except for those that have been set before, whose values are only checked.
 func set(settings *pflag.FlagSet, values map[string]any, what string, nameOf func(flag string) string) error {
 	known := map[string]*pflag.Flag{}
 	settings.VisitAll(func(f *pflag.Flag) { known[nameOf(f.Name)] = f })
@@ -90,6 +126,9 @@ func set(settings *pflag.FlagSet, values map[string]any, what string, nameOf fun
 		flag := known[name]
 		if flag == nil {
 			return fmt.Errorf("unknown %s %s%s", what, name, didYouMean(name, slices.Collect(maps.Keys(known))))
+		}
+		if flag.Changed {
+			flag = new(config).settings().Lookup(flag.Name)
 		}
 		if err := setOne(flag, values[name]); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -103,9 +142,23 @@ func setOne(flag *pflag.Flag, value any) error {
 	case nil, []any, map[string]any:
 		return fmt.Errorf("must be one value (%s)", flag.Value.Type())
 	}
-	if flag.Changed {
-		return nil
-	}
 	flag.Changed = true
-	return flag.Value.Set(fmt.Sprint(value))
+	text := fmt.Sprint(value)
+	return explainValue(flag, text, flag.Value.Set(text))
+}
+
+// forms says what the values of a flag look like, by its type. Types of our own say it themselves.
+var forms = map[string]string{
+	"bool":     "true or false",
+	"int":      "a whole number",
+	"int64":    "a whole number",
+	"duration": "a duration such as 90s, 5m or 250ms",
+}
+
+// explainValue says in words of ours what is wrong with the value of a flag.
+func explainValue(flag *pflag.Flag, text string, err error) error {
+	if form, ok := forms[flag.Value.Type()]; ok && err != nil {
+		return fmt.Errorf("must be %s, is %q", form, text)
+	}
+	return err
 }

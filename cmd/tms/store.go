@@ -23,7 +23,7 @@ func (c *config) validateStore() error {
 	case kind == "redis", kind == "rediss":
 		return c.validateRedis()
 	}
-	return errors.New("store: must be embedded:DIR, memory:, redis://HOST:PORT or rediss://HOST:PORT")
+	return errors.New("store: must be embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
 }
 
 func (c *config) validateRedis() error {
