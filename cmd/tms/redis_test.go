@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
@@ -74,10 +73,10 @@ func TestServeEndsWhenRedisRefusesThePoolsLate(t *testing.T) {
 	if out := failServe(t, serve...); !strings.Contains(out, "pools.kept: pool_in_use") {
 		t.Errorf("with Redis up it said %q", out)
 	}
-	syscall.Kill(redis.Pid(), syscall.SIGSTOP)
+	redis.Stop()
 	p = startServe(t, serve...)
 	p.must(503, http.MethodGet, "/readyz", nil)
-	syscall.Kill(redis.Pid(), syscall.SIGCONT)
+	redis.Continue()
 	if err := p.wait(); err == nil || !strings.Contains(p.stderr.String(), "tms: pools.kept: pool_in_use") {
 		t.Errorf("the server ended with %v and said: %s", err, p.stderr)
 	}
