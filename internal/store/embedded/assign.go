@@ -9,10 +9,34 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// Assign implements [tms.Store].
+// Assign implements [tms.Store]. Requests for more than 1,000 tokens in all go in several steps.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
-	var results []tms.AssignResult
-	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
+	results := make([]tms.AssignResult, 0, len(requests))
+	for len(results) < len(requests) {
+		done, err := s.assign(ctx, pool, assignStep(requests[len(results):]))
+		if err != nil {
+			return rules.Spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
+		}
+		results = append(results, done...)
+	}
+	return results, nil
+}
+
+// assignStep returns the requests that go in one step: at least one, and more while all together ask for at most maxStep
+// tokens.
+func assignStep(requests []tms.AssignRequest) []tms.AssignRequest {
+	total := 0
+	for i, r := range requests {
+		if total += max(1, r.Count); i > 0 && total > maxStep {
+			return requests[:i]
+		}
+	}
+	return requests
+}
+
+// assign answers requests in one step.
+func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) (results []tms.AssignResult, err error) {
+	err = s.repeat(ctx, pool, func(t *step) (more bool, err error) {
 		if t.policy.Paused {
 			return false, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
 		}

@@ -105,24 +105,43 @@ type step struct {
 	now   int64
 
 	before tms.ExpiryCounts // what had expired when the step began
-
-	freed []*entry // that this step has made available, to be handed to those who wait
-	kept  bool     // tokens may be there that were kept back for a ticket which is gone
+	handed int              // how many tokens the step has handed to those who wait
 }
 
 // do runs one step on the named pool and waits until everything that the step may have seen is durable. The step is
 // carried out whether or not ctx ends during that wait.
 func (s *Store) do(ctx context.Context, name string, run func(*step) error) error {
-	return s.locked(ctx, func() error {
-		p := s.pools[name]
-		if p == nil {
-			return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name)
+	return s.on(ctx, func() (*pool, error) {
+		if p := s.pools[name]; p != nil {
+			return p, nil
 		}
-		return s.step(p, func(t *step) error {
-			t.catchUp()
-			return run(t)
+		return nil, tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name)
+	}, (*step).catchUp, run)
+}
+
+// on runs one step as do does, on the pool that find returns. It begins with prepare, which says whether it must have
+// another step before the step proper.
+func (s *Store) on(
+	ctx context.Context, find func() (*pool, error), prepare func(*step) (more bool), run func(*step) error,
+) error {
+	for more := true; more; {
+		err := s.locked(ctx, func() error {
+			p, err := find()
+			if err != nil {
+				return err
+			}
+			return s.step(p, func(t *step) error {
+				if more = prepare(t); more {
+					return nil
+				}
+				return run(t)
+			})
 		})
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // step runs one step, hands on what it makes available, and has its expiries counted. The lock must be held.

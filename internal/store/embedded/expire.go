@@ -74,15 +74,15 @@ func (t *step) expire(limit int) (more bool) {
 	return t.nextDeadline().at < t.now
 }
 
-// tidy takes at most limit tickets that no longer wait out of the queue.
-func (t *step) tidy(limit int) {
-	for range limit {
-		first := t.queue.First()
-		if first == nil || first.Void >= t.now {
-			break
+// tidy takes tickets that no longer count out of the queue, and says whether more are there than it may.
+func (t *step) tidy() (more bool) {
+	for range maxStep {
+		if t.queue.Due() >= t.now {
+			return false
 		}
-		t.dismiss(first)
+		t.dismiss(t.queue.First())
 	}
+	return t.queue.Due() < t.now
 }
 
 // Expire implements [tms.Store].
@@ -93,7 +93,6 @@ func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.
 			result.Overdue = time.Duration(late) * time.Millisecond
 		}
 		t.expire(limit)
-		t.tidy(limit)
 		t.forget(limit)
 		t.handOff()
 		result.NextDue = rules.Instant(min(t.nextDeadline().at, t.queue.Due()))

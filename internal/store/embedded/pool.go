@@ -25,7 +25,10 @@ type pool struct {
 	lanes   map[string]*index // the available tokens once more, by what a match can ask for; see [rules.Lanes]
 	clients map[string]*index // the assigned tokens once more, by client, where the pool limits leases per client
 
-	queue    *rules.Queue
+	queue *rules.Queue
+	freed []*entry // that have become available and may suit those who wait, who have not been looked for yet
+	kept  bool     // tokens may be there that were kept back for a ticket which is gone
+
 	requests *memories
 }
 

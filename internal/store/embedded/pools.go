@@ -11,19 +11,21 @@ import (
 
 // PutPool implements [tms.Store].
 func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (made tms.Pool, err error) {
-	err = s.locked(ctx, func() error {
-		p := s.pools[name]
-		if p == nil {
-			p = newPool(name, tms.DefaultPolicy())
-			s.pools[name] = p
-		}
-		return s.step(p, func(t *step) error {
-			err := t.change(change)
-			made = tms.Pool{Name: name, Policy: p.policy}
-			return err
-		})
+	made.Name = name
+	err = s.on(ctx, func() (*pool, error) { return s.make(name), nil }, (*step).tidy, func(t *step) error {
+		err := t.change(change)
+		made.Policy = t.policy
+		return err
 	})
 	return made, err
+}
+
+// make returns the pool, which is made if it is missing. The lock must be held.
+func (s *Store) make(name string) *pool {
+	if s.pools[name] == nil {
+		s.pools[name] = newPool(name, tms.DefaultPolicy())
+	}
+	return s.pools[name]
 }
 
 // change changes the policy, or refuses to because of what the pool holds, of which it lets go what is due first. Under

@@ -2,22 +2,16 @@ package embedded
 
 import (
 	"context"
+	"slices"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// ticket returns the ticket that the request shows, or nil where it has none, or none that counts.
+// ticket returns the ticket that the request shows, or nil where it has none.
 func (t *step) ticket(r tms.AssignRequest) (*rules.Ticket, error) {
 	ticket := t.queue.Get(r.Ticket)
-	if ticket == nil {
-		return nil, nil
-	}
-	if ticket.Void < t.now {
-		t.dismiss(ticket)
-		return nil, nil
-	}
-	if rules.AssignPrint(ticket.Request) != rules.AssignPrint(r) {
+	if ticket != nil && rules.AssignPrint(ticket.Request) != rules.AssignPrint(r) {
 		return nil, rules.Reused()
 	}
 	return ticket, nil
@@ -39,24 +33,13 @@ func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) e
 	return refusal
 }
 
-// head returns the first ticket of a line that counts, or nil. It drops those before it that do not.
-func (t *step) head(lane string) *rules.Ticket {
-	for {
-		head := t.queue.Head(lane)
-		if head == nil || head.Void >= t.now {
-			return head
-		}
-		t.dismiss(head)
-	}
-}
-
 // turn says whether the ticket, or a request without one, may be served before everybody else in its line. Whoever waits
 // for any token is owed every token: they wait only because they want more than there are.
 func (t *step) turn(lane string, ticket *rules.Ticket) bool {
 	if ticket == nil {
-		return t.head(lane) == nil && t.head("") == nil
+		return t.queue.Head(lane) == nil && t.queue.Head("") == nil
 	}
-	return t.head(lane) == ticket && (lane == "" || ticket.Before(t.head("")))
+	return t.queue.Head(lane) == ticket && (lane == "" || ticket.Before(t.queue.Head("")))
 }
 
 // dismiss takes the ticket, if there is one, out of the queue.
@@ -70,11 +53,15 @@ func (t *step) dismiss(ticket *rules.Ticket) {
 	}
 }
 
-// catchUp hands what is due to come back to those who wait before the step proper begins, so that it meets no token that
-// is owed to one of them.
-func (t *step) catchUp() {
+// catchUp takes those who no longer wait out of the queue, and hands what is due to come back to those who do, before the
+// step proper begins, so that it meets no ticket that is void, and no token that is owed to one of the others. It says
+// whether that takes another step.
+func (t *step) catchUp() (more bool) {
 	if t.queue.Empty() {
-		return
+		return false
+	}
+	if t.tidy() {
+		return true
 	}
 	for range maxStep {
 		d := t.nextReturn()
@@ -83,22 +70,25 @@ func (t *step) catchUp() {
 		}
 		t.settle(d.entry)
 	}
-	t.tidy(maxStep)
 	t.handOff()
+	return t.owes()
 }
 
-// handOff gives the tokens that this step has made available to those who wait.
+// owes says whether tokens may be there that belong to those who wait.
+func (t *step) owes() bool { return len(t.freed) > 0 || t.kept }
+
+// handOff gives the tokens that have become available to those who wait. What goes beyond maxStep, or comes while void
+// tickets hide whose turn it is, is left to the next step.
 func (t *step) handOff() {
-	for len(t.freed) > 0 || t.kept {
-		tokens := t.freed
-		if t.kept {
-			tokens = append(tokens, t.firstAvailable(maxStep)...)
-		}
+	for t.owes() && t.handed < maxStep && t.queue.Due() >= t.now {
+		freed, kept := t.freed, t.kept
 		t.freed, t.kept = nil, false
 		if t.queue.Empty() || t.policy.Paused {
 			return
 		}
-		t.serveAll(t.heads(tokens))
+		if !t.serveAll(t.heads(freed, kept)) {
+			t.freed, t.kept = freed, t.kept || kept
+		}
 	}
 }
 
@@ -111,11 +101,15 @@ func (t *step) firstAvailable(n int) (first []*entry) {
 	return first
 }
 
-// heads returns the first ticket of every line that any of the tokens suits, by age.
-func (t *step) heads(tokens []*entry) *rules.Line {
+// heads returns the first ticket of every line that any of the tokens suits, by age. Where tokens were kept back, some of
+// those are among them.
+func (t *step) heads(tokens []*entry, kept bool) *rules.Line {
+	if kept {
+		tokens = append(slices.Clip(tokens), t.firstAvailable(maxStep)...)
+	}
 	heads := rules.NewLine()
 	add := func(lane string) {
-		if head := t.head(lane); head != nil {
+		if head := t.queue.Head(lane); head != nil {
 			heads.Set(head)
 		}
 	}
@@ -129,15 +123,19 @@ func (t *step) heads(tokens []*entry) *rules.Line {
 }
 
 // serveAll serves the oldest of the tickets that can be served, until none can. A line whose first ticket cannot be
-// served has its next chance only when one who was owed every token is out of its way.
-func (t *step) serveAll(heads *rules.Line) {
+// served has its next chance only when one who was owed every token is out of its way. It returns false if it stopped
+// because the step has handed out enough.
+func (t *step) serveAll(heads *rules.Line) bool {
 	var blocked []*rules.Ticket
 	for head, some := heads.PopMin(); some; head, some = heads.PopMin() {
+		if t.handed >= maxStep {
+			return false
+		}
 		if !t.serve(head) {
 			blocked = append(blocked, head)
 			continue
 		}
-		if next := t.head(head.Lane); next != nil {
+		if next := t.queue.Head(head.Lane); next != nil {
 			heads.Set(next)
 		}
 		if head.Lane == "" {
@@ -147,6 +145,7 @@ func (t *step) serveAll(heads *rules.Line) {
 			blocked = nil
 		}
 	}
+	return true
 }
 
 // serve hands the first ticket of a line what it asks for, or takes it out if its client may have no more. It returns
@@ -172,6 +171,7 @@ func (t *step) hand(ticket *rules.Ticket) {
 		t.put(e, e.record.Hand(t.now, lease))
 		offer = append(offer, rules.Granted{Token: e.value, ID: lease.ID})
 	}
+	t.handed += len(offer)
 	t.queue.Hand(ticket, offer, rules.PickupEnd(t.now))
 	t.store.wakes.add(ticket.ID)
 }

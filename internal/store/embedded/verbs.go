@@ -200,8 +200,7 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 	}, func(err error) error { return err })
 }
 
-// each runs act for every key, in as many steps as it takes. A refusal of the first step refuses the batch; one of a
-// later step, when something may have changed already, is the answer to the keys that are left.
+// each runs act for every key, in as many steps as it takes.
 func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey, act func(*step, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
 	results := make([]R, 0, len(keys))
 	for part := range slices.Chunk(keys, maxStep) {
@@ -211,14 +210,8 @@ func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey
 			}
 			return nil
 		})
-		switch {
-		case err == nil:
-		case len(results) == 0 || tms.CodeOf(err) == "":
-			return nil, err
-		default:
-			for range part {
-				results = append(results, refused(err))
-			}
+		if err != nil {
+			return rules.Spread(results, len(keys), err, refused)
 		}
 	}
 	return results, nil
