@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -35,10 +36,15 @@ func ParseCursor(pool, text string) (Cursor, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &c)
 	}
-	if err != nil || c.Pool != pool {
+	if err != nil || c.Pool != pool || !c.possible() {
 		return Cursor{}, tms.Invalid("cursor", "is none that a listing of this pool gave")
 	}
 	return c, nil
+}
+
+// possible says whether a token can have this place.
+func (c Cursor) possible() bool {
+	return slices.Contains(States, c.State) && c.At >= 0 && tms.ValidateToken("cursor", c.Value) == nil
 }
 
 // Listed returns the states that a listing with this filter goes through, from where the cursor stands. Only assigned

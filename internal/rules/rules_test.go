@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -68,4 +69,25 @@ func TestALeaseLastsItsTTL(t *testing.T) {
 			t.Fatal("one millisecond later it is still assigned")
 		}
 	})
+}
+
+// A cursor is read as it was written, and refused where no token can have its place.
+func TestCursorsThatNoListingGave(t *testing.T) {
+	good := rules.Cursor{Pool: "p", State: tms.Cooling, At: 7, Value: "a"}
+	if got, err := rules.ParseCursor("p", good.String()); err != nil || got != good {
+		t.Errorf("read %+v, error %v", got, err)
+	}
+	for name, change := range map[string]func(*rules.Cursor){
+		"another pool": func(c *rules.Cursor) { c.Pool = "q" },
+		"no state":     func(c *rules.Cursor) { c.State = "bogus" },
+		"an instant":   func(c *rules.Cursor) { c.At = -1 },
+		"a long value": func(c *rules.Cursor) { c.Value = strings.Repeat("x", tms.MaxTokenBytes+1) },
+		"no value":     func(c *rules.Cursor) { c.Value = "" },
+	} {
+		bad := good
+		change(&bad)
+		if _, err := rules.ParseCursor("p", bad.String()); tms.CodeOf(err) != tms.ErrInvalidRequest {
+			t.Errorf("%s: error %v, want a refusal", name, err)
+		}
+	}
 }
