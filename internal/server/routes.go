@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 
@@ -39,8 +40,10 @@ func (s *Server) routes() []route {
 
 const otherRoute = "other" // for paths and methods that are none of ours, so that nobody can invent metrics labels
 
-// mux registers the routes, and below them what refuses every other method and every other path.
-func (s *Server) mux() *http.ServeMux {
+// mux registers the routes, and below them what refuses every other method and every other path. A path such as
+// /pools//tokens is another one: left to net/http, it would be redirected to a pool called "tokens", before anybody asked
+// where the request comes from.
+func (s *Server) mux() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
 	for _, r := range s.routes() {
@@ -50,8 +53,21 @@ func (s *Server) mux() *http.ServeMux {
 	for pattern, allowed := range methods {
 		mux.Handle(pattern, s.serve(route{"", pattern, wrongMethod(allowed)}))
 	}
-	mux.Handle("/", s.serve(route{"", otherRoute, noRoute}))
-	return mux
+	other := s.serve(route{"", otherRoute, noRoute})
+	mux.Handle("/", other)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isShortest(r.URL.EscapedPath()) {
+			mux.ServeHTTP(w, r)
+		} else {
+			other(w, r)
+		}
+	})
+}
+
+// isShortest says whether the path has no parts that are empty, "." or "..".
+func isShortest(p string) bool {
+	clean := path.Clean(p)
+	return p == clean || p == clean+"/" && clean != "/"
 }
 
 func noRoute(*call) (int, any, error) { return 0, nil, tms.ErrNotFound }

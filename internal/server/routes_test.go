@@ -68,6 +68,26 @@ func TestUnknownRoutes(t *testing.T) {
 	}
 }
 
+// TestPathsAreTakenAsTheyAre: one with an empty part, as from a variable that nobody set, is not that of another route.
+func TestPathsAreTakenAsTheyAre(t *testing.T) {
+	h := start(t, Config{LocalOnly: true})
+	h.store.PutPool(t.Context(), "tokens", tms.PolicyChange{})
+	for _, c := range [][2]string{
+		{"POST", "//generate-token"}, {"GET", "/pools//tokens"}, {"GET", "//"}, {"GET", "/./livez"}, {"GET", "/livez/../readyz"},
+		{"PUT", "/pools/.."}, {"DELETE", "/pools/."}, {"DELETE", "//delete-token?token=secret"}, {"GET", "/pools/tokens//"},
+	} {
+		h.refused(tms.ErrNotFound, "", c[0], c[1], "")
+	}
+	r, err := http.NewRequest(http.MethodPost, h.url+"//generate-token", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = "evil.example"
+	if a := h.send(r); a.status != http.StatusForbidden {
+		t.Errorf("a request of another host: %d %s", a.status, a.text)
+	}
+}
+
 func TestWrongMethods(t *testing.T) {
 	h := start(t, Config{})
 	for path, allow := range map[string]string{
