@@ -1,0 +1,52 @@
+package telemetry
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// TestTheReferenceHasEveryMetric: the table of docs/http.md is the one that a scrape makes.
+func TestTheReferenceHasEveryMetric(t *testing.T) {
+	text, err := os.ReadFile("../../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if table := tableOfMetrics(t); !strings.Contains(string(text), table) {
+		t.Errorf("docs/http.md does not have the table of metrics as it is now:\n\n%s", table)
+	}
+}
+
+var (
+	metric = regexp.MustCompile(`(?m)^# HELP (tms_\w+) (.*)\n# TYPE \w+ (\w+)\n`)
+	label  = regexp.MustCompile(`(\w+)="`)
+)
+
+func tableOfMetrics(t *testing.T) string {
+	t.Helper()
+	registry := NewRegistry("1.2.3")
+	Wrap(open(t), registry)
+	Requests(registry)("/livez", "GET", 200, 0)
+	Sweeps(registry)("p", tms.Expired{}, nil)
+	text := scrape(t, registry)
+	var table strings.Builder
+	fmt.Fprint(&table, "| metric | kind | labels | means |\n| --- | --- | --- | --- |\n")
+	for _, m := range metric.FindAllStringSubmatch(text, -1) {
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", m[1], m[3], labelsOf(text, m[1]), m[2])
+	}
+	return table.String()
+}
+
+// labelsOf returns the names of a metric's labels as its first sample has them; of a histogram, as its count has.
+func labelsOf(text, name string) string {
+	sample := regexp.MustCompile(`(?m)^` + name + `(?:_count)?(\{.*\}| )`).FindString(text)
+	var names []string
+	for _, found := range label.FindAllStringSubmatch(sample, -1) {
+		names = append(names, "`"+found[1]+"`")
+	}
+	return strings.Join(names, ", ")
+}
