@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,6 +41,20 @@ func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...Acqui
 		set(&a)
 	}
 	a.request.Count, a.request.RequestID = n, tms.NewValue()
+	ctx, done, err := c.work.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	helds, err := c.take(ctx, pool, a)
+	if errors.Is(err, context.Canceled) && context.Cause(ctx) == errClosed {
+		err = errClosed
+	}
+	return helds, err
+}
+
+// take has the tokens assigned and held, or gives back what may have been assigned.
+func (c *Client) take(ctx context.Context, pool string, a acquire) ([]*Held, error) {
 	g, err := c.assign(ctx, pool, a.request, a.onWait)
 	if err != nil {
 		if g.doubt {
@@ -49,7 +64,7 @@ func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...Acqui
 	}
 	helds, err := c.hold(ctx, pool, a, g)
 	if err != nil {
-		c.inBackground(giveBackFor, func(ctx context.Context) { c.Unblock(ctx, pool, keysOf(g.tokens)) })
+		c.work.inBackground(giveBackFor, func(ctx context.Context) { c.Unblock(ctx, pool, keysOf(g.tokens)) })
 		return nil, err
 	}
 	return helds, nil

@@ -133,7 +133,7 @@ func goOnWaiting(ctx context.Context, err error, early bool, onWait func(tms.Ref
 // caller has hung up, because what it hands out until then would be found by no repeat.
 func (c *Client) abandon(pool string, r tms.AssignRequest) {
 	r.Wait = 0
-	c.inBackground(giveBackFor, func(ctx context.Context) {
+	c.work.inBackground(giveBackFor, func(ctx context.Context) {
 		if sleep(ctx, hangUp) != nil {
 			return
 		}

@@ -2,19 +2,19 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 )
 
 // Client talks to a TMS server. It is a [tms.Store], safe for concurrent use, and made with [New].
 type Client struct {
 	options
-	base       *url.URL
-	keepers    *keepers
-	background sync.WaitGroup // goroutines that give back what nobody waits for any more
+	base    *url.URL
+	keepers *keepers
+	work    work
 }
 
 // New returns a client for the server at address, such as "http://127.0.0.1:8080" or "https://tms.example/prefix". It
@@ -36,6 +36,7 @@ func New(address string, opts ...Option) (*Client, error) {
 		c.http = &http.Client{Transport: newTransport(), CheckRedirect: stay}
 	}
 	c.keepers = newKeepers(c.keepAliveOnce, c.Unblock)
+	c.work.ended, c.work.end = context.WithCancel(context.Background())
 	return c, nil
 }
 
@@ -70,20 +71,12 @@ func newTransport() *http.Transport {
 // stay follows no redirection: many clients would turn a POST into a GET on the way.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// Close gives back all that [Client.Acquire] gave and that is still held, waits for what else is being given back, and
-// frees the connections. It takes a few seconds at most. It returns what kept the server from hearing of it.
+// Close gives back all that [Client.Acquire] gave and that is still held, ends each Acquire under way, waits for what it
+// may have taken to be given back, and frees the connections. It takes a few seconds at most. It returns what kept the
+// server from hearing of it.
 func (c *Client) Close() error {
-	err := c.keepers.close()
-	c.background.Wait()
+	c.work.close()
+	err := errors.Join(c.keepers.close(), c.work.wait(releaseFor))
 	c.http.CloseIdleConnections()
 	return err
-}
-
-// inBackground runs f, and has Close wait for it.
-func (c *Client) inBackground(atMost time.Duration, f func(context.Context)) {
-	c.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), atMost)
-		defer cancel()
-		f(ctx)
-	})
 }
