@@ -88,3 +88,18 @@ func TestTheBalancerWaitsLonger(t *testing.T) {
 		t.Errorf("nginx gives up after %d s; a request may wait for %v", seconds, wait)
 	}
 }
+
+// TestTheBalancerGuardsNames reads deploy/nginx.conf: it passes on requests for this machine only, and logs no request.
+func TestTheBalancerGuardsNames(t *testing.T) {
+	text := read(t, "../../deploy/nginx.conf")
+	for _, want := range []string{
+		`\n    server \{\s+listen 8080 default_server;\s+default_type application/problem\+json;\s+return 403 '\{.*"code":"forbidden"`,
+		`\n    server \{\s+listen 8080;\s+server_name localhost 127\.0\.0\.1 \[::1\];\s`,
+		`\n    access_log off;`,
+		`\n    error_log stderr alert;`,
+	} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("deploy/nginx.conf has no %s", want)
+		}
+	}
+}
