@@ -52,7 +52,8 @@ func refuseBlanks(body []byte) error {
 		case err != nil:
 			return nil // the end: the body was read once already
 		case token.Kind() == 'n':
-			return tms.Invalid(fieldName(dec.StackPointer()), "must not be null; leave it out")
+			field := fieldName(dec.StackPointer())
+			return tms.Invalid(field, "%smust not be null; leave it out", subject(field))
 		case token.Kind() == '"' && token.String() == "" && !mayBeEmpty(dec):
 			return tms.Invalid(fieldName(dec.StackPointer()), "must not be empty; leave it out if you mean none")
 		}
@@ -97,7 +98,15 @@ func explainSemantic(err *json.SemanticError) *tms.Refusal {
 	case errors.Is(err, strconv.ErrRange):
 		return tms.Invalid(field, "is out of range")
 	}
-	return tms.Invalid(field, "must be %s%s", typeName(err.GoType), butIs(err.JSONKind))
+	return tms.Invalid(field, "%smust be %s%s", subject(field), typeName(err.GoType), butIs(err.JSONKind))
+}
+
+// subject is what a sentence about no field begins with.
+func subject(field string) string {
+	if field == "" {
+		return "the body "
+	}
+	return ""
 }
 
 func explainSyntactic(err *jsontext.SyntacticError) *tms.Refusal {

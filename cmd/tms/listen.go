@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 )
 
 // address returns the configured address.
@@ -42,10 +43,14 @@ func listen(c *config) (net.Listener, error) {
 
 // greet tells a person what is being served, why it is not ready if it is not, and what to try.
 func greet(out io.Writer, c *config, address net.Addr, unready error) {
-	url := "http://" + reachable(address.(*net.TCPAddr))
+	tcp := address.(*net.TCPAddr)
+	url, reach := "http://"+reachable(tcp), "this address"
+	if tcp.IP.IsUnspecified() {
+		reach = "any address of this machine, on port " + strconv.Itoa(tcp.Port) + ","
+	}
 	fmt.Fprintf(out, "tms %s serves on %s\n", versionText(), url)
 	fmt.Fprintf(out, "store: %s\n", describeStore(c))
-	fmt.Fprintln(out, "authentication is off: whoever reaches this address can use every pool")
+	fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
 	if unready != nil {
 		fmt.Fprintf(out, "not ready: %s\n", reason(unready))
 		return

@@ -39,6 +39,9 @@ func decodePolicy(name string, value any) (tms.PolicyChange, error) {
 	if value == nil { // a name alone
 		return tms.PolicyChange{}, nil
 	}
+	if _, ok := value.(map[string]any); !ok {
+		return tms.PolicyChange{}, errors.New("must be a policy: fields and their values")
+	}
 	var body bytes.Buffer
 	if err := api.Encode(&body, value); err != nil {
 		return tms.PolicyChange{}, err

@@ -174,6 +174,16 @@ func TestHealthcheckAsksTheServer(t *testing.T) {
 	runTMS(t, false, "healthcheck", "--listen", "127.0.0.1"+port)
 }
 
+func TestServeSaysHowFarItCanBeReached(t *testing.T) {
+	p := startServe(t, "--store", "memory")
+	eventually(t, func() bool { return strings.Contains(p.stdout.String(), "whoever reaches this address can") })
+	p = startServe(t, "--store", "memory", "--insecure", "--listen", ":0")
+	port := p.url[strings.LastIndex(p.url, ":")+1:]
+	eventually(t, func() bool {
+		return strings.Contains(p.stdout.String(), "whoever reaches any address of this machine, on port "+port+", can")
+	})
+}
+
 func TestAnAddressThatIsShownCanBeReached(t *testing.T) {
 	for listen, want := range map[string]string{
 		"0.0.0.0:80":   "127.0.0.1:80",

@@ -61,10 +61,12 @@ func (s *Server) tooLarge() error {
 // checkMedia refuses a body that does not say it is JSON. Browsers cannot send one to another site without asking
 // first.
 func checkMedia(h http.Header) error {
-	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body without Content-Encoding")
+	for _, coding := range h.Values("Content-Encoding") {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return tms.Refuse(tms.ErrUnsupportedMedia, "send the body without Content-Encoding")
+		}
 	}
-	if given := h.Get("Content-Type"); given != api.JSON && !isJSON(given) {
+	if given := h["Content-Type"]; len(given) != 1 || given[0] != api.JSON && !isJSON(given[0]) {
 		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body as JSON with Content-Type: application/json (curl --json does)")
 	}
 	return nil

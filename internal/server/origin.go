@@ -23,11 +23,11 @@ func (s *Server) checkOrigin(r *http.Request) error {
 }
 
 // namesThisMachine says whether the host, with or without a port, is localhost, or an address, which no name can lead
-// astray.
+// astray, or none, which no browser sends.
 func namesThisMachine(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.Trim(host, "[]")
-	return strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") || net.ParseIP(host) != nil
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	return host == "" || strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") || net.ParseIP(host) != nil
 }

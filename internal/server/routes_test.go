@@ -139,6 +139,17 @@ func TestMediaTypes(t *testing.T) {
 	if a := h.post(api.JSON, "gzip", `{"count":1}`); a.status != 415 || !strings.Contains(a.text, "Content-Encoding") {
 		t.Errorf("gzip: %d %s", a.status, a.text)
 	}
+	for name, twice := range map[string][]string{"Content-Type": {api.JSON, "text/plain"}, "Content-Encoding": {"identity", "gzip"}} {
+		r, err := http.NewRequest("POST", h.url+api.PathGenerate, strings.NewReader(`{"count":1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", api.JSON)
+		r.Header[name] = twice
+		if a := h.send(r); a.status != 415 {
+			t.Errorf("%s twice: %d %s", name, a.status, a.text)
+		}
+	}
 	if a := h.post("text/plain", "", ""); a.status != 201 {
 		t.Errorf("no body needs no type: %d %s", a.status, a.text)
 	}
