@@ -51,7 +51,7 @@ func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config) error) *co
 	cmd.SetFlagErrorFunc(explainFlag)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := c.load(settings); err != nil {
-			return usage("%v", err)
+			return &ended{exitUsage, err} // told in full: the help of the command has nothing to add
 		}
 		return run(cmd, c)
 	}
