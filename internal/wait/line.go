@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -19,9 +20,9 @@ type line struct {
 	kick  chan struct{} // holds one token when tickets are to be shown
 
 	mu      sync.Mutex
-	idle    *sync.Cond // a batch has been answered
 	waiters map[string][]*waiter
-	due     map[string]bool // the tickets to be shown next
+	woken   []string // tickets to be shown next
+	round   []string // tickets to be shown after those, because it is time
 	joined  int
 	retry   time.Duration // until a token is due to come back; 0: not known
 }
@@ -32,7 +33,13 @@ type waiter struct {
 	answer  chan answer // of size 1; what ends the wait
 	last    error       // the store's last refusal
 	number  int
-	shown   bool // in the batch that the store is being asked
+	shown   *batch // that the store is being asked; nil: none
+}
+
+// batch is what the store is asked at once.
+type batch struct {
+	waiters [][]*waiter   // who waits with each ticket
+	done    chan struct{} // closed when all of them have been told
 }
 
 type answer struct {
@@ -51,8 +58,7 @@ func (s *Store) join(pool string, w *waiter) *line {
 	}
 	l := s.lines[pool]
 	if l == nil {
-		l = &line{store: s, pool: pool, kick: make(chan struct{}, 1), waiters: map[string][]*waiter{}, due: map[string]bool{}}
-		l.idle = sync.NewCond(&l.mu)
+		l = &line{store: s, pool: pool, kick: make(chan struct{}, 1), waiters: map[string][]*waiter{}}
 		s.lines[pool] = l
 		s.work.Go(l.run)
 	}
@@ -75,7 +81,12 @@ func (l *line) show(ticket string) {
 	if l.waiters[ticket] == nil {
 		return
 	}
-	l.due[ticket] = true
+	l.woken = append(l.woken, ticket)
+	l.goOn()
+}
+
+// goOn has run show what is due.
+func (l *line) goOn() {
 	select {
 	case l.kick <- struct{}{}:
 	default:
@@ -89,15 +100,29 @@ func (l *line) wake(ticket string) {
 	l.show(ticket)
 }
 
-// leave takes the waiter out of the line. When it returns, its ticket is not being shown, and an answer that has come is
-// in its channel.
-func (l *line) leave(w *waiter) {
+// leave takes the waiter out of the line. It returns a channel that is closed when the ticket is not being shown any
+// more: an answer is then in the waiter's channel, or none comes.
+func (l *line) leave(w *waiter) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for w.shown {
-		l.idle.Wait()
-	}
 	l.remove(w)
+	if w.shown == nil {
+		return closed
+	}
+	return w.shown.done
+}
+
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// lastWord returns the store's last refusal of the waiter.
+func (l *line) lastWord(w *waiter) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return w.last
 }
 
 func (l *line) remove(w *waiter) {
@@ -168,12 +193,18 @@ func (l *line) showFirst() {
 	}
 }
 
+// showAll has all tickets shown in the order in which they joined, unless those of the last time are not through yet: the
+// last ones must have their turn too.
 func (l *line) showAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for ticket := range l.waiters {
-		l.show(ticket)
+	if len(l.round) > 0 {
+		return
 	}
+	l.round = slices.SortedFunc(maps.Keys(l.waiters), func(a, b string) int {
+		return cmp.Compare(l.waiters[a][0].number, l.waiters[b][0].number)
+	})
+	l.goOn()
 }
 
 // over says whether nobody waits, and if so takes the line off the store.
@@ -189,46 +220,72 @@ func (l *line) over() bool {
 	return true
 }
 
-// ask shows the tickets that are due to the store and gives its answers to who waits for them.
+// ask shows tickets that are due to the store and gives its answers to who waits for them.
 func (l *line) ask() {
-	batch := l.batch()
-	if len(batch) == 0 {
+	b := l.batch()
+	if len(b.waiters) == 0 {
 		return
 	}
-	requests := make([]tms.AssignRequest, len(batch))
-	for i, waiters := range batch {
+	defer close(b.done)
+	requests := make([]tms.AssignRequest, len(b.waiters))
+	for i, waiters := range b.waiters {
 		requests[i] = waiters[0].request
 	}
 	results, err := l.store.Store.Assign(l.store.life, l.pool, requests)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retry = 0
-	for i, waiters := range batch {
+	for i, waiters := range b.waiters {
 		a := answer{err: err}
 		if err == nil {
 			a.result = results[i]
 		}
 		l.tell(waiters, a)
 	}
-	l.idle.Broadcast()
 }
 
-// batch takes the tickets that are due, in the order in which they joined, each with all who wait with it.
-func (l *line) batch() (batch [][]*waiter) {
+// most is how many tokens a batch asks for at most. A store answers so many in one step: where one of several steps
+// fails, nobody would hear what the others were given.
+const most = 1_000
+
+// batch takes tickets that are due, as many as a step of the store answers, each with all who wait with it. The rest is
+// shown next.
+func (l *line) batch() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for ticket := range l.due {
-		waiters := slices.Clone(l.waiters[ticket])
-		for _, w := range waiters {
-			w.shown = true
+	b := &batch{done: make(chan struct{})}
+	for tokens := 0; ; {
+		waiters, next := l.nextDue()
+		if waiters == nil {
+			return b
 		}
-		if len(waiters) > 0 {
-			batch = append(batch, waiters)
+		if tokens += max(1, waiters[0].request.Count); tokens > most && len(b.waiters) > 0 {
+			l.goOn()
+			return b
+		}
+		*next = (*next)[1:]
+		b.add(waiters)
+	}
+}
+
+// nextDue returns all who wait with the ticket that is to be shown next, and the list that it stands first in; nil where
+// there is none. It takes tickets that nobody waits with any more, or that are being shown, off the lists.
+func (l *line) nextDue() ([]*waiter, *[]string) {
+	for _, due := range []*[]string{&l.woken, &l.round} {
+		for ; len(*due) > 0; *due = (*due)[1:] {
+			if waiters := l.waiters[(*due)[0]]; len(waiters) > 0 && waiters[0].shown == nil {
+				return waiters, due
+			}
 		}
 	}
-	clear(l.due)
-	slices.SortFunc(batch, func(a, b []*waiter) int { return cmp.Compare(a[0].number, b[0].number) })
-	return batch
+	return nil, nil
+}
+
+func (b *batch) add(waiters []*waiter) {
+	for _, w := range waiters {
+		w.shown = b
+	}
+	b.waiters = append(b.waiters, slices.Clone(waiters))
 }
 
 // tell ends the wait of all who wait with a ticket, or lets them go on if the answer is that there is none yet.
@@ -238,7 +295,7 @@ func (l *line) tell(waiters []*waiter, a answer) {
 		refusal = a.result.Err
 	}
 	for _, w := range waiters {
-		w.shown = false
+		w.shown = nil
 		switch code := tms.CodeOf(refusal); {
 		case code == tms.ErrNoTokenAvailable, code == tms.ErrStoreUnavailable:
 			w.last = refusal

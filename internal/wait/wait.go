@@ -7,6 +7,7 @@
 package wait
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -80,8 +81,9 @@ func (s *Store) Ready(ctx context.Context) error {
 // Assign implements [tms.Store] and heeds Wait. Requests that wait are answered each on its own; if one of several fails,
 // all of them do, and what the others were given stays leased until its time is over. A request that gives up,
 // because its time or its context is over, leaves the queue, unless it has a RequestID: then its place is kept for
-// [tms.TicketTTL], so that a repeat goes on where it stood. What comes too late for a request whose context is over is
-// given back, unless it has a RequestID: then a repeat fetches it.
+// [tms.TicketTTL], so that a repeat goes on where it stood. What comes too late for a request that has given up is given
+// back, unless it has a RequestID: then a repeat fetches it. No call outlives its context, or its time by more than a
+// second, however long the store takes.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	if !s.anyWaits(requests) {
 		return s.Store.Assign(ctx, pool, requests)
@@ -120,14 +122,14 @@ func (s *Store) assign(ctx context.Context, pool string, r tms.AssignRequest) (t
 	defer timer.Stop()
 	select {
 	case a := <-w.answer:
-		l.leave(w)
 		return a.result, a.err
 	case <-timer.C:
-		return s.timedOut(ctx, l, w)
+		return s.refused(ctx, l, w, nil)
 	case <-s.stop:
 		return s.refused(ctx, l, w, errStopping)
 	case <-ctx.Done():
-		return tms.AssignResult{}, s.gone(ctx, l, w)
+		s.part(ctx, l, w)
+		return tms.AssignResult{}, ctx.Err()
 	}
 }
 
@@ -160,34 +162,48 @@ func (s *Store) stopped() bool {
 	}
 }
 
-// timedOut ends a wait whose time is over with the store's last word.
-func (s *Store) timedOut(ctx context.Context, l *line, w *waiter) (tms.AssignResult, error) {
-	l.leave(w)
-	return s.refused(ctx, l, w, w.last)
-}
+// lateness is how long after the end of a wait the store is waited for, that is about to answer or to hear of it.
+const lateness = time.Second
 
-// refused ends a wait with a refusal, unless the answer has come after all.
+// refused ends a wait with a refusal, that of the store if none is given, unless the answer has come after all.
 func (s *Store) refused(ctx context.Context, l *line, w *waiter, refusal error) (tms.AssignResult, error) {
-	l.leave(w)
+	ctx, cancel := context.WithTimeout(ctx, lateness)
+	defer cancel()
+	select {
+	case <-l.leave(w):
+	case <-ctx.Done():
+	}
 	select {
 	case a := <-w.answer:
 		return a.result, a.err
 	default:
-		s.giveUp(ctx, l.pool, w)
-		return tms.AssignResult{Err: refusal}, nil
+		s.part(ctx, l, w)
+		return tms.AssignResult{Err: cmp.Or(refusal, l.lastWord(w))}, nil
 	}
 }
 
-// gone ends a wait whose caller has left.
-func (s *Store) gone(ctx context.Context, l *line, w *waiter) error {
-	l.leave(w)
+// part clears up behind a waiter who hears nothing more. It returns when that is done, or when ctx ends; then it goes on.
+func (s *Store) part(ctx context.Context, l *line, w *waiter) {
+	done := make(chan struct{})
+	s.work.Go(func() {
+		defer close(done)
+		s.clearUp(ctx, l, w)
+	})
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// clearUp takes the waiter's ticket out of the queue, or gives back what it is answered with.
+func (s *Store) clearUp(ctx context.Context, l *line, w *waiter) {
+	<-l.leave(w)
 	select {
 	case a := <-w.answer:
 		s.giveBack(ctx, l.pool, w, a.result.Tokens)
 	default:
 		s.giveUp(ctx, l.pool, w)
 	}
-	return ctx.Err()
 }
 
 // farewell is how long a caller that gives up takes to say so. If the store does not hear it, its clocks do the same.
