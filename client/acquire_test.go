@@ -72,9 +72,9 @@ func TestTheMarginIsDecidedByTheLeaseThatWasGranted(t *testing.T) {
 
 func TestAcquireHoldsATokenUntilClose(t *testing.T) {
 	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(1500*time.Millisecond), "KEY"))
+	s := tmstest.New(t, tmstest.WithPool(pool, short(4*time.Second), "KEY"))
 	held := acquire(t, s.Client(), client.ClientID("build-7"))
-	time.Sleep(4500 * time.Millisecond)
+	time.Sleep(12 * time.Second)
 	token, err := s.Store().Token(t.Context(), pool, "KEY")
 	if err != nil || token.State != tms.Assigned || token.Lease.ClientID != "build-7" ||
 		token.Lease.Fence != held.Fence() {
@@ -171,12 +171,12 @@ func TestAWaitThatIsOverEndsWithTheLastRefusal(t *testing.T) {
 // TestALeaseThatWasWaitedForIsCountedFromItsRenewal waits longer than the lease lasts.
 func TestALeaseThatWasWaitedForIsCountedFromItsRenewal(t *testing.T) {
 	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(time.Second), "KEY"))
+	s := tmstest.New(t, tmstest.WithPool(pool, short(4*time.Second), "KEY"))
 	first := acquire(t, s.Client())
-	time.AfterFunc(1500*time.Millisecond, func() { first.Close() })
+	time.AfterFunc(5*time.Second, func() { first.Close() })
 	held := acquire(t, s.Client(), client.Wait(time.Minute))
 	left := time.Until(held.Deadline())
-	if held.Err() != nil || left < 300*time.Millisecond || left > 900*time.Millisecond {
+	if held.Err() != nil || left < 500*time.Millisecond || left > 3600*time.Millisecond {
 		t.Errorf("%v are left of the lease, error %v", left, held.Err())
 	}
 }
@@ -184,15 +184,15 @@ func TestALeaseThatWasWaitedForIsCountedFromItsRenewal(t *testing.T) {
 // TestALeaseThatWasWaitedForAndCannotBeRenewedIsHeld has a max_lease that ends with the first lease.
 func TestALeaseThatWasWaitedForAndCannotBeRenewedIsHeld(t *testing.T) {
 	t.Parallel()
-	policy := short(time.Second)
+	policy := short(4 * time.Second)
 	policy.MaxLease = policy.LeaseTTL
 	s := tmstest.New(t, tmstest.WithPool(pool, policy))
 	c := s.Client()
-	time.AfterFunc(1500*time.Millisecond, func() {
+	time.AfterFunc(5*time.Second, func() {
 		c.Generate(context.Background(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 	})
 	held := acquire(t, c, client.Wait(time.Minute))
-	if left := time.Until(held.Deadline()); held.Err() != nil || left > 900*time.Millisecond {
+	if left := time.Until(held.Deadline()); held.Err() != nil || left > 3600*time.Millisecond {
 		t.Errorf("%v are left of the lease, error %v", left, held.Err())
 	}
 	if <-held.Context().Done(); !errors.Is(held.Err(), tms.ErrMaxLeaseExceeded) {
@@ -261,11 +261,11 @@ func TestTheContextEndsBeforeAnotherClientGetsTheToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := tmstest.New(t, tmstest.WithPool(pool, short(2*time.Second), "KEY"))
-			held := acquire(t, s.Client(), client.Margin(800*time.Millisecond)) // more than a busy machine needs
+			s := tmstest.New(t, tmstest.WithPool(pool, short(5*time.Second), "KEY"))
+			held := acquire(t, s.Client(), client.Margin(2*time.Second)) // more than a busy machine needs
 			ended := make(chan time.Time, 1)
 			context.AfterFunc(held.Context(), func() { ended <- time.Now() })
-			time.Sleep(2400 * time.Millisecond) // renewed by now
+			time.Sleep(6 * time.Second) // renewed by now
 			if held.Err() != nil {
 				t.Fatal(held.Err())
 			}
@@ -287,7 +287,8 @@ func TestTheContextEndsBeforeAnotherClientGetsTheToken(t *testing.T) {
 }
 
 func TestALeaseThatSomebodyEndedIsLost(t *testing.T) {
-	s := tmstest.New(t, tmstest.WithPool(pool, short(time.Second), "KEY"))
+	t.Parallel()
+	s := tmstest.New(t, tmstest.WithPool(pool, short(5*time.Second), "KEY"))
 	for want, end := range map[error]func([]tms.LeaseKey) error{
 		client.ErrLost:    func(k []tms.LeaseKey) error { _, err := s.Store().Unblock(t.Context(), pool, k); return err },
 		client.ErrDeleted: func(k []tms.LeaseKey) error { _, err := s.Store().Delete(t.Context(), pool, k); return err },
@@ -305,7 +306,8 @@ func TestALeaseThatSomebodyEndedIsLost(t *testing.T) {
 }
 
 func TestAHangingWorkerLosesItsToken(t *testing.T) {
-	s := tmstest.New(t, tmstest.WithPool(pool, short(200*time.Millisecond), "KEY"))
+	t.Parallel()
+	s := tmstest.New(t, tmstest.WithPool(pool, short(2*time.Second), "KEY"))
 	held := acquire(t, s.Client(), client.RequireProgress(100*time.Millisecond))
 	nextFence(t, s)
 	if !errors.Is(held.Err(), client.ErrNoProgress) {
@@ -313,10 +315,10 @@ func TestAHangingWorkerLosesItsToken(t *testing.T) {
 	}
 }
 
-// TestLeasesOutliveAServerThatIsAwayForAWhile has a thousand of them.
+// TestLeasesOutliveAServerThatIsAwayForAWhile has a thousand of them, which come to be renewed while it is away.
 func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
 	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(5*time.Second)))
+	s := tmstest.New(t, tmstest.WithPool(pool, short(10*time.Second)))
 	c := s.Client()
 	const n = 1000
 	_, err := c.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)})
@@ -329,18 +331,33 @@ func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
 	}
 	for range 2 {
 		s.Down()
-		time.Sleep(2 * time.Second)
+		time.Sleep(3500 * time.Millisecond) // due after 3 s
 		s.Up()
-		time.Sleep(time.Second)
-	}
-	for _, held := range helds {
-		if held.Err() != nil {
-			t.Fatal(held.Err())
-		}
+		awaitRenewal(t, helds)
 	}
 	if got := stats(t, s); got.Assigned != n {
 		t.Errorf("%+v", got)
 	}
+}
+
+// awaitRenewal waits until every lease was renewed after this call. None may end meanwhile.
+func awaitRenewal(t *testing.T, helds []*client.Held) {
+	t.Helper()
+	before := make([]time.Time, len(helds))
+	for i, held := range helds {
+		before[i] = held.Deadline()
+	}
+	eventually(t, "every lease was renewed", func() bool {
+		for i, held := range helds {
+			if held.Err() != nil {
+				t.Fatal(held.Err())
+			}
+			if !held.Deadline().After(before[i]) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func TestCloseTellsThatTheServerIsAway(t *testing.T) {

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"flag"
 	"net/http/httptest"
 	"testing"
 
@@ -17,8 +18,10 @@ import (
 	"github.com/manankarani/token-manager/internal/wait"
 )
 
-// rueidis may leave a goroutine that sleeps for up to a second before it looks at a cluster again.
+// The tests that are parallel wait for time to pass, so that many can run at once. rueidis may leave a goroutine that
+// sleeps for up to a second before it looks at a cluster again.
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "20")
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 

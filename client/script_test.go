@@ -91,16 +91,18 @@ func TestWhatWasNotSentSaysSo(t *testing.T) {
 		{"a proxy that reaches nobody", []step{answers(502, "text/html", "<html>")}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cl, _ := scripted(t, retryFor, c.steps...)
-			ctx, cancel := context.WithTimeout(t.Context(), retryFor)
-			defer cancel()
-			_, err := cl.Generate(ctx, pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
-			if err == nil || errors.Is(err, client.ErrNotSent) != c.is {
-				t.Error(err)
-			}
-			if code := tms.CodeOf(err); code != "" && code != tms.ErrPoolFull {
-				t.Errorf("%v has the code %s", err, code)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				cl, _ := scripted(t, retryFor, c.steps...)
+				ctx, cancel := context.WithTimeout(t.Context(), retryFor)
+				defer cancel()
+				_, err := cl.Generate(ctx, pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+				if err == nil || errors.Is(err, client.ErrNotSent) != c.is {
+					t.Error(err)
+				}
+				if code := tms.CodeOf(err); code != "" && code != tms.ErrPoolFull {
+					t.Errorf("%v has the code %s", err, code)
+				}
+			})
 		})
 	}
 }

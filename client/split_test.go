@@ -138,18 +138,7 @@ func TestLeasesAreKeptWhereOnlyShortRequestsPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := helds[0].Deadline()
-	eventually(t, "every lease was renewed", func() bool {
-		for _, h := range helds {
-			if h.Err() != nil {
-				t.Fatal(h.Err())
-			}
-			if !h.Deadline().After(first) {
-				return false
-			}
-		}
-		return true
-	})
+	awaitRenewal(t, helds)
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
