@@ -111,9 +111,8 @@ func (c *Client) assignOnce(ctx context.Context, pool string, r tms.AssignReques
 	return tokens, nil
 }
 
-func unleased(t tms.Token) bool {
-	return t.Value == "" || t.Lease == nil || t.Lease.ID == "" || t.Lease.TTL <= 0
-}
+// unleased says whether the token has no lease. One without time is one: it ran out before the request was repeated.
+func unleased(t tms.Token) bool { return t.Value == "" || t.Lease == nil || t.Lease.ID == "" }
 
 // goOnWaiting tells how it stands. It pauses where the server answered before the time was up, which it does when it
 // stops.

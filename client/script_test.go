@@ -145,7 +145,7 @@ func TestAnAnswerThatIsNoneOfATMSServer(t *testing.T) {
 	for _, body := range []string{
 		``, `{}`, `[]`, `null`, `"OK"`, `{"pool":"default","token":"x"}`, `{"leases":[{"token":"x"}]}`, `{"leases":[{}]}`,
 		`{"token":"x","state":"available"}`, `{"results":[{}]}`, `{"results":[null]}`, `{"results":[{"token":"x"}]}`,
-		`{"token":"x","state":"assigned","ttl_ms":60000}`, `{"token":"x","state":"assigned","lease_id":"y"}`,
+		`{"token":"x","state":"assigned","ttl_ms":60000}`,
 	} {
 		c, _ := scripted(t, 0, answers(200, api.JSON, body))
 		ctx := t.Context()
