@@ -314,12 +314,18 @@ func (l *line) note(refusal error) {
 	}
 }
 
+const warnEvery = time.Minute // at most, while wakes are not heard
+
 // listen wakes those whose turn the store calls out, until the store is closed.
 func (s *Store) listen() {
+	var warned time.Time
 	for s.life.Err() == nil {
 		err := s.queue.Listen(s.life, s.wake)
 		if err != nil && s.life.Err() == nil {
-			s.options.Logger.Warn("wakes are not heard for now, so that those who wait are served up to a second later", "error", err)
+			if time.Since(warned) >= warnEvery {
+				s.options.Logger.Warn("wakes are not heard for now, so that those who wait are served up to a second later", "error", err)
+				warned = time.Now()
+			}
 			pause(s.life, s.options.Beat/4)
 		}
 	}

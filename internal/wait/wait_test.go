@@ -1,10 +1,13 @@
 package wait_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -137,11 +140,15 @@ func TestListeningGoesOn(t *testing.T) {
 	inner, err := embedded.Open(embedded.Options{})
 	must(t, err)
 	var calls atomic.Int64
-	s := wait.Wrap(hoarse{inner, &calls}, wait.Options{Beat: 40 * time.Millisecond})
-	t.Cleanup(func() { must(t, s.Close()) })
+	var logs bytes.Buffer
+	s := wait.Wrap(hoarse{inner, &calls}, wait.Options{Beat: 40 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&logs, nil))})
 	_, err = assign(t.Context(), s, tms.AssignRequest{Wait: 300 * time.Millisecond})
 	if tms.CodeOf(err) != tms.ErrNoTokenAvailable || calls.Load() < 2 {
 		t.Errorf("%v after %d calls of Listen", err, calls.Load())
+	}
+	must(t, s.Close())
+	if n := strings.Count(logs.String(), "wakes are not heard"); n != 1 {
+		t.Errorf("it was logged %d times in a second", n)
 	}
 }
 
