@@ -19,7 +19,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 		}
 		results = append(results, done...)
 	}
-	return results, nil
+	return rules.UnlessPaused(pool, results)
 }
 
 // assignStep returns the requests that go in one step: at least one, and more while all together ask for at most maxStep
@@ -37,10 +37,7 @@ func assignStep(requests []tms.AssignRequest) []tms.AssignRequest {
 // assign answers requests in one step.
 func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) (results []tms.AssignResult, err error) {
 	err = s.repeat(ctx, pool, func(t *step) (more bool, err error) {
-		if t.policy.Paused {
-			return false, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
-		}
-		if t.gather(t.wanted(requests)) {
+		if !t.policy.Paused && t.gather(t.wanted(requests)) {
 			return true, nil
 		}
 		for _, r := range requests {
@@ -111,6 +108,9 @@ func (t *step) answer(r tms.AssignRequest) ([]tms.Token, error) {
 	past, err := t.recall(r.RequestID, func() string { return rules.AssignPrint(r) })
 	if past != nil || err != nil {
 		return t.replay(past, err)
+	}
+	if t.policy.Paused {
+		return nil, rules.Paused(t.name)
 	}
 	if err := rules.CheckAssign(t.policy, r); err != nil {
 		return nil, err

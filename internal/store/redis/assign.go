@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 		}
 		results = append(results, done...)
 	}
-	return results, nil
+	return rules.UnlessPaused(pool, results)
 }
 
 // assignStep returns the requests that go in one step: at least one, and more of its kind while all together ask for at
@@ -52,7 +53,7 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 	}
 	a, err := s.repeat(ctx, pool, function, args...)
 	if errors.Is(err, tms.ErrPoolPaused) {
-		return nil, tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool)
+		return slices.Repeat([]tms.AssignResult{{Err: rules.Paused(pool)}}, len(requests)), nil
 	}
 	if err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func (s *Store) leaseIDs(args []string, r tms.AssignRequest) []string {
 // assigned reads the result of one request.
 func (a *answer) assigned(pool string, policy tms.Policy, count int, next int64) tms.AssignResult {
 	if a.more() && a.values[0].IsString() {
-		return tms.AssignResult{Err: a.notAssigned(count, next)}
+		return tms.AssignResult{Err: a.notAssigned(pool, count, next)}
 	}
 	in := a.array()
 	tokens := make([]tms.Token, 0, count)
@@ -113,7 +114,7 @@ func (a *answer) assigned(pool string, policy tms.Policy, count int, next int64)
 }
 
 // notAssigned reads why a request was refused. The next token comes back at an instant, or -1.
-func (a *answer) notAssigned(count int, next int64) error {
+func (a *answer) notAssigned(pool string, count int, next int64) error {
 	code, about, _ := strings.Cut(a.text(), " ")
 	switch code {
 	case "no_label":
@@ -122,6 +123,8 @@ func (a *answer) notAssigned(count int, next int64) error {
 		return rules.NoClient()
 	case "lease_ended":
 		return rules.LeaseEnded()
+	case string(tms.ErrPoolPaused):
+		return rules.Paused(pool)
 	case string(tms.ErrRequestIDReused):
 		return rules.Reused()
 	case string(tms.ErrQuotaExceeded):

@@ -139,7 +139,7 @@ end
 local function claimOne(w, inbox)
   local leases, reused = recall(w.id, w.print)
   if leases then return replay(leases) end
-  local refused = reused or check(w)
+  local refused = reused or policy.paused and 'pool_paused' or check(w)
   if refused then return refused end
   local s = w.ticket ~= '' and seatOf(w.ticket)
   if s and s.void < now then
@@ -172,13 +172,12 @@ end
 -- "", count, lane, the token it prefers or "", request_id or "", its print, ticket or "", and as many lease_ids as
 -- count says. At most 1,000 tokens in all.
 -- Answer: as that of tms1_assign, with these refusals besides: "request_id_reused"; "lease_ended", where a lease that
--- was given before is there no more; "no_label" and a key that is none.
+-- was given before is there no more; "no_label" and a key that is none; "pool_paused".
 local function claim(k, args)
   if not start(k, args[1]) then return NO_POOL end
-  if policy.paused then return 'pool_paused' end
-  queue = queue or newQueue(false)
   local list = wishes(args)
-  if not prepare(list) then return 'again' end
+  queue = queue or newQueue(false)
+  if not policy.paused and not prepare(list) then return 'again' end
   local results = {now, policy.token_ttl_ms, -1}
   local lacking = false
   for i, w in ipairs(list) do

@@ -22,9 +22,6 @@ func (t *modelTicket) count() int   { return max(1, t.request.Count) }
 // Assign leases tokens.
 func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignRequest) (results []tms.AssignResult, err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
-		if p.policy.Paused {
-			return tms.Refuse(tms.ErrPoolPaused, "the pool gives no tokens for now")
-		}
 		p.free = p.available()
 		defer func() { p.free = nil }()
 		for _, request := range reqs {
@@ -34,7 +31,8 @@ func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignReques
 				p.serve(now)
 			}
 		}
-		return nil
+		results, err = rules.UnlessPaused(pool, results)
+		return err
 	})
 	return results, err
 }
@@ -44,6 +42,9 @@ func (m *Model) assign(p *modelPool, now int64, r tms.AssignRequest) ([]tms.Toke
 	past, err := p.recall(r.RequestID, rules.AssignPrint(r), now)
 	if past != nil || err != nil {
 		return p.replay(past, now, err)
+	}
+	if p.policy.Paused {
+		return nil, rules.Paused(p.name)
 	}
 	if err := rules.CheckAssign(p.policy, r); err != nil {
 		return nil, err

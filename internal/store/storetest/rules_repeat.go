@@ -15,6 +15,7 @@ var repeatRules = []rule{
 	{"RepeatedGenerateCreatesOnce", "a generate that is repeated with its request_id is answered with the same values", repeatGenerate},
 	{"RequestIDOfAnotherRequestIsRefused", "a request_id that comes with other content is refused and nothing changes", repeatReused},
 	{"RefusalsAreNotRemembered", "a request that was refused can be repeated with its request_id and be served", repeatRefused},
+	{"RepeatsAreAnsweredWhilePaused", "a paused pool answers a repeat, which takes nothing, and refuses everything else", repeatPaused},
 	{"RequestsAreForgottenInTime", "a request is remembered for request_ttl, to the millisecond, and then is new", repeatForgotten},
 	{"RequestsArePoolsOwn", "a request_id of one pool means nothing in another, or in the pool made again", repeatPools},
 	{"RepeatsRaceForOneToken", "of many repeats at once, on any server, one takes a token and all are given it", repeatRace},
@@ -126,6 +127,30 @@ func repeatRefused(e *env) {
 	e.change(pool, tms.PolicyChange{MaxTokens: new(2)})
 	e.equal("created", e.generateAs(pool, two).Created, 2)
 	e.takeAs(pool, request)
+}
+
+func repeatPaused(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, "a", "b", "c")
+	request := tms.AssignRequest{RequestID: "r"}
+	first := e.takeAs(pool, request)
+	lost := tms.AssignRequest{RequestID: "lost"}
+	_, err := e.giveBack(pool, keyOf(e.takeAs(pool, lost)[0]))
+	e.must(err)
+	e.change(pool, tms.PolicyChange{Paused: new(true)})
+	e.equal("repeated", e.takeAs(pool, request), first)
+	e.refused(e.tryTake(pool, lost).Err, tms.ErrLeaseLost)
+	e.refused(e.tryTake(pool, tms.AssignRequest{RequestID: "r", Count: 2}).Err, tms.ErrRequestIDReused)
+	e.refused(e.tryTake(pool, tms.AssignRequest{RequestID: "new"}).Err, tms.ErrPoolPaused)
+	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{request, {RequestID: "new"}, {}, lost})
+	e.must(err)
+	e.equal("repeated among others", results[0], tms.AssignResult{Tokens: first})
+	for i, want := range []tms.Code{tms.ErrPoolPaused, tms.ErrPoolPaused, tms.ErrLeaseLost} {
+		e.refused(results[i+1].Err, want)
+	}
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 2, Assigned: 1})
+	e.change(pool, tms.PolicyChange{Paused: new(false)})
+	e.takeAs(pool, tms.AssignRequest{RequestID: "new"})
 }
 
 func repeatForgotten(e *env) {
