@@ -186,7 +186,11 @@ func (j *journal) take() *group {
 	return j.writing
 }
 
+// write makes the group durable, unless the journal has failed.
 func (j *journal) write(g *group) {
+	if j.err() != nil {
+		return
+	}
 	how := pebble.Sync
 	if j.every > 0 {
 		how = pebble.NoSync
