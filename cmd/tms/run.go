@@ -30,6 +30,7 @@ type jobRun struct {
 
 	helds  []*client.Held
 	herald *herald
+	follow func() // ends tms as the job ended, where its exit code does not say it all
 }
 
 func newRun() *cobra.Command {
@@ -84,9 +85,11 @@ func (j *jobRun) run(argv []string) error {
 	if err := j.acquire(request, signals); err != nil {
 		return err
 	}
-	j.herald = newHerald(j.ErrOrStderr(), len(j.helds)+8)
-	defer j.herald.end()
-	return j.finish(j.hold(job.Command{Path: path, Args: argv, Signals: signals}))
+	j.herald, j.follow = newHerald(j.ErrOrStderr(), len(j.helds)+8), func() {}
+	err = j.finish(j.hold(job.Command{Path: path, Args: argv, Signals: signals}))
+	j.herald.end()
+	j.follow()
+	return err
 }
 
 // hold runs the job while the tokens are held, and returns its exit code.
@@ -130,6 +133,7 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 	for {
 		select {
 		case <-over:
+			j.follow = running.Follow
 			return running.ExitCode()
 		case h := <-lost:
 			if j.onLost == onLostWarn {

@@ -32,6 +32,9 @@ func (j *Job) forward(os.Signal) {} // the console sends an interrupt to the job
 
 func (j *Job) terminate() { j.kill() } // there is no polite way
 
+// Follow is for systems with job control.
+func (j *Job) Follow() {}
+
 func (j *Job) kill() { j.handle.process.Kill() }
 
 // alive knows of the command alone.

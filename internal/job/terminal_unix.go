@@ -4,41 +4,111 @@ package job
 
 import (
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-const terminalFD = 0 // standard input
+// terminal is the caller's controlling one, which is lent to the job: while the caller's process group is its foreground.
+// Nil, there is none, and nothing is done.
+type terminal struct {
+	fd  int
+	own int // the caller's process group
 
-// terminal is the one on standard input while the caller may read from it. Nil, there is none, and nothing is done.
-type terminal struct{ group int }
+	mu     sync.Mutex
+	wanted bool // the job uses it
+	lent   bool // the job's process group is its foreground
+	closed bool
+}
 
-// ownTerminal returns the terminal on standard input, if the caller is in its foreground.
-func ownTerminal() *terminal {
-	group, err := unix.IoctlGetInt(terminalFD, unix.TIOCGPGRP)
-	if err != nil || group != syscall.Getpgrp() {
+func openTerminal() *terminal {
+	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil
 	}
-	return &terminal{group: group}
+	return &terminal{fd: fd, own: syscall.Getpgrp(), wanted: uses(0) && uses(1)}
 }
 
-// give lets the process group read from the terminal, unless the caller has been sent to the background.
-func (t *terminal) give(group int) {
-	if t == nil {
-		return
-	}
-	if now, err := unix.IoctlGetInt(terminalFD, unix.TIOCGPGRP); err == nil && now == t.group {
-		unix.IoctlSetPointerInt(terminalFD, unix.TIOCSPGRP, group)
-	}
+// uses says whether a file is the controlling terminal. A job whose standard input and output are both is lent it from the
+// start. Any other is lent it when it asks, because what stands beside it in a pipe may use it, too.
+func uses(fd int) bool {
+	_, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	return err == nil
 }
 
-// take gets the terminal back. The system would stop a process in the background for that, if it did not ignore SIGTTOU.
-func (t *terminal) take() {
+// foreground returns the process group that the terminal has in its foreground.
+func (t *terminal) foreground() int {
+	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	if err != nil {
+		return 0
+	}
+	return group
+}
+
+// lendFirst says whether a job is to be started in the foreground, which is then lent.
+func (t *terminal) lendFirst() bool {
 	if t == nil {
-		return
+		return false
+	}
+	t.lent = t.wanted && t.foreground() == t.own
+	return t.lent
+}
+
+// lend makes the process group the foreground where the caller's is, if the job uses the terminal, and says whether it is
+// now. That the job asks for it means that it does.
+func (t *terminal) lend(group int, asked bool) bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.wanted = t.wanted || asked
+	now := t.foreground()
+	if t.wanted && now == t.own && unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group) == nil {
+		now, t.lent = group, true
+	}
+	return now == group
+}
+
+// takeBack makes the caller's group the foreground again, if the terminal was lent, and says whether it was. From a shell
+// that has it meanwhile it is not taken. The system would stop a process in the background for that, if it did not ignore
+// SIGTTOU.
+func (t *terminal) takeBack() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lent := t.lent && (t.foreground() != session() || t.own == session())
+	if t.lent = false; !lent {
+		return false
 	}
 	signal.Ignore(syscall.SIGTTOU)
 	defer signal.Reset(syscall.SIGTTOU)
-	unix.IoctlSetPointerInt(terminalFD, unix.TIOCSPGRP, t.group)
+	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, t.own) == nil
+}
+
+// session returns the number of the caller's session, which is that of the process that leads it: a shell, as a rule.
+func session() int {
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return 0
+	}
+	return session
+}
+
+// close takes the terminal back for good.
+func (t *terminal) close() {
+	if t == nil {
+		return
+	}
+	t.takeBack()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	unix.Close(t.fd)
 }
