@@ -292,25 +292,6 @@ func TestWhoWantsManyIsNotOvertaken(t *testing.T) {
 	q.picks(matching("red", "red"), "b")
 }
 
-func TestWhatWasKeptBackReachesEveryLine(t *testing.T) {
-	q := newQueued(t, tms.PolicyChange{Labels: &[]string{"colour"}},
-		coloured("a", "red"), coloured("b", "blue"), coloured("c", "green"))
-	_, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{Count: 3}})
-	must(t, err)
-	q.join(wanting("many", 3), 1)
-	q.join(matching("red", "red"), 1)
-	q.join(matching("blue", "blue"), 1)
-	q.release("a", "b")
-	q.clock.Advance(time.Second)
-	q.join(matching("red", "red"), 1)
-	q.join(matching("blue", "blue"), 1)
-	q.clock.Advance(tms.TicketTTL - time.Millisecond) // the one who wants many is void
-	_, err = q.Expire(t.Context(), "p", 10)
-	must(t, err)
-	q.is("a", tms.Assigned, "c-red")
-	q.is("b", tms.Assigned, "c-blue")
-}
-
 func TestATokenGoesToTheLineThatWaitsLongest(t *testing.T) {
 	q := newQueued(t, tms.PolicyChange{Labels: &[]string{"colour"}}, coloured("a", "red"), coloured("b", "blue"))
 	_, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{Count: 2}})

@@ -27,6 +27,8 @@ var queueRules = []rule{
 	{"LeaveLeavesTheQueue", "a ticket that leaves is out of the queue, and what it was handed goes to the next", queueLeave},
 	{"ManyAreWaitedForInOrder", "who waits for several tokens is not overtaken by those who want fewer", queueMany},
 	{"KeptBackTokensGoOn", "tokens that were kept back for a ticket that leaves go to those behind it", queueKeptBack},
+	{"KeptBackTokensReachEveryLine",
+		"tokens that were kept back for a ticket that is void go to every line that they suit", queueKeptEverywhere},
 	{"MatchWaitsInItsOwnLine", "a token goes to the oldest of the waiters whom it suits", queueLanes},
 	{"TicketWithOtherContent", "a ticket that comes with another request is refused", queueOtherContent},
 	{"QueueHeedsTheQuota", "a waiter whose client has come to hold its share is passed over", queueQuota},

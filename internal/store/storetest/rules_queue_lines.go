@@ -52,6 +52,45 @@ func queueKeptBack(e *env) {
 	}
 }
 
+// queueKeptEverywhere lets whoever was owed every token lose their place without a word, and the step that finds out be
+// any.
+func queueKeptEverywhere(e *env) {
+	steps := map[string]func(pool string){
+		"sweep":  func(pool string) { e.sweep(pool, 10) },
+		"lookup": func(pool string) { e.lookUp(pool, "red") },
+		"assign": func(pool string) { e.refused(e.tryTake(pool, tms.AssignRequest{}).Err, tms.ErrNoTokenAvailable) },
+	}
+	for name, step := range steps {
+		pool := e.pool(tms.PolicyChange{Labels: &[]string{"colour"}})
+		colours := []string{"red", "blue"}
+		e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 3, Ticket: "many"}).Err)
+		for _, colour := range colours {
+			e.waitsAt(1, e.tryTake(pool, coloured(colour)).Err)
+			_, err := e.Generate(e.Context(), pool,
+				tms.GenerateRequest{Tokens: []tms.NewToken{{Value: colour, Metadata: map[string]string{"colour": colour}}}})
+			e.must(err)
+		}
+		e.equal("kept back", e.stats(pool).Available, 2)
+		e.advance(second)
+		for _, colour := range colours {
+			e.waitsAt(1, e.tryTake(pool, coloured(colour)).Err)
+		}
+		e.advance(tms.TicketTTL - second + ms)
+		step(pool)
+		for _, colour := range colours {
+			if token := e.look(pool, colour); token.State != tms.Assigned || token.Lease.ClientID != colour {
+				e.Fatalf("after %s the %s token is %+v", name, colour, token)
+			}
+			e.equal("picked up", e.takeAs(pool, coloured(colour))[0].Value, colour)
+		}
+	}
+}
+
+// coloured returns a request for a token of the colour, which is its ticket as well.
+func coloured(colour string) tms.AssignRequest {
+	return tms.AssignRequest{Ticket: colour, ClientID: colour, Match: map[string]string{"colour": colour}}
+}
+
 func queueLanes(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: &[]string{"site", "kind"}, Selection: new(tms.SelectFIFO)})
 	match := func(ticket string, pairs ...string) tms.AssignRequest {
