@@ -169,6 +169,20 @@ func TestWhoWaitsOnATerminalSeesHowItStands(t *testing.T) {
 	term.ends(0)
 }
 
+func TestWhoWaitsOnATerminalSeesThatTheServerIsSilent(t *testing.T) {
+	p := startServe(t, "--store", "memory:")
+	token := p.must(201, "POST", "/generate-token", nil).Token
+	p.must(200, "POST", "/assign-token", object{})
+	term := onTerminal(t, p, "tms", "run", "--wait", "5m", "--", "echo", "started")
+	term.awaits("place 1 of 1")
+	p.cmd.Process.Signal(syscall.SIGSTOP)
+	term.awaits(`s; nothing heard from the server for `)
+	p.cmd.Process.Signal(syscall.SIGCONT)
+	p.must(200, "POST", "/unblock-token", object{"token": token})
+	term.awaits("\r\x1b[Kstarted")
+	term.ends(0)
+}
+
 func TestDestructiveVerbsAskOnATerminal(t *testing.T) {
 	p := startServe(t, "--store", "memory:")
 	for _, name := range []string{"a", "b"} {

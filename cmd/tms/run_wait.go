@@ -18,6 +18,7 @@ const (
 	holdersShown = 3
 	holdersEvery = 2 * time.Second // at most so often the server is asked who they are
 	holdersFor   = time.Second     // and no longer than this
+	silentFor    = 3 * time.Second // a server that lets wait says every second how it stands
 )
 
 // waitLine is a line on a terminal that says how a wait stands: the place in the queue, and who holds the tokens.
@@ -57,17 +58,36 @@ func (l *waitLine) end() {
 }
 
 func (l *waitLine) run() {
-	for refusal := range l.updates {
-		if time.Since(l.asked) >= holdersEvery {
-			l.asked = time.Now()
-			l.holders = l.r.holders()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	heard := l.began
+	for {
+		select {
+		case refusal, more := <-l.updates:
+			if !more {
+				return
+			}
+			heard = time.Now()
+			l.show(l.standing(refusal))
+		case <-tick.C:
+			if silent := time.Since(heard); silent >= silentFor {
+				l.show(fmt.Sprintf("; nothing heard from the server for %v", silent.Round(time.Second)))
+			}
 		}
-		fmt.Fprint(l.r.ErrOrStderr(), "\r\x1b[K"+fitting(l.text(refusal)))
 	}
 }
 
-func (l *waitLine) text(r tms.Refusal) string {
+func (l *waitLine) show(how string) {
 	text := fmt.Sprintf("waiting for a token of the pool %q for %v", l.r.pool, time.Since(l.began).Round(time.Second))
+	fmt.Fprint(l.r.ErrOrStderr(), "\r\x1b[K"+fitting(text+how))
+}
+
+// standing says what the server said last: the place in the queue, and who holds the tokens.
+func (l *waitLine) standing(r tms.Refusal) (text string) {
+	if time.Since(l.asked) >= holdersEvery {
+		l.asked = time.Now()
+		l.holders = l.r.holders()
+	}
 	if r.Place > 0 {
 		text += fmt.Sprintf(", place %d", r.Place)
 	}
