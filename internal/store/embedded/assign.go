@@ -43,6 +43,7 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 		for _, r := range requests {
 			tokens, err := t.answer(r)
 			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
+			t.handOff() // before the next request could take what a ticket of this one left to others
 		}
 		return false, nil
 	})

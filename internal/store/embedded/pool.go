@@ -27,7 +27,7 @@ type pool struct {
 
 	queue *rules.Queue
 	freed []*entry // that have become available and may suit those who wait, who have not been looked for yet
-	kept  bool     // tokens may be there that were kept back for a ticket which is gone
+	kept  bool     // tokens may be there that were kept back for a ticket which waits no longer
 
 	requests *memories
 }

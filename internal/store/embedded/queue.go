@@ -48,9 +48,13 @@ func (t *step) dismiss(ticket *rules.Ticket) {
 		return
 	}
 	t.queue.Remove(ticket)
-	if ticket.Lane == "" && ticket.Count() > 1 {
-		t.kept = true
-	}
+	t.letGo(ticket)
+}
+
+// letGo takes note that the ticket, which waits no longer, is owed no token any more. One who waited for several may have
+// had some kept back.
+func (t *step) letGo(ticket *rules.Ticket) {
+	t.kept = t.kept || ticket.Lane == "" && ticket.Count() > 1
 }
 
 // catchUp takes those who no longer wait out of the queue, and hands what is due to come back to those who do, before the
@@ -86,8 +90,10 @@ func (t *step) handOff() {
 		if t.queue.Empty() || t.policy.Paused {
 			return
 		}
-		if !t.serveAll(t.heads(freed, kept)) {
-			t.freed, t.kept = freed, t.kept || kept
+		if t.serveAll(t.heads(freed, kept), kept) {
+			t.kept = false
+		} else {
+			t.freed, t.kept = freed, true
 		}
 	}
 }
@@ -104,7 +110,7 @@ func (t *step) firstAvailable(n int) (first []*entry) {
 // heads returns the first ticket of every line that any of the tokens suits, by age. Where tokens were kept back, some of
 // those are among them.
 func (t *step) heads(tokens []*entry, kept bool) *rules.Line {
-	if kept {
+	if kept && len(t.policy.Labels) > 0 {
 		tokens = append(slices.Clip(tokens), t.firstAvailable(maxStep)...)
 	}
 	heads := rules.NewLine()
@@ -124,8 +130,9 @@ func (t *step) heads(tokens []*entry, kept bool) *rules.Line {
 
 // serveAll serves the oldest of the tickets that can be served, until none can. A line whose first ticket cannot be
 // served has its next chance only when one who was owed every token is out of its way. It returns false if it stopped
-// because the step has handed out enough.
-func (t *step) serveAll(heads *rules.Line) bool {
+// because the step has handed out enough, or because tokens that were kept back may suit other lines now. Where kept is
+// set, those are among the heads.
+func (t *step) serveAll(heads *rules.Line, kept bool) bool {
 	var blocked []*rules.Ticket
 	for head, some := heads.PopMin(); some; head, some = heads.PopMin() {
 		if t.handed >= maxStep {
@@ -134,6 +141,9 @@ func (t *step) serveAll(heads *rules.Line) bool {
 		if !t.serve(head) {
 			blocked = append(blocked, head)
 			continue
+		}
+		if t.kept && !kept {
+			return false
 		}
 		if next := t.queue.Head(head.Lane); next != nil {
 			heads.Set(next)
@@ -173,6 +183,7 @@ func (t *step) hand(ticket *rules.Ticket) {
 	}
 	t.handed += len(offer)
 	t.queue.Hand(ticket, offer, rules.PickupEnd(t.now))
+	t.letGo(ticket)
 	t.store.wakes.add(ticket.ID)
 }
 

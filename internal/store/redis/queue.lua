@@ -67,13 +67,19 @@ local function leaveLine(s)
   call('ZREM', some('waiting'), s.ticket)
 end
 
+-- Takes note that the ticket, which waits no longer, is owed no token any more. One who waited for several may have had
+-- some kept back.
+local function letGo(wish)
+  if wish.lane == '' and wish.count > 1 then queue.kept = true end
+end
+
 -- Takes the ticket out of the queue.
 local function drop(s)
   local wish = wishOf(s)
   if s.waits then leaveLine(s) else call('ZREM', some('handed'), s.ticket) end
   call('HDEL', some('tickets'), s.ticket)
   queue.seats[s.ticket], queue.left = false, true
-  if wish.lane == '' and wish.count > 1 then queue.kept = true end
+  letGo(wish)
 end
 
 -- Returns those of the tokens that the ticket was handed and that nobody has taken back since.
@@ -214,6 +220,7 @@ local function hand(s)
   local records = give(wish, now + PICKUP)
   if not records then return false end
   leaveLine(s)
+  letGo(wish)
   wish.tokens = {}
   for i, r in ipairs(records) do wish.tokens[i] = r.token end
   s.json, s.void = cjson.encode(wish), now + PICKUP
@@ -237,8 +244,9 @@ local function serveFirst(lane, first)
   return true
 end
 
--- Serves these lines while one of them can be, each time the one that has waited longest.
-local function serve(lanes)
+-- Serves these lines while one of them can be, each time the one that has waited longest. Returns true if it stopped
+-- because tokens that were kept back may suit other lines now. Where kept is set, those are among the lanes.
+local function serve(lanes, kept)
   while queue.budget > 0 do
     local oldest, at
     for lane in pairs(lanes) do
@@ -250,7 +258,11 @@ local function serve(lanes)
       end
     end
     if not oldest then return end
-    if not serveFirst(at, oldest) then lanes[at] = nil end
+    if not serveFirst(at, oldest) then
+      lanes[at] = nil
+    elseif queue.kept and not kept then
+      return true
+    end
   end
 end
 
@@ -274,7 +286,7 @@ function handOut()
         for _, lane in ipairs(lanesOf(r)) do lanes[lane] = true end
       end
     end
-    serve(lanes)
+    if serve(lanes, kept) then queue.freed = freed else queue.kept = false end
   end
   if queue.left and call('EXISTS', some('tickets')) == 0 then
     call('HDEL', keys[1], 'queue')

@@ -29,6 +29,8 @@ var queueRules = []rule{
 	{"KeptBackTokensGoOn", "tokens that were kept back for a ticket that leaves go to those behind it", queueKeptBack},
 	{"KeptBackTokensReachEveryLine",
 		"tokens that were kept back for a ticket that is void go to every line that they suit", queueKeptEverywhere},
+	{"KeptBackTokensGoOnInOrder",
+		"tokens that were kept back for a ticket that is served with others go to the oldest whom they suit", queueKeptInOrder},
 	{"MatchWaitsInItsOwnLine", "a token goes to the oldest of the waiters whom it suits", queueLanes},
 	{"TicketWithOtherContent", "a ticket that comes with another request is refused", queueOtherContent},
 	{"QueueHeedsTheQuota", "a waiter whose client has come to hold its share is passed over", queueQuota},

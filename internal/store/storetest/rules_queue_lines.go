@@ -86,6 +86,26 @@ func queueKeptEverywhere(e *env) {
 	}
 }
 
+// queueKeptInOrder serves who wants several with other tokens than those that were kept back for them.
+func queueKeptInOrder(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"colour"}, Selection: new(tms.SelectLIFO)})
+	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 2, Ticket: "many", ClientID: "many"}).Err)
+	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
+	e.queues(pool, 2, "any")
+	_, err := e.Generate(e.Context(), pool,
+		tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "kept", Metadata: map[string]string{"colour": "red"}}}})
+	e.must(err)
+	e.equal("kept back", e.stats(pool).Available, 1)
+	e.advance(ms)
+	e.fill(pool, "b", "c")
+	for value, client := range map[string]string{"b": "many", "c": "many", "kept": "red"} {
+		if token := e.look(pool, value); token.State != tms.Assigned || token.Lease.ClientID != client {
+			e.Fatalf("%s is %+v of %+v", value, token, token.Lease)
+		}
+	}
+	e.waitsAt(1, e.show(pool, "any").Err)
+}
+
 // coloured returns a request for a token of the colour, which is its ticket as well.
 func coloured(colour string) tms.AssignRequest {
 	return tms.AssignRequest{Ticket: colour, ClientID: colour, Match: map[string]string{"colour": colour}}
