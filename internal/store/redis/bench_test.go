@@ -150,8 +150,8 @@ func metered(b *testing.B, c rueidis.Client, n int, f func()) {
 }
 
 // cpu returns the seconds of CPU that Redis has taken.
-func cpu(b *testing.B, c rueidis.Client) float64 {
-	return field(b, c, "used_cpu_user") + field(b, c, "used_cpu_sys")
+func cpu(t testing.TB, c rueidis.Client) float64 {
+	return field(t, c, "used_cpu_user") + field(t, c, "used_cpu_sys")
 }
 
 // field returns a number that INFO shows.

@@ -128,7 +128,7 @@ local function tidy(limit)
   return #tickets
 end
 
--- Returns the first ticket of a line and its number, or false.
+-- Returns the first ticket of a line, its number and its lane, or false.
 local function head(lane)
   if not queue.open then return false end
   if not queue.tidied then
@@ -138,7 +138,7 @@ local function head(lane)
   local first = queue.heads[lane]
   if first == nil then
     local found = call('ZRANGE', some('line:' .. lane), '0', '0', 'WITHSCORES')
-    first = found[1] and {ticket = found[1], number = tonumber(found[2])} or false
+    first = found[1] and {ticket = found[1], number = tonumber(found[2]), lane = lane} or false
     queue.heads[lane] = first
   end
   return first
@@ -233,7 +233,8 @@ end
 
 -- Serves the first ticket of a line, if it is its turn and there are enough tokens. One whose client has come to hold
 -- as many leases as it may is taken out, and woken. Returns false if nothing came of it.
-local function serveFirst(lane, first)
+local function serveFirst(first)
+  local lane = first.lane
   if not turn(lane, first.ticket) then return false end
   local s = seatOf(first.ticket)
   local wish = wishOf(s)
@@ -244,24 +245,46 @@ local function serveFirst(lane, first)
   return true
 end
 
--- Serves these lines while one of them can be, each time the one that has waited longest. Returns true if it stopped
--- because tokens that were kept back may suit other lines now. Where kept is set, those are among the lanes.
+-- A heap of the first tickets of lines, the one that has waited longest on top.
+
+local function add(heap, first)
+  local at = #heap + 1
+  while at > 1 and heap[floor(at / 2)].number > first.number do
+    heap[at] = heap[floor(at / 2)]
+    at = floor(at / 2)
+  end
+  heap[at] = first
+end
+
+local function takeTop(heap)
+  local top, last, size, at = heap[1], heap[#heap], #heap - 1, 1
+  heap[#heap] = nil
+  while 2 * at <= size do
+    local child = 2 * at
+    if child < size and heap[child + 1].number < heap[child].number then child = child + 1 end
+    if heap[child].number > last.number then break end
+    heap[at] = heap[child]
+    at = child
+  end
+  if size > 0 then heap[at] = last end
+  return top
+end
+
+-- Serves these lines while one of them can be, each time the one that has waited longest. A line that cannot be served
+-- has no other chance: the lines only use up what there is. Returns true if it stopped because tokens that were kept
+-- back may suit other lines now. Where kept is set, those are among the lanes.
 local function serve(lanes, kept)
-  while queue.budget > 0 do
-    local oldest, at
-    for lane in pairs(lanes) do
-      local first = head(lane)
-      if not first then
-        lanes[lane] = nil
-      elseif not oldest or first.number < oldest.number then
-        oldest, at = first, lane
-      end
-    end
-    if not oldest then return end
-    if not serveFirst(at, oldest) then
-      lanes[at] = nil
-    elseif queue.kept and not kept then
-      return true
+  local heads = {}
+  local function addFirst(lane)
+    local first = head(lane)
+    if first then add(heads, first) end
+  end
+  for lane in pairs(lanes) do addFirst(lane) end
+  while heads[1] and queue.budget > 0 do
+    local first = takeTop(heads)
+    if serveFirst(first) then
+      if queue.kept and not kept then return true end
+      addFirst(first.lane)
     end
   end
 end
