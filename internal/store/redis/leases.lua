@@ -88,26 +88,26 @@ register('restore', each(restore))
 register('delete', each(delete))
 
 -- tms1_unblock_client ends leases that a client holds.
--- ARGV: now, client_id, how many of the client's tokens to pass over, limit (at most 1,000).
--- Answer: {now, how many it ended, how many of the client's tokens it came by and left as they are, 1 if there are
--- more}, or "no_index" in a pool that has no index of clients.
+-- ARGV: now, client_id, the end of the lease and the value of the token after which to begin, or "" twice, limit (at
+-- most 1,000).
+-- Answer: {now, how many it ended, 1 if there are more, the end and the value of the last token it came by (0 and "" if
+-- none)}, or "no_index" in a pool that has no index of clients.
 local function unblock_client(k, args)
   if not start(k, args[1]) then return NO_POOL end
   if not policy.limited then return 'no_index' end
-  local from, limit, records = tonumber(args[3]), tonumber(args[4]), {}
-  local more = list(records, some('client:' .. args[2]), ASSIGNED, from, limit)
+  local key, records = some('client:' .. args[2]), {}
+  local more = list(records, key, ASSIGNED, rankAfter(key, args[3], args[4]), tonumber(args[5]))
+  local last = records[#records] or {score = 0, token = ''}
+  local answer = {now, 0, more and 1 or 0, last.score, last.token}
   settleAll(records)
-  local ended, left = 0, 0
   for _, r in ipairs(records) do
-    if r.state == ASSIGNED and r.at == '0' then
-      left = left + 1
-    elseif r.state == ASSIGNED then
-      ended = ended + 1
+    if r.state == ASSIGNED and r.at ~= '0' then
+      answer[2] = answer[2] + 1
       release(r)
     end
   end
   save(records)
-  return {now, ended, left, more and 1 or 0}
+  return answer
 end
 
 register('unblock_client', unblock_client)

@@ -136,14 +136,15 @@ func keyArgs(function string, keys []tms.LeaseKey) []string {
 
 // UnblockClient implements [tms.Store].
 func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total int, err error) {
-	for more, left := true, 0; more; {
-		a, err := s.call(ctx, pool, fnUnblockClient, clientID, strconv.Itoa(left), strconv.Itoa(maxStep))
+	at, value := "", ""
+	for more := true; more; {
+		a, err := s.call(ctx, pool, fnUnblockClient, clientID, at, value, strconv.Itoa(maxStep))
 		if err != nil {
 			return total, err
 		}
 		total += int(a.int())
-		left += int(a.int())
-		if more = a.int() > 0; a.failure() != nil {
+		more, at, value = a.int() > 0, strconv.FormatInt(a.int(), 10), a.text()
+		if a.failure() != nil {
 			return total, a.failure()
 		}
 	}
