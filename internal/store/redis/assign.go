@@ -46,12 +46,7 @@ func simple(r tms.AssignRequest) bool {
 
 // assign answers requests of one kind in one step.
 func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
-	function, args := fnAssign, s.assignArgs(requests)
-	if !simple(requests[0]) {
-		function, args = fnClaim, s.claimArgs(requests)
-		s.attend(ctx, pool, requests)
-	}
-	a, err := s.repeat(ctx, pool, function, args...)
+	a, err := s.assignOnce(ctx, pool, requests)
 	if errors.Is(err, tms.ErrPoolPaused) {
 		return slices.Repeat([]tms.AssignResult{{Err: rules.Paused(pool)}}, len(requests)), nil
 	}
@@ -64,6 +59,14 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 		results[i] = a.assigned(pool, policy, max(1, r.Count), next)
 	}
 	return results, a.failure()
+}
+
+func (s *Store) assignOnce(ctx context.Context, pool string, requests []tms.AssignRequest) (*answer, error) {
+	if simple(requests[0]) {
+		return s.repeat(ctx, pool, fnAssign, s.assignArgs(requests)...)
+	}
+	s.attend(ctx, pool, requests)
+	return s.repeat(ctx, pool, fnClaim, s.claimArgs(requests)...)
 }
 
 func (s *Store) assignArgs(requests []tms.AssignRequest) []string {
