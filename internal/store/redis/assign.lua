@@ -130,7 +130,7 @@ local function assign(k, args)
     tokens = candidates(keys[2], wanted)
     return #tokens < wanted
   end)
-  if not enough then return 'again' end
+  if not enough or queue and queue.crowded then return 'again' end
   begin(queue and head('') and {} or tokens)
   local results, i = {now, policy.token_ttl_ms, -1}, 2
   while args[i] do

@@ -117,7 +117,8 @@ local function queueUp(w, s, inbox)
     s.inbox = inbox
     writeSeat(s)
   end
-  s.void, queue.renewed[#queue.renewed + 1] = now + TICKET, s
+  s.void = now + TICKET
+  call('ZADD', some('waiting'), digits(s.void), w.ticket)
   return noneAvailable(supply(w.lane), call('ZRANK', some('line:' .. w.lane), w.ticket) + 1)
 end
 
@@ -156,16 +157,6 @@ local function claimOne(w, inbox)
   return grantWish(w, s, inbox)
 end
 
--- Writes how long the tickets that were shown keep their place.
-local function renew()
-  local scored, till = {}, digits(now + TICKET)
-  for _, s in ipairs(queue.renewed) do
-    if s.waits then scored[#scored + 1], scored[#scored + 2] = till, s.ticket end
-  end
-  if #scored > 0 then call('ZADD', some('waiting'), unpack(scored)) end
-  queue.renewed = {}
-end
-
 -- tms1_claim answers requests in order, each with all the tokens it asks for, with those that its ticket was handed or
 -- that it was given before, or with a refusal. A ticket that has to wait joins the queue or keeps its place.
 -- ARGV: now, the inbox that is to hear when a ticket should be shown again, and for each request: client_id, ttl or
@@ -177,14 +168,13 @@ local function claim(k, args)
   if not start(k, args[1]) then return NO_POOL end
   local list = wishes(args)
   queue = queue or newQueue(false)
-  if not policy.paused and not prepare(list) then return 'again' end
+  if not policy.paused and (not prepare(list) or queue.crowded) then return 'again' end
   local results = {now, policy.token_ttl_ms, -1}
   local lacking = false
   for i, w in ipairs(list) do
     results[3 + i] = claimOne(w, args[2])
     lacking = lacking or type(results[3 + i]) == 'string'
   end
-  renew()
   if lacking then results[3] = instant(nextReturn()) end
   return results
 end

@@ -4,11 +4,10 @@
 -- first ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that
 -- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: void tickets were
 -- looked for. crowded: there are more than one step may drop, so that nobody's turn is known. budget: how many tokens
--- the step may still hand. renewed: the seats that keep their place. waiting: how many wait. open: the pool has
--- tickets. left: some have left.
+-- the step may still hand. waiting: how many wait. open: the pool has tickets. left: some have left.
 function newQueue(open)
   return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false,
-    budget = STEP, open = open, renewed = {}, waiting = nil, left = false}
+    budget = STEP, open = open, waiting = nil, left = false}
 end
 
 -- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also the tokens

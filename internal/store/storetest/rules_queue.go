@@ -40,7 +40,7 @@ var queueRules = []rule{
 	{"NoTokenIsLostToTheDead", "tokens that were handed to tickets nobody shows come back, all of them", queueDead},
 }
 
-func allQueueRules() []rule { return slices.Concat(queueRules, crowdRules) }
+func allQueueRules() []rule { return slices.Concat(queueRules, crowdRules, moreQueueRules) }
 
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.
 func RunQueue(t *testing.T, open Opener) {
