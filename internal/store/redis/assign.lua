@@ -96,7 +96,7 @@ local function grantRequest(args, i)
   local refused = forbidden(client, count) or left < count and noneAvailable(left)
   if refused then return refused end
   local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. client
-  local ends, lasts, result = digits(till), digits(backstop(till, now)), {}
+  local ends, lasts, result = digits(till), digits(backstop(till)), {}
   for n = 1, count do
     local text, token = lease(args[i + 2 + n], about, ends, lasts)
     if not text then return nil, token end

@@ -46,11 +46,23 @@ local function candidates(key, n)
   return drawAny(key, from, n)
 end
 
--- The lock of an available token is held, which nothing here explains. The token rests until the lock is gone.
+-- Returns for how long a lock holds: as long as the lease that left it behind, or as Redis keeps a lock of any other
+-- origin.
+local function holds(lock)
+  local seen, ttl = match(call('MGET', lock)[1] or '', '^%S+ %d+ %d+ (%d+) (%d+) ')
+  if seen then return seen + ttl - now end
+  local left = call('PTTL', lock)
+  return left < 0 and policy.lease_ttl_ms or left
+end
+
+-- The lock of an available token is held, which nothing here explains. The token rests for as long as the lock holds.
 local function park(token)
+  local lock = keys[7] .. token
+  local left = holds(lock)
+  if left < 0 then return call('DEL', lock) end
   local r = find({token})[token]
   read({r})
-  r.state, r.till, r.touched = COOLING, now + max(0, call('PTTL', keys[7] .. token)), true
+  r.state, r.till, r.touched = COOLING, now + left, true
   save({r})
 end
 

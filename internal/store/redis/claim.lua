@@ -90,7 +90,7 @@ local function pickUp(s, w)
   local ttl = leaseTime(w.ttl)
   for _, r in ipairs(records) do
     r.till, r.seen, r.touched = now + ttl, now, true
-    r.text = match(r.text, '^%S+ %d+ ') .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. w.client
+    r.text = match(r.text, '^%S+ %d+ ') .. digits(now) .. ' ' .. digits(r.seen) .. ' ' .. ttl .. ' ' .. w.client
   end
   save(records)
   drop(s)

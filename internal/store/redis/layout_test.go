@@ -34,8 +34,8 @@ func TestWhatRedisHolds(t *testing.T) {
 		}
 	}
 	lock := "tms:{p}:lease:" + taken[1].Value
-	if left := number(t, c, "PTTL", lock); left < 11*60_000 || left > 12*60_000 {
-		t.Errorf("the lock lasts %d ms; it should last for the token TTL and ten minutes", left)
+	if left := millis(number(t, c, "PTTL", lock)); left < tms.MaxTTL+10*time.Minute || left > tms.MaxTTL+11*time.Minute {
+		t.Errorf("the lock lasts %v; it should last for the lease, the longest TTL there is and ten minutes", left)
 	}
 	text, _ := ask(t, c, "GET", lock).ToString()
 	if want := fmt.Sprintf("%s %d ", taken[1].Lease.ID, taken[1].Lease.Fence); !strings.HasPrefix(text, want) || !strings.HasSuffix(text, " tester") {
@@ -53,9 +53,34 @@ func TestWhatRedisHolds(t *testing.T) {
 	}
 }
 
+func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
 func sorted(s []string) []string {
 	slices.Sort(s)
 	return s
+}
+
+// What a lease string says is there for as long as it may count, whatever becomes of the policy meanwhile.
+func TestALeaseStringOutlastsEveryPolicy(t *testing.T) {
+	q := newQueued(t, tms.PolicyChange{TokenTTL: new(tms.MinTTL), LeaseTTL: new(time.Hour)})
+	c := raw(t, q.server)
+	lasts := func(what string, atLeast time.Duration) {
+		t.Helper()
+		if left := millis(number(t, c, "PTTL", "tms:{p}:lease:a")); left < atLeast+tms.MaxTTL {
+			t.Errorf("when it was %s the lease string lasts %v", what, left)
+		}
+	}
+	fill(t, q.Store, "p", "a")
+	take(t, q.Store, "p")
+	lasts("assigned", time.Hour)
+	_, err := q.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a", TTL: 2 * time.Hour}})
+	must(t, err)
+	lasts("kept alive", 2*time.Hour)
+	q.join(ticket("1"), 1)
+	q.release("a")
+	lasts("handed", 0)
+	q.picks(ticket("1"), "a")
+	lasts("picked up", time.Hour)
 }
 
 // A pool in every state, in numbers, leaves nothing when it is deleted.

@@ -81,6 +81,13 @@ local function drop(s)
   letGo(wish)
 end
 
+-- Says whether the token is still on its way to the ticket, as the wish's nth. Of a void ticket, Redis may have removed
+-- the lease string.
+local function underway(s, wish, n, r)
+  if r.was ~= ASSIGNED then return false end
+  return r.at == '0' and r.id == wish.ids[n] or r.id == '-' and s.void < now and r.score == s.void
+end
+
 -- Returns those of the tokens that the ticket was handed and that nobody has taken back since.
 local function offered(s)
   local wish, records = wishOf(s), {}
@@ -89,7 +96,7 @@ local function offered(s)
   read(found)
   for i, token in ipairs(wish.tokens) do
     local r = found[token]
-    if r and r.was == ASSIGNED and r.at == '0' and r.id == wish.ids[i] then records[#records + 1] = r end
+    if r and underway(s, wish, i, r) then records[#records + 1] = r end
   end
   return records
 end
@@ -187,7 +194,7 @@ local function lock(wish, tokens, pickup)
     r.client = wish.client
     r.text = wish.ids[i] .. ' ' .. digits(fence + i) .. ' ' .. (pickup and '0' or digits(now)) .. ' ' .. digits(r.seen)
       .. ' ' .. ttl .. ' ' .. wish.client
-    if not call('SET', keys[7] .. token, r.text, 'NX', 'PX', digits(backstop(r.till, r.seen))) then
+    if not call('SET', keys[7] .. token, r.text, 'NX', 'PX', digits(backstop(r.till))) then
       for _, locked in ipairs(records) do call('DEL', keys[7] .. locked.token) end
       return nil, token
     end

@@ -51,7 +51,7 @@ local AVAILABLE, ASSIGNED, COOLING, QUARANTINED = 1, 2, 3, 4
 local SEEN, STRINGS, PAST = 5, 6, 7 -- no states: the set beside cooling, strings, and the hash
 local SEARCH = {ASSIGNED, AVAILABLE, COOLING, QUARANTINED}
 local STEP = 1000 -- most tokens that one step touches beyond those it was asked for
-local BACKSTOP = 10 * 60 * 1000
+local BACKSTOP = (30 * 24 * 60 + 10) * 60 * 1000 -- ten minutes more than tms.MaxTTL
 local TICKET, PICKUP = 2000, 1000 -- tms.TicketTTL and tms.PickupTime
 local NO_POOL = 'pool_not_found'
 

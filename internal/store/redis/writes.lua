@@ -1,10 +1,8 @@
 -- Writing what has changed of records.
 
-local function backstop(till, seen)
-  local over = till + policy.grace_ms
-  if policy.clock < huge then over = max(over, seen + policy.clock) end
-  return over - now + BACKSTOP
-end
+-- Returns for how long Redis keeps a lease string. It is longer than any grace or token clock, since the policy may
+-- change while the lease stands.
+local function backstop(till) return till - now + BACKSTOP end
 
 -- Appends to one of several lists, whose lengths stand at the negative places.
 local function push(lists, at, a, b)
@@ -41,7 +39,7 @@ local function arrive(r, added)
   if queue and r.state == AVAILABLE and r.was ~= AVAILABLE then queue.freed[#queue.freed + 1] = r end
   if r.state == COOLING and r.touched then push(added, SEEN, digits(r.seen), r.token) end
   if r.state == ASSIGNED and r.touched then
-    call('SET', keys[7] .. r.token, r.text, 'PX', digits(backstop(r.till, r.seen)))
+    call('SET', keys[7] .. r.token, r.text, 'PX', digits(backstop(r.till)))
   end
   r.score = score
 end
