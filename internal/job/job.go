@@ -147,10 +147,9 @@ func (j *Job) Clear(patience time.Duration, left func()) {
 
 // killAfter kills what is left of the group after the given time, and sees it end.
 func (j *Job) killAfter(patience time.Duration) {
-	if !j.awaitGroup(patience) {
-		j.kill()
-		j.awaitGroup(killMoment)
-	}
+	killing := time.AfterFunc(patience, j.kill) // punctually, however long a look at the group takes
+	defer killing.Stop()
+	j.awaitGroup(max(0, patience) + killMoment)
 }
 
 const (

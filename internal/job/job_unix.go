@@ -153,5 +153,10 @@ func (j *Job) kill() { j.signal(syscall.SIGKILL) }
 
 // alive says whether anything of the job's process group is left.
 func (j *Job) alive() bool {
-	return syscall.Kill(-j.handle.pid, 0) == nil && !onlyZombies(j.handle.pid)
+	select {
+	case <-j.done:
+		return syscall.Kill(-j.handle.pid, 0) == nil && !onlyZombies(j.handle.pid)
+	default:
+		return true
+	}
 }
