@@ -26,20 +26,27 @@ const (
 // that request, and of those after it, is unknown.
 func (c *Client) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	results := make([]tms.AssignResult, len(requests))
+	paused := 0
 	for i, request := range requests {
 		granted, err := c.assign(ctx, pool, request, nil)
 		if err != nil && i == 0 && !ofItem(err) {
 			return nil, err
 		}
+		if errors.Is(err, tms.ErrPoolPaused) {
+			paused++
+		}
 		results[i] = tms.AssignResult{Tokens: granted.tokens, Err: err}
+	}
+	if paused > 0 && paused == len(requests) {
+		return nil, results[0].Err
 	}
 	return results, nil
 }
 
-// ofItem says whether the error is of one request, and not of the whole batch.
+// ofItem says whether the error is of one request, and not of the whole batch. A paused pool still answers repeats.
 func ofItem(err error) bool {
 	switch tms.CodeOf(err) {
-	case "", tms.ErrPoolNotFound, tms.ErrPoolPaused, tms.ErrStoreUnavailable:
+	case "", tms.ErrPoolNotFound, tms.ErrStoreUnavailable:
 		return false
 	}
 	return true

@@ -142,11 +142,11 @@ func repeatPaused(e *env) {
 	e.refused(e.tryTake(pool, lost).Err, tms.ErrLeaseLost)
 	e.refused(e.tryTake(pool, tms.AssignRequest{RequestID: "r", Count: 2}).Err, tms.ErrRequestIDReused)
 	e.refused(e.tryTake(pool, tms.AssignRequest{RequestID: "new"}).Err, tms.ErrPoolPaused)
-	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{request, {RequestID: "new"}, {}, lost})
+	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{{RequestID: "new"}, request, {}, lost})
 	e.must(err)
-	e.equal("repeated among others", results[0], tms.AssignResult{Tokens: first})
-	for i, want := range []tms.Code{tms.ErrPoolPaused, tms.ErrPoolPaused, tms.ErrLeaseLost} {
-		e.refused(results[i+1].Err, want)
+	e.equal("repeated among others", results[1], tms.AssignResult{Tokens: first})
+	for i, want := range map[int]tms.Code{0: tms.ErrPoolPaused, 2: tms.ErrPoolPaused, 3: tms.ErrLeaseLost} {
+		e.refused(results[i].Err, want)
 	}
 	e.equal("sizes", e.stats(pool), tms.Stats{Available: 2, Assigned: 1})
 	e.change(pool, tms.PolicyChange{Paused: new(false)})
