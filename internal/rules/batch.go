@@ -30,3 +30,28 @@ func UnlessPaused(pool string, results []tms.AssignResult) ([]tms.AssignResult, 
 	}
 	return nil, Paused(pool)
 }
+
+// AssignInSteps answers requests by steps, in order. Each step is given at least one request, and more while all together
+// ask for at most so many tokens and each goes together with the first.
+func AssignInSteps(pool string, requests []tms.AssignRequest, most int, together func(a, b tms.AssignRequest) bool,
+	step func([]tms.AssignRequest) ([]tms.AssignResult, error)) ([]tms.AssignResult, error) {
+	results := make([]tms.AssignResult, 0, len(requests))
+	for len(results) < len(requests) {
+		done, err := step(assignStep(requests[len(results):], most, together))
+		if err != nil {
+			return Spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
+		}
+		results = append(results, done...)
+	}
+	return UnlessPaused(pool, results)
+}
+
+func assignStep(requests []tms.AssignRequest, most int, together func(a, b tms.AssignRequest) bool) []tms.AssignRequest {
+	total := 0
+	for i, r := range requests {
+		if total += max(1, r.Count); i > 0 && (total > most || !together(requests[0], r)) {
+			return requests[:i]
+		}
+	}
+	return requests
+}

@@ -11,27 +11,10 @@ import (
 
 // Assign implements [tms.Store]. Requests for more than 1,000 tokens in all go in several steps.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
-	results := make([]tms.AssignResult, 0, len(requests))
-	for len(results) < len(requests) {
-		done, err := s.assign(ctx, pool, assignStep(requests[len(results):]))
-		if err != nil {
-			return rules.Spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
-		}
-		results = append(results, done...)
-	}
-	return rules.UnlessPaused(pool, results)
-}
-
-// assignStep returns the requests that go in one step: at least one, and more while all together ask for at most maxStep
-// tokens.
-func assignStep(requests []tms.AssignRequest) []tms.AssignRequest {
-	total := 0
-	for i, r := range requests {
-		if total += max(1, r.Count); i > 0 && total > maxStep {
-			return requests[:i]
-		}
-	}
-	return requests
+	alike := func(tms.AssignRequest, tms.AssignRequest) bool { return true }
+	return rules.AssignInSteps(pool, requests, maxStep, alike, func(part []tms.AssignRequest) ([]tms.AssignResult, error) {
+		return s.assign(ctx, pool, part)
+	})
 }
 
 // assign answers requests in one step.

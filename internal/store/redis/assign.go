@@ -15,28 +15,10 @@ import (
 // Assign implements [tms.Store]. More than 1,000 tokens in all go in several steps, and so do requests for any tokens
 // and others that stand between each other.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
-	results := make([]tms.AssignResult, 0, len(requests))
-	for len(results) < len(requests) {
-		part := assignStep(requests[len(results):])
-		done, err := s.assign(ctx, pool, part)
-		if err != nil {
-			return rules.Spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
-		}
-		results = append(results, done...)
-	}
-	return rules.UnlessPaused(pool, results)
-}
-
-// assignStep returns the requests that go in one step: at least one, and more of its kind while all together ask for at
-// most maxStep tokens.
-func assignStep(requests []tms.AssignRequest) []tms.AssignRequest {
-	total := 0
-	for i, r := range requests {
-		if total += max(1, r.Count); i > 0 && (total > maxStep || simple(r) != simple(requests[0])) {
-			return requests[:i]
-		}
-	}
-	return requests
+	alike := func(a, b tms.AssignRequest) bool { return simple(a) == simple(b) }
+	return rules.AssignInSteps(pool, requests, maxStep, alike, func(part []tms.AssignRequest) ([]tms.AssignResult, error) {
+		return s.assign(ctx, pool, part)
+	})
 }
 
 // simple says whether the request asks for any tokens, does not queue, and cannot be repeated.

@@ -9,16 +9,18 @@ import (
 	"github.com/manankarani/token-manager/internal/store/storetest"
 )
 
-// The contract holds in a cluster, where each pool lies in one slot and every function names keys of that slot only, and
-// nothing is left on any node when the pools are gone.
-func TestContractOnACluster(t *testing.T) {
+// The contract holds in a cluster, where each pool lies in one slot and every function names keys of that slot only.
+func TestContractOnACluster(t *testing.T)      { storetest.Run(t, onCluster(t)) }
+func TestQueueContractOnACluster(t *testing.T) { storetest.RunQueue(t, onCluster(t)) }
+
+func onCluster(t *testing.T) storetest.Opener {
 	nodes := redistest.NewCluster(t, 3)
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return func(t testing.TB, clock *storetest.Clock) []tms.Store {
 		for _, node := range nodes {
 			ask(t, raw(t, node), "FLUSHALL")
 		}
 		return []tms.Store{open(t, nodes[0], redis.Options{Now: clock.Now})}
-	})
+	}
 }
 
 // Pools on all nodes of a cluster wake those who wait, and leave nothing on any node when they are gone.

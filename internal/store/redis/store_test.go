@@ -27,22 +27,28 @@ type checked struct {
 
 func (c checked) Check(ctx context.Context) error { return checkRedis(ctx, c.client) }
 
-func TestContract(t *testing.T) {
+func TestContract(t *testing.T)      { storetest.Run(t, onOneServer(t)) }
+func TestQueueContract(t *testing.T) { storetest.RunQueue(t, onOneServer(t)) }
+
+func TestContractOnTwoServersOfOneRedis(t *testing.T)      { storetest.Run(t, onTwoServers(t)) }
+func TestQueueContractOnTwoServersOfOneRedis(t *testing.T) { storetest.RunQueue(t, onTwoServers(t)) }
+
+func onOneServer(t *testing.T) storetest.Opener {
 	server := redistest.New(t)
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return func(t testing.TB, clock *storetest.Clock) []tms.Store {
 		c := raw(t, server)
 		ask(t, c, "FLUSHALL")
 		return []tms.Store{checked{open(t, server, redis.Options{Now: clock.Now}), c}}
-	})
+	}
 }
 
-func TestContractOnTwoServersOfOneRedis(t *testing.T) {
+func onTwoServers(t *testing.T) storetest.Opener {
 	server := redistest.New(t)
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return func(t testing.TB, clock *storetest.Clock) []tms.Store {
 		c, o := raw(t, server), redis.Options{Now: clock.Now}
 		ask(t, c, "FLUSHALL")
 		return []tms.Store{open(t, server, o), checked{open(t, server, o), c}}
-	})
+	}
 }
 
 // open opens a store on the server. It ends with the test.
