@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -44,10 +45,10 @@ func New(address string, opts ...Option) (*Client, error) {
 func parse(address string) (*url.URL, error) {
 	base, err := url.Parse(address)
 	switch {
+	case !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://"):
+		return nil, fmt.Errorf("client: the server's address must begin with http:// or https://")
 	case err != nil:
 		return nil, fmt.Errorf("client: the server's address is no URL: %w", bare(err))
-	case base.Scheme != "http" && base.Scheme != "https":
-		return nil, fmt.Errorf("client: the server's address must begin with http:// or https://")
 	case base.Host == "":
 		return nil, fmt.Errorf("client: the server's address has no host")
 	case base.User != nil:

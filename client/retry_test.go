@@ -282,6 +282,7 @@ func TestAnAddressSaysWhatIsWrongWithIt(t *testing.T) {
 	for address, want := range map[string]string{
 		"":                         "begin with http://",
 		"localhost:8080":           "begin with http://",
+		"127.0.0.1:8080":           "begin with http://",
 		"ftp://host":               "begin with http://",
 		"http://":                  "no host",
 		"http://me:SECRET@host":    "user",
