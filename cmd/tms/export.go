@@ -27,6 +27,9 @@ func newExport() *cobra.Command {
 			return err
 		}
 		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			return interrupted(ctx, r.asked(err, "export the pool %q, after %s", r.pool, countOf(int(n), "token")))
 		}
 		r.say("%s exported from the pool %q", countOf(int(n), "token"), r.pool)

@@ -121,8 +121,11 @@ func (i *importing) takeAll(ctx context.Context, progress *progress) error {
 		case <-ctx.Done():
 			return fmt.Errorf("import %s: %w", i.name, context.Cause(ctx))
 		case line, more := <-lines:
-			if !more {
+			if !more && ctx.Err() == nil { // the end of the input, and not of the reading
 				return i.last(late)
+			}
+			if !more {
+				continue
 			}
 			if err := i.take(late, line); err != nil {
 				return err

@@ -33,6 +33,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) *Report {
 	l := &run{Options: o, began: time.Now(), recorder: newRecorder()}
 	l.end = l.began.Add(o.Duration)
+	defer context.AfterFunc(ctx, func() { l.interrupt() })()
 	var connections sync.WaitGroup
 	for range o.Connections {
 		c := &connection{run: l}
@@ -93,6 +94,8 @@ type connection struct {
 }
 
 func (c *connection) work(ctx context.Context) {
+	late, stop := outlasting(ctx)
+	defer stop()
 	for step := 0; ; step++ {
 		verb := c.Mix[step%len(c.Mix)]
 		if verb != Generate && verb != Assign && len(c.held) == 0 {
@@ -104,22 +107,32 @@ func (c *connection) work(ctx context.Context) {
 			return
 		}
 		sleepUntil(ctx, at)
-		if !c.one(ctx, verb, at) {
+		if !c.one(ctx, late, verb, at) {
 			return
 		}
 	}
 }
 
-// one sends a request that was due at an instant, and returns false when the load is over.
-func (c *connection) one(ctx context.Context, verb string, at time.Time) bool {
+const lateAnswer = 2 * time.Second
+
+// outlasting returns a context that ends a moment after the given one: a request that is under way when the load is
+// interrupted may have taken a token, which is to be given back.
+func outlasting(ctx context.Context) (late context.Context, stop func()) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() { time.AfterFunc(lateAnswer, cancel) })
+	return late, func() { forget(); cancel() }
+}
+
+// one sends a request that was due at an instant, and returns false when the load is over. The request ends with late.
+func (c *connection) one(ctx, late context.Context, verb string, at time.Time) bool {
 	if stop, over := c.over(ctx); over {
 		if c.Rate > 0 && at.Before(stop) {
 			c.unsent(verb, stop.Sub(at), 1)
 		}
 		return false
 	}
-	err := c.ask(ctx, verb)
-	if ctx.Err() != nil && err != nil && tms.CodeOf(err) == "" { // what has cut it off is no answer
+	err := c.ask(late, verb)
+	if ctx.Err() != nil { // an answer that came after the interrupt came too late to count
 		c.unanswered(verb, c.interrupt().Sub(at))
 		return false
 	}

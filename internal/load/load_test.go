@@ -203,3 +203,16 @@ func TestALoadGivesBackWhatItHolds(t *testing.T) {
 		}
 	})
 }
+
+// What a request that was under way at the interrupt has taken is given back.
+func TestAnInterruptLeavesNoLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+		defer cancel()
+		store := &fake{takes: 100 * time.Millisecond}
+		r := Run(ctx, Options{Store: store, Mix: mix(t, "assign"), Connections: 3, Duration: time.Hour})
+		if held := store.held.Load(); held != 0 || r.Unanswered != 3 || r.Requests != 6 {
+			t.Errorf("%d leases are left; got %+v", held, r)
+		}
+	})
+}
