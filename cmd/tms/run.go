@@ -126,9 +126,12 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		running.Clear(j.killAfter, func() {
+		gone := running.Clear(j.killAfter, func() {
 			j.herald.say("the command has ended, but not all that it started: stopping that")
 		})
+		if !gone {
+			j.herald.say("some of it goes on and cannot be stopped")
+		}
 	}()
 	for {
 		select {

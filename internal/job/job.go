@@ -129,27 +129,27 @@ func (j *Job) Stop(killAfter time.Duration) {
 
 // Clear returns when the command has ended and nothing else of its process group is left. What outlives the command has
 // the given time to end by itself; then left is called, and it is stopped: it gets TERM and as much time again, unless
-// the group was sent a signal to end before, and then KILL.
-func (j *Job) Clear(patience time.Duration, left func()) {
+// the group was sent a signal to end before, and then KILL. Clear returns false if something is left all the same, as
+// what has changed its user may be.
+func (j *Job) Clear(patience time.Duration, left func()) (gone bool) {
 	<-j.done
 	defer j.end()
 	if j.awaitGroup(patience) {
-		return
+		return true
 	}
 	left()
 	if patience > 0 && !j.told.Load() {
 		j.terminate()
-		j.killAfter(patience)
-	} else {
-		j.killAfter(0)
+		return j.killAfter(patience)
 	}
+	return j.killAfter(0)
 }
 
-// killAfter kills what is left of the group after the given time, and sees it end.
-func (j *Job) killAfter(patience time.Duration) {
+// killAfter kills what is left of the group after the given time, sees it end, and says whether it did.
+func (j *Job) killAfter(patience time.Duration) (gone bool) {
 	killing := time.AfterFunc(patience, j.kill) // punctually, however long a look at the group takes
 	defer killing.Stop()
-	j.awaitGroup(max(0, patience) + killMoment)
+	return j.awaitGroup(max(0, patience) + killMoment)
 }
 
 const (

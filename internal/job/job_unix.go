@@ -155,7 +155,8 @@ func (j *Job) kill() { j.signal(syscall.SIGKILL) }
 func (j *Job) alive() bool {
 	select {
 	case <-j.done:
-		return syscall.Kill(-j.handle.pid, 0) == nil && !onlyZombies(j.handle.pid)
+		err := syscall.Kill(-j.handle.pid, 0)
+		return (err == nil || mayNot(err)) && !onlyZombies(j.handle.pid)
 	default:
 		return true
 	}

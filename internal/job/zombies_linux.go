@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"syscall"
 )
 
 // onlyZombies says whether all that is left of a process group has ended, and only waits for somebody to ask how: in many
 // a container nobody ever does. It looks twice, because what is being started may be missing in one look.
 func onlyZombies(group int) bool { return allEnded(group) && allEnded(group) }
+
+// mayNot says that a process group was not signalled because all that is left of it belongs to another user.
+func mayNot(err error) bool { return err == syscall.EPERM }
 
 func allEnded(group int) (ended bool) {
 	processes, _ := os.ReadDir("/proc")
