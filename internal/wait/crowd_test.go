@@ -124,7 +124,7 @@ func TestASlowStoreHoldsNobody(t *testing.T) {
 		}
 		err := <-ended // which it does not before the store answers, where the store holds it
 		cancel()
-		if want := map[bool]tms.Code{true: "", false: tms.ErrStoreUnavailable}[r.Wait == time.Hour]; err == nil || tms.CodeOf(err) != want {
+		if err == nil || tms.CodeOf(err) != "" { // which would say that nothing is taken
 			t.Errorf("%+v ended with %v", r, err)
 		}
 		time.Sleep(20 * time.Millisecond) // for who clears up behind the caller to come before the answer

@@ -22,7 +22,8 @@ type line struct {
 	mu      sync.Mutex
 	waiters map[string][]*waiter
 	woken   []string // tickets to be shown next
-	round   []string // tickets to be shown after those, because it is time
+	round   []string // tickets to be shown because it is time
+	turn    bool     // of woken
 	joined  int
 	retry   time.Duration // until a token is due to come back; 0: not known
 }
@@ -269,9 +270,14 @@ func (l *line) batch() *batch {
 }
 
 // nextDue returns all who wait with the ticket that is to be shown next, and the list that it stands first in; nil where
-// there is none. It takes tickets that nobody waits with any more, or that are being shown, off the lists.
+// there is none. It takes tickets that nobody waits with any more, or that are being shown, off the lists. The lists take
+// turns, so that none holds up the other.
 func (l *line) nextDue() ([]*waiter, *[]string) {
-	for _, due := range []*[]string{&l.woken, &l.round} {
+	lists := []*[]string{&l.woken, &l.round}
+	if l.turn = !l.turn; !l.turn {
+		slices.Reverse(lists)
+	}
+	for _, due := range lists {
 		for ; len(*due) > 0; *due = (*due)[1:] {
 			if waiters := l.waiters[(*due)[0]]; len(waiters) > 0 && waiters[0].shown == nil {
 				return waiters, due

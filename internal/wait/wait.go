@@ -150,6 +150,7 @@ func single(results []tms.AssignResult, err error) (tms.AssignResult, error) {
 
 var (
 	errNotAsked = tms.Refuse(tms.ErrStoreUnavailable, "the store could not be asked while the request waited")
+	errSilent   = errors.New("wait: the store was asked and has not answered, so that the outcome is unknown")
 	errStopping = tms.Refuse(tms.ErrStoreUnavailable, "the server is stopping; ask another one")
 )
 
@@ -165,21 +166,27 @@ func (s *Store) stopped() bool {
 // lateness is how long after the end of a wait the store is waited for, that is about to answer or to hear of it.
 const lateness = time.Second
 
-// refused ends a wait with a refusal, that of the store if none is given, unless the answer has come after all.
+// refused ends a wait with a refusal, that of the store if none is given, unless the answer has come after all. Where the
+// store is being asked all the while, nobody knows that it refuses.
 func (s *Store) refused(ctx context.Context, l *line, w *waiter, refusal error) (tms.AssignResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, lateness)
 	defer cancel()
+	var failure error
 	select {
 	case <-l.leave(w):
 	case <-ctx.Done():
+		failure = errSilent
 	}
 	select {
 	case a := <-w.answer:
 		return a.result, a.err
 	default:
-		s.part(ctx, l, w)
-		return tms.AssignResult{Err: cmp.Or(refusal, l.lastWord(w))}, nil
 	}
+	s.part(ctx, l, w)
+	if failure != nil {
+		return tms.AssignResult{}, failure
+	}
+	return tms.AssignResult{Err: cmp.Or(refusal, l.lastWord(w))}, nil
 }
 
 // part clears up behind a waiter who hears nothing more. It returns when that is done, or when ctx ends; then it goes on.
