@@ -120,3 +120,18 @@ func TestStepsOnWhatIsDueAreBounded(t *testing.T) {
 	l.clock.Advance(time.Millisecond)
 	l.bounded("leases that have ended while somebody waits", 2*maxStep, l.look)
 }
+
+func TestStepsOnWhoMayHaveNoMoreAreBounded(t *testing.T) {
+	l := newLedger(t, tms.PolicyChange{MaxLeasesPerClient: new(1)})
+	requests := tickets(many)
+	for i := range requests {
+		requests[i].ClientID = "greedy"
+	}
+	if err := l.assign(requests...); err != nil {
+		t.Fatal(err)
+	}
+	l.bounded("taking out", maxStep, func() error { fill(t, l.Store, 2); return l.look() })
+	if n := l.last["waiting"]; n != 0 {
+		t.Errorf("%d still wait", n)
+	}
+}

@@ -166,6 +166,7 @@ func (t *step) serve(head *rules.Ticket) bool {
 		return false
 	case t.quota(head.Request) != nil:
 		t.dismiss(head)
+		t.handed++ // taking somebody out is work, too
 		t.store.wakes.add(head.ID)
 	default:
 		t.hand(head)

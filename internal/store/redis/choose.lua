@@ -50,8 +50,8 @@ end
 -- origin.
 local function holds(lock)
   local seen, ttl = match(call('MGET', lock)[1] or '', '^%S+ %d+ %d+ (%d+) (%d+) ')
-  if seen then return seen + ttl - now end
   local left = call('PTTL', lock)
+  if seen and left >= 0 then return max(left - BACKSTOP, seen + ttl - now) end
   return left < 0 and policy.lease_ttl_ms or left
 end
 

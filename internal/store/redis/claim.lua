@@ -174,6 +174,7 @@ local function claim(k, args)
   for i, w in ipairs(list) do
     results[3 + i] = claimOne(w, args[2])
     lacking = lacking or type(results[3 + i]) == 'string'
+    handOut()
   end
   if lacking then results[3] = instant(nextReturn()) end
   return results

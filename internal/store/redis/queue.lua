@@ -5,9 +5,10 @@
 -- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: void tickets were
 -- looked for. crowded: there are more than one step may drop, so that nobody's turn is known. budget: how many tokens
 -- the step may still hand. waiting: how many wait. open: the pool has tickets. left: some have left.
+-- owes: a step before this one could not hand out all that it made available.
 function newQueue(open)
   return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false,
-    budget = STEP, open = open, waiting = nil, left = false}
+    budget = STEP, open = open, waiting = nil, left = false, owes = false}
 end
 
 -- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also the tokens
@@ -248,6 +249,7 @@ local function serveFirst(first)
   if not overQuota(wish.client, wish.count) then return hand(s) end
   drop(s)
   wake(s)
+  queue.budget = queue.budget - 1
   return true
 end
 
@@ -306,9 +308,10 @@ end
 
 -- Gives what the step has made available, and what was kept back for tickets that have left, to those who wait.
 function handOut()
+  local owes = queue.owes
   while #queue.freed > 0 or queue.kept do
     local freed, kept, lanes = queue.freed, queue.kept, {[''] = true}
-    queue.freed, queue.kept = {}, false
+    queue.freed, queue.kept, owes = {}, false, false
     if policy.paused or howManyWait() == 0 then break end
     for _, list in ipairs(policy.labelled and {freed, kept and firstAvailable() or {}} or {}) do
       for _, r in ipairs(list) do
@@ -316,6 +319,11 @@ function handOut()
       end
     end
     if serve(lanes, kept) then queue.freed = freed else queue.kept = false end
+    owes = queue.crowded or queue.budget <= 0
+  end
+  if owes ~= queue.owes then
+    call('HSET', keys[1], 'queue', owes and '2' or '1')
+    queue.owes = owes
   end
   if queue.left and call('EXISTS', some('tickets')) == 0 then
     call('HDEL', keys[1], 'queue')

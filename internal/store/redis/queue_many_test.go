@@ -178,3 +178,22 @@ func TestLeaseIDsAreDrawnOnce(t *testing.T) {
 		}
 	}
 }
+
+// A step takes out at most as many waiters whose client may have no more as it may touch, and the next one goes on.
+func TestAStepTakesOutAThousand(t *testing.T) {
+	server := redistest.New(t)
+	s, c := open(t, server, redis.Options{}), raw(t, server)
+	put(t, s, "p", tms.PolicyChange{MaxLeasesPerClient: new(1)})
+	requests := make([]tms.AssignRequest, 1500)
+	for i := range requests {
+		requests[i] = tms.AssignRequest{ClientID: "greedy", Ticket: fmt.Sprint(i)}
+	}
+	_, err := s.Assign(t.Context(), "p", requests)
+	must(t, err)
+	for _, want := range []int64{1499, 499, 0} { // the first is served
+		fill(t, s, "p", fmt.Sprint("for ", want))
+		if n := number(t, c, "ZCARD", "tms:{p}:waiting"); n != want {
+			t.Errorf("%d wait, want %d", n, want)
+		}
+	}
+}

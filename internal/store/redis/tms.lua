@@ -4,9 +4,10 @@
 -- together. The library is one chunk of code, joined from this file and those beside it in the order of library.go.
 --
 -- KEYS are the same for every function, in this order:
---   1 pool         hash: policy (JSON), epoch (the fence at which it began), fence, run_id, master_replid, adopted_at, metadata ("1" once a token
---                  brought some), released, quarantined, deleted, joined (how many tickets there were), queue ("1"
---                  while there are tickets). A pool without a policy is being deleted; it has its labels in a field.
+--   1 pool         hash: policy (JSON), epoch (the fence at which it began), fence, run_id, master_replid, adopted_at,
+--                  metadata ("1" once a token brought some), released, quarantined, deleted, joined (how many tickets
+--                  there were), queue ("1" while there are tickets, "2" if tokens may be there that are owed to them).
+--                  A pool without a policy is being deleted; it has its labels in a field.
 --   2 available    sorted set: token -> its last sign of life
 --   3 assigned     sorted set: token -> the end of its lease
 --   4 cooling      sorted set: token -> when it is ready
@@ -166,6 +167,7 @@ local function open(k, instant)
   policy = parsed[pool[1]] or parse(pool[1])
   described = pool[3]
   queue = pool[4] and newQueue(true)
+  if pool[4] == '2' then queue.kept, queue.owes = true, true end
   if adopted[k[1]] ~= pool[2] then adopt(pool[2]) end
   return true
 end

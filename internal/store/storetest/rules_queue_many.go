@@ -14,6 +14,10 @@ var moreQueueRules = []rule{
 	{"TicketOverTheQuotaLosesItsPlace", "a waiter whose client holds its share leaves the queue when it is shown", quotaPlace},
 	{"PolicyChangesLiveLeases", "a grace that changes holds for the leases that stand", graceRaised},
 	{"ManyWhoLeftKeepNobodyOut", "nobody waits behind tickets that are void, however many they are", manyVoid},
+	{"TakenOutInABatchLeavesToThoseBehind",
+		"what was kept back for a ticket that a batch takes out goes to who waits, not to those later in the batch", batchOrder},
+	{"FreedAmongTheVoidGoesToWhoWaits",
+		"a token that comes back while many tickets are void goes to who waits, not to who comes next", freedAmongVoid},
 	{"UnblockClientEndsAllButTheHanded", "all leases of a client are ended, and none of the tokens it was handed", manyHanded},
 }
 
@@ -85,4 +89,40 @@ func manyHanded(e *env) {
 	e.must(err)
 	e.equal("leases that were ended", n, 25)
 	e.equal("sizes", e.stats(pool), tms.Stats{Available: 25, Assigned: crowd})
+}
+
+func (e *env) fillLabelled(pool, value string, metadata map[string]string) {
+	e.Helper()
+	token := tms.NewToken{Value: value, Metadata: metadata}
+	e.generateAs(pool, tms.GenerateRequest{Tokens: []tms.NewToken{token}})
+}
+
+func batchOrder(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"x", "y"}, MaxLeasesPerClient: new(2)})
+	many := tms.AssignRequest{Ticket: "many", ClientID: "c", Count: 2}
+	e.waitsAt(1, e.tryTake(pool, many).Err)
+	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old", Match: map[string]string{"y": "1"}}).Err)
+	e.fillLabelled(pool, "t", map[string]string{"x": "1", "y": "1"})
+	e.change(pool, tms.PolicyChange{MaxLeasesPerClient: new(1)})
+	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{
+		many, {Ticket: "new", ClientID: "new", Match: map[string]string{"x": "1"}},
+	})
+	e.must(err)
+	e.refused(results[0].Err, tms.ErrQuotaExceeded)
+	e.waitsAt(1, results[1].Err)
+	e.equal("to whom it was handed", e.look(pool, "t").Lease.ClientID, "old")
+}
+
+func freedAmongVoid(e *env) {
+	pool := e.pool(tms.PolicyChange{TokenTTL: new(0 * ms), Labels: &[]string{"x"}})
+	e.fillLabelled(pool, "t", map[string]string{"x": "1"})
+	held := e.take(pool)
+	e.equal("served", len(e.showAll(pool, ticketed("dead"))), 0)
+	e.advance(tms.TicketTTL - ms)
+	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old", Match: map[string]string{"x": "1"}}).Err)
+	e.advance(2 * ms)
+	_, err := e.giveBack(pool, keyOf(held))
+	e.must(err)
+	e.refused(e.tryTake(pool, tms.AssignRequest{ClientID: "new"}).Err, tms.ErrNoTokenAvailable)
+	e.equal("to whom it was handed", e.look(pool, "t").Lease.ClientID, "old")
 }
