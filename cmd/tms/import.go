@@ -117,21 +117,21 @@ func (i *importing) takeAll(ctx context.Context, progress *progress) error {
 	defer stop()
 	lines := i.readAll(ctx)
 	for {
+		line, more := "", false
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("import %s: %w", i.name, context.Cause(ctx))
-		case line, more := <-lines:
-			if !more && ctx.Err() == nil { // the end of the input, and not of the reading
-				return i.last(late)
-			}
-			if !more {
-				continue
-			}
-			if err := i.take(late, line); err != nil {
-				return err
-			}
-			progress.show(i.read, i.size, fmt.Sprintf("bytes, %d tokens", i.made.Created+i.made.Existing))
+		case line, more = <-lines:
 		}
+		if ctx.Err() != nil { // which ends the reading, so that no more lines are not the end of the input
+			return fmt.Errorf("import %s: %w", i.name, context.Cause(ctx))
+		}
+		if !more {
+			return i.last(late)
+		}
+		if err := i.take(late, line); err != nil {
+			return err
+		}
+		progress.show(i.read, i.size, fmt.Sprintf("bytes, %d tokens", i.made.Created+i.made.Existing))
 	}
 }
 
