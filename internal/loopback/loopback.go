@@ -1,4 +1,4 @@
-// Package loopback finds addresses for the servers of tests.
+// Package loopback has what tests need of the network: free addresses, and wires that can be cut.
 package loopback
 
 import (
