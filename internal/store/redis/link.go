@@ -68,11 +68,13 @@ func dialTCP(ctx context.Context, address string, d *net.Dialer, config *tls.Con
 }
 
 // link makes the client when it is first needed, tries again after a failure, and keeps the library loaded. Once made,
-// the client connects again by itself.
+// the client connects again by itself. A store has one for its calls, and one on which it only listens: Redis closes a
+// connection that subscribes when it falls behind by far less than an answer may hold.
 type link struct {
 	option  rueidis.ClientOption
 	timeout time.Duration
 	log     *slog.Logger
+	listens bool // it needs no library
 	client  atomic.Pointer[rueidis.Client]
 	loading sync.Mutex  // held while the library is loaded
 	suspect atomic.Bool // set while nothing was answered since a connection was dialled or broke
@@ -139,11 +141,11 @@ func (a *attempt) over() bool {
 	}
 }
 
-// connect makes the client and loads the library.
+// connect makes the client and, for calls, loads the library.
 func (l *link) connect(a *attempt) {
 	defer close(a.done)
 	client, err := rueidis.NewClient(l.option)
-	if err == nil {
+	if err == nil && !l.listens {
 		if err = l.prepare(client); err != nil {
 			client.Close()
 		}

@@ -18,8 +18,8 @@ var _ tms.Queue = (*Store)(nil)
 // idle is how long the store goes on listening to a pool in which it shows no tickets any more.
 const idle = 3 * tms.TicketTTL
 
-// farewell is how long the end of a subscription waits for Redis.
-const farewell = 500 * time.Millisecond
+// courtesy is how long the beginning and the end of a subscription wait for Redis.
+const courtesy = 500 * time.Millisecond
 
 // Leave implements [tms.Queue]. More than 1,000 tickets go in several steps.
 func (s *Store) Leave(ctx context.Context, pool string, tickets []string) error {
@@ -35,6 +35,7 @@ func (s *Store) Leave(ctx context.Context, pool string, tickets []string) error 
 // first ticket is shown there, so that none is missed.
 type wakes struct {
 	inbox string // in the name of the channels, of this store value alone
+	link  *link  // to listen only
 
 	mu       sync.Mutex
 	listener *listener // while Listen runs
@@ -57,7 +58,7 @@ type listener struct {
 
 // ear is the subscription to one pool.
 type ear struct {
-	ready chan struct{} // closed when Redis has confirmed it, or when it is over
+	ready chan struct{} // closed when Redis has confirmed it, when it took too long, or when it is over
 	once  sync.Once     // closes ready
 	close context.CancelFunc
 	used  time.Time // when a ticket of the pool was shown last
@@ -68,7 +69,7 @@ func (e *ear) open() { e.once.Do(func() { close(e.ready) }) }
 // Listen implements [tms.Queue]. It returns an error when the connection to Redis is lost.
 func (s *Store) Listen(ctx context.Context, wake func(ticket string)) error {
 	inner, fail := context.WithCancelCause(ctx)
-	l := &listener{link: s.link, inbox: s.wakes.inbox, ctx: inner, fail: fail}
+	l := &listener{link: s.wakes.link, inbox: s.wakes.inbox, ctx: inner, fail: fail}
 	l.some, l.pools = make(chan struct{}, 1), map[string]*ear{}
 	s.wakes.set(l)
 	defer func() {
@@ -106,7 +107,8 @@ func (l *listener) run(wake func(ticket string)) {
 	}
 }
 
-// attend makes sure that somebody who listens hears of the tickets that are about to be shown in the pool.
+// attend sees to it that somebody who listens hears of the tickets that are about to be shown in the pool. A subscription
+// that takes its time holds up nobody for long, and only the first: wakes are hints.
 func (s *Store) attend(ctx context.Context, pool string, requests []tms.AssignRequest) {
 	s.wakes.mu.Lock()
 	l := s.wakes.listener
@@ -114,8 +116,18 @@ func (s *Store) attend(ctx context.Context, pool string, requests []tms.AssignRe
 	if l == nil || !slices.ContainsFunc(requests, func(r tms.AssignRequest) bool { return r.Ticket != "" }) {
 		return
 	}
+	e := l.ear(pool)
 	select {
-	case <-l.ear(pool).ready:
+	case <-e.ready:
+		return
+	default:
+	}
+	late := time.NewTimer(courtesy)
+	defer late.Stop()
+	select {
+	case <-e.ready:
+	case <-late.C:
+		e.open()
 	case <-ctx.Done():
 	}
 }
@@ -170,7 +182,7 @@ func unsubscribe(ctx context.Context, c rueidis.CommandClient, channel string) e
 	if ctx.Err() == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), courtesy)
 	defer cancel()
 	return c.Do(ctx, c.B().Sunsubscribe().Channel(channel).Build()).Error()
 }

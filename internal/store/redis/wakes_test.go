@@ -3,6 +3,8 @@ package redis_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -178,4 +180,79 @@ func TestAUserWithoutChannels(t *testing.T) {
 	}
 	release(t, s, "p", "x")
 	picks(t, s, "p", ticket("1"), "x")
+}
+
+// A subscription has a connection of its own: what Redis allows those who listen to fall behind by is far less than what
+// an answer may hold, and a call must not end for it.
+func TestLargeAnswersPassBesideASubscription(t *testing.T) {
+	server := redistest.New(t, "--client-output-buffer-limit", "pubsub", "64kb", "0", "0")
+	s := open(t, server, redis.Options{})
+	put(t, s, "p", tms.PolicyChange{})
+	large := make([]tms.NewToken, 300)
+	for i := range large {
+		large[i] = tms.NewToken{Metadata: map[string]string{"k": strings.Repeat("v", 1000)}}
+	}
+	_, err := s.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: large})
+	must(t, err)
+	put(t, s, "q", tms.PolicyChange{})
+	fill(t, s, "q", "x")
+	take(t, s, "q")
+	woken, stop := hear(t, s)
+	join(t, s, "q", ticket("1"), 1)
+	var calls sync.WaitGroup
+	for range 16 {
+		calls.Go(func() {
+			page, err := s.Tokens(t.Context(), "p", tms.Filter{}, "", len(large))
+			if err != nil || len(page.Tokens) != len(large) {
+				t.Errorf("a listing of %d tokens, error %v", len(page.Tokens), err)
+			}
+		})
+	}
+	calls.Wait()
+	release(t, s, "q", "x")
+	wakes(t, woken, "1")
+	must(t, stop())
+}
+
+// Wakes are hints: a connection for them that is taken and never answered holds no ticket up for long.
+func TestASubscriptionThatHangsHoldsNobodyUp(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{URL: "redis://" + onlyTheFirst(t, server.Addr), Timeout: time.Minute})
+	put(t, s, "p", tms.PolicyChange{})
+	_, stop := hear(t, s)
+	start := time.Now()
+	for place := range 20 {
+		join(t, s, "p", ticket(fmt.Sprint(place)), place+1)
+	}
+	if took := time.Since(start); took > 15*time.Second {
+		t.Errorf("took %v", took)
+	}
+	stop()
+}
+
+// onlyTheFirst returns the address of a proxy that lets the first connection through and answers nothing to others.
+func onlyTheFirst(t *testing.T, address string) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for first := true; ; first = false {
+			in, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { in.Close() })
+			if !first {
+				continue
+			}
+			out, err := net.Dial("tcp", address)
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { out.Close() })
+			go io.Copy(out, in)
+			go io.Copy(in, out)
+		}
+	}()
+	return listener.Addr().String()
 }
