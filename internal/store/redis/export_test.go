@@ -2,14 +2,20 @@ package redis
 
 // What the tests compare with tms.lua.
 var (
-	Library   = library
+	Library   = libraryOf(libraryVersion)
 	KeyNames  = keyNames
 	SomeNames = someNames
 	PoolKeys  = poolKeys
+	LibraryOf = libraryOf
 
 	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnKeepAlive,
-		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient}
+		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient, fnVersion, fnFit}
 )
+
+const LibraryVersion = libraryVersion
+
+// AsVersion makes the store one whose library has another version. It is called before the store is used.
+func (s *Store) AsVersion(version int64) { s.link.version = version }
 
 // CheckInfo says why a server that answers INFO so is not fit.
 func CheckInfo(text string, cluster bool) error { return parseInfo(text).check(cluster) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -213,24 +212,6 @@ func TestTheLibraryIsLoadedAgainUnderLoad(t *testing.T) {
 	clients.Wait()
 	if n := number(t, c, "ZCARD", "tms:{p}:available"); n != created.Load() || n < 32*45 {
 		t.Errorf("there are %d tokens, %d were created", n, created.Load())
-	}
-}
-
-// A library of another build is replaced when a server connects, and the others go on with it.
-func TestAnotherBuildsLibraryIsReplaced(t *testing.T) {
-	server := redistest.New(t)
-	s, c := open(t, server, redis.Options{}), raw(t, server)
-	fill(t, s, tms.DefaultPool, "a", "b", "c")
-	ask(t, c, "FUNCTION", "LOAD", "REPLACE", redis.Library+"\n-- another build\n")
-	take(t, s, tms.DefaultPool)
-	m := ask(t, c, "FUNCTION", "LIST", "WITHCODE")
-	if !strings.Contains(m.String(), "another build") {
-		t.Error("a server that is connected fights for its library")
-	}
-	take(t, open(t, server, redis.Options{}), tms.DefaultPool)
-	m = ask(t, c, "FUNCTION", "LIST", "WITHCODE")
-	if strings.Contains(m.String(), "another build") {
-		t.Error("a server that connects leaves another build's library")
 	}
 }
 

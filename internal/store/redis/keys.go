@@ -51,4 +51,7 @@ const (
 	fnTokens     = "tms1_tokens"
 
 	fnUnblockClient = "tms1_unblock_client"
+
+	fnVersion = "tms1_version"
+	fnFit     = "tms1_fit"
 )

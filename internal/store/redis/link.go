@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,7 +73,8 @@ type link struct {
 	option  rueidis.ClientOption
 	timeout time.Duration
 	log     *slog.Logger
-	listens bool // it needs no library
+	listens bool  // it needs no library
+	version int64 // of the library that it loads
 	client  atomic.Pointer[rueidis.Client]
 	loading sync.Mutex  // held while the library is loaded
 	suspect atomic.Bool // set while nothing was answered since a connection was dialled or broke
@@ -92,7 +92,7 @@ type attempt struct {
 }
 
 func newLink(option rueidis.ClientOption, timeout time.Duration, log *slog.Logger) *link {
-	l := &link{option: option, timeout: timeout, log: log}
+	l := &link{option: option, timeout: timeout, log: log, version: libraryVersion}
 	l.option.DialCtxFn = l.dialer(option.DialCtxFn)
 	return l
 }
@@ -185,48 +185,6 @@ func (l *link) reload(ctx context.Context) error {
 		return unsent{fmt.Errorf("loading the function library: %w", err)}
 	}
 	return nil
-}
-
-// load loads the library into every server that takes writes and has another one, or none.
-func (l *link) load(ctx context.Context, client rueidis.Client) error {
-	l.loading.Lock()
-	defer l.loading.Unlock()
-	for address, node := range client.Nodes() {
-		if err := l.loadNode(ctx, node); err != nil {
-			if text, _ := asRedis(err); client.Mode() == rueidis.ClientModeCluster && strings.HasPrefix(text, "READONLY") {
-				continue // a replica has it from its master
-			}
-			return fmt.Errorf("%s: %w", address, err)
-		}
-	}
-	return nil
-}
-
-func (l *link) loadNode(ctx context.Context, node rueidis.Client) error {
-	loaded, err := loadedLibrary(ctx, node)
-	if err != nil || loaded == library {
-		return err
-	}
-	err = node.Do(ctx, node.B().FunctionLoad().Replace().FunctionCode(library).Build()).Error()
-	if err == nil {
-		l.log.Info("loaded the function library into redis", "library", libraryName, "replaced", loaded != "")
-	}
-	return err
-}
-
-// loadedLibrary returns the code of the library that a server has, or "".
-func loadedLibrary(ctx context.Context, node rueidis.Client) (string, error) {
-	list := node.B().FunctionList().Libraryname(libraryName).Withcode().Build()
-	libraries, err := node.Do(ctx, list).ToArray()
-	if err != nil || len(libraries) == 0 {
-		return "", err
-	}
-	fields, err := libraries[0].AsMap()
-	if err != nil {
-		return "", err
-	}
-	code := fields["library_code"]
-	return code.ToString()
 }
 
 // close ends the client, and waits for an attempt under way.

@@ -1,0 +1,11 @@
+-- What a server asks about Redis rather than about a pool: without KEYS, ARGV and an instant.
+
+-- tms1_version answers the version of this library.
+local function version() return VERSION end
+
+-- tms1_fit does nothing. It is declared as one that writes and takes space, so that Redis refuses it when it would
+-- refuse a new lease.
+local function fit() return 1 end
+
+register('version', version, {'no-writes', 'allow-stale'})
+register('fit', fit, {})
