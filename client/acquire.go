@@ -40,7 +40,7 @@ func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...Acqui
 	for _, set := range opts {
 		set(&a)
 	}
-	a.request.Count, a.request.RequestID = n, tms.NewValue()
+	a.request.Count = n
 	ctx, done, err := c.work.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -53,21 +53,40 @@ func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...Acqui
 	return helds, err
 }
 
-// take has the tokens assigned and held, or gives back what may have been assigned.
+// take has the tokens assigned and held, or gives back what may have been assigned. Where the wait has time left it asks
+// again: anew for leases that ended before they could be held, and for the same ones where nobody could say whether they
+// stand.
 func (c *Client) take(ctx context.Context, pool string, a acquire) ([]*Held, error) {
-	g, err := c.assign(ctx, pool, a.request, a.onWait)
-	if err != nil {
-		if g.doubt {
-			c.abandon(pool, a.request)
-		}
-		return nil, err
+	w := c.asking(ctx, pool, a.request)
+	w.onWait = a.onWait
+	if a.onWait != nil {
+		w.most = reportSlice
 	}
-	helds, err := c.hold(ctx, pool, a, g)
-	if err != nil {
+	for {
+		g, err := w.ask(ctx)
+		if err != nil {
+			if w.doubt && tms.CodeOf(err) == "" {
+				c.abandon(pool, w.request)
+			}
+			return nil, err
+		}
+		helds, err := c.hold(ctx, pool, a, g)
+		switch {
+		case err == nil:
+			return helds, nil
+		case isGone(err) && w.anew(), isPassing(err) && time.Until(w.until) > 0 && ctx.Err() == nil:
+			continue
+		}
 		c.work.inBackground(giveBackFor, func(ctx context.Context) { c.Unblock(ctx, pool, keysOf(g.tokens)) })
 		return nil, err
 	}
-	return helds, nil
+}
+
+func isGone(err error) bool { return errors.Is(err, ErrLost) || errors.Is(err, ErrDeleted) }
+
+func isPassing(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.passing
 }
 
 // hold has the tokens kept alive.

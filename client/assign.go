@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	slice       = 15 * time.Second // of a wait in one request, which proxies let pass
-	reportSlice = time.Second      // where somebody wants to hear how it stands
-	shortSlice  = 10 * time.Millisecond
 	hangUp      = 100 * time.Millisecond
 	giveBackFor = 3 * time.Second // how long it is tried to give back what an abandoned request may have taken
 )
@@ -28,7 +25,7 @@ func (c *Client) Assign(ctx context.Context, pool string, requests []tms.AssignR
 	results := make([]tms.AssignResult, len(requests))
 	paused := 0
 	for i, request := range requests {
-		granted, err := c.assign(ctx, pool, request, nil)
+		granted, err := c.assign(ctx, pool, request)
 		if err != nil && i == 0 && !ofItem(err) {
 			return nil, err
 		}
@@ -52,52 +49,6 @@ func ofItem(err error) bool {
 	return true
 }
 
-// granted are the tokens of one assign.
-type granted struct {
-	tokens []tms.Token
-	sent   time.Time // when the request that was answered with them was sent
-	doubt  bool      // of an error: tokens may have been taken
-}
-
-// assign asks, and waits as the request says, one slice after the other. It calls onWait, if there is one, with every
-// refusal between two slices.
-func (c *Client) assign(
-	ctx context.Context, pool string, r tms.AssignRequest, onWait func(tms.Refusal),
-) (granted, error) {
-	if r.Ticket != "" {
-		return granted{}, tms.Invalid("ticket", "is not for clients; say wait")
-	}
-	r.RequestID = orDrawn(r.RequestID)
-	p, until, longest := c.patience(ctx), time.Now().Add(r.Wait), slice
-	if onWait != nil {
-		longest = reportSlice
-	}
-	for {
-		r.Wait = max(0, min(longest, (time.Until(until)+time.Millisecond-1).Truncate(time.Millisecond)))
-		sent := time.Now()
-		tokens, err := c.assignOnce(ctx, pool, r)
-		switch {
-		case err == nil:
-			return granted{tokens: tokens, sent: sent}, nil
-		case r.Wait > shortSlice && waitsTooLong(err):
-			longest = min(reportSlice, (r.Wait / 2).Truncate(time.Millisecond))
-		case !errors.Is(err, tms.ErrNoTokenAvailable):
-			p.held(min(r.Wait, time.Since(sent)))
-			if !p.again(ctx, err, true) {
-				err = p.explain(ctx, err)
-				return granted{doubt: p.doubt && tms.CodeOf(err) == ""}, err
-			}
-		case time.Until(until) <= 0:
-			return granted{}, err
-		default:
-			p.answered(until)
-			if err := goOnWaiting(ctx, err, time.Since(sent) < r.Wait, onWait); err != nil {
-				return granted{}, err
-			}
-		}
-	}
-}
-
 // waitsTooLong says whether the server refused a request because it was set to let nobody wait so long.
 func waitsTooLong(err error) bool {
 	var refusal *tms.Refusal
@@ -105,7 +56,10 @@ func waitsTooLong(err error) bool {
 }
 
 func (c *Client) assignOnce(ctx context.Context, pool string, r tms.AssignRequest) ([]tms.Token, error) {
-	a := ask{verb: "assign", method: http.MethodPost, path: api.PathAssign, wait: r.Wait}
+	a := ask{verb: "assign", method: http.MethodPost, path: api.PathAssign, wait: r.Wait, within: c.requestTimeout}
+	if r.Wait > 0 {
+		a.within = min(a.within, lateAnswer)
+	}
 	a.body = api.AssignRequestOf(pool, r)
 	var answer api.Assigned
 	if err := c.send(ctx, a, &answer); err != nil {
@@ -143,7 +97,7 @@ func (c *Client) abandon(pool string, r tms.AssignRequest) {
 		if sleep(ctx, hangUp) != nil {
 			return
 		}
-		if g, err := c.assign(ctx, pool, r, nil); err == nil {
+		if g, err := c.assign(ctx, pool, r); err == nil {
 			c.Unblock(ctx, pool, keysOf(g.tokens))
 		}
 	})

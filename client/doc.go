@@ -29,5 +29,7 @@
 // server cannot be reached or answers that it failed, with growing pauses of random length, until the context's deadline
 // or, where it has none, for the time of [WithRetryFor]. Generate and Assign are safe because each carries a RequestID,
 // which the client draws where the caller gave none. A refusal is returned at once, except for
-// [tms.ErrStoreUnavailable], which passes. [ErrUnreachable] tells a server that was not reached from one that failed.
+// [tms.ErrStoreUnavailable] and others that say 503 or 429 and pass. A wait outlives its server: see [WithRetryFor]. A
+// token that was handed over so late that its lease had ended is no answer to it while it has time left: the client asks
+// anew, unless the RequestID is the caller's. [ErrUnreachable] tells a server that was not reached from one that failed.
 package client

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -25,6 +26,7 @@ type ask struct {
 	query  url.Values
 	body   any           // nil: none
 	wait   time.Duration // how long the server may hold the request before it answers
+	within time.Duration // how long the answer may take beside that; zero: the request timeout of the options
 	repeat bool          // it may be sent again although it may have been carried out
 	batch  bool          // whoever asks cuts it where it is too long for one request
 }
@@ -34,6 +36,7 @@ type failure struct {
 	error
 	passing   bool          // another attempt may succeed
 	unchanged bool          // nothing was carried out
+	nobody    bool          // no connection was made
 	pause     time.Duration // that the server asks for before the next attempt
 }
 
@@ -44,7 +47,10 @@ func (c *Client) send(ctx context.Context, a ask, out any) error {
 	if ctx.Err() != nil {
 		return &failure{error: fmt.Errorf("%s: %w", c.doing(a), ctx.Err()), unchanged: true}
 	}
-	attempt, cancel := context.WithTimeout(ctx, c.requestTimeout+a.wait)
+	if a.within == 0 {
+		a.within = c.requestTimeout
+	}
+	attempt, cancel := context.WithTimeout(ctx, a.within+a.wait)
 	defer cancel()
 	request, err := c.request(attempt, a)
 	if err != nil {
@@ -101,16 +107,22 @@ func read(response *http.Response) ([]byte, error) {
 // unanswered says why there was no answer. The caller's context comes first.
 func (c *Client) unanswered(ctx, attempt context.Context, a ask, err error) error {
 	var op *net.OpError
-	f := &failure{passing: true, unchanged: errors.As(err, &op) && op.Op == "dial"}
+	nobody := errors.As(err, &op) && op.Op == "dial"
+	f := &failure{passing: !hopeless(err), unchanged: nobody, nobody: nobody}
 	switch {
 	case ctx.Err() != nil:
 		f.error, f.passing = fmt.Errorf("%s: %w", c.doing(a), ctx.Err()), false
 	case attempt.Err() != nil:
-		f.error = fmt.Errorf("%s: %w within %v", c.doing(a), ErrUnreachable, c.requestTimeout+a.wait)
+		f.error = fmt.Errorf("%s: %w within %v", c.doing(a), ErrUnreachable, a.within+a.wait)
 	default:
 		f.error = fmt.Errorf("%s: %w: %w", c.doing(a), ErrUnreachable, bare(err))
 	}
 	return f
+}
+
+// hopeless says whether there is a server which does not speak as the address says it does, or is not who it says.
+func hopeless(err error) bool {
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, new(*tls.CertificateVerificationError))
 }
 
 // refused reads an answer that is none of success: a problem, or whatever a proxy says.
@@ -125,11 +137,18 @@ func (c *Client) refused(a ask, response *http.Response, body []byte) error {
 	switch code := tms.CodeOf(err); {
 	case code == "":
 		return &failure{error: fmt.Errorf("%s: %w", c.doing(a), err), passing: status >= 500}
-	case code == tms.ErrStoreUnavailable, status == http.StatusTooManyRequests && code != tms.ErrQuotaExceeded:
-		pause := time.Duration(problem.RetryAfterMS) * time.Millisecond
+	case passes(status, code):
+		pause := max(time.Duration(problem.RetryAfterMS)*time.Millisecond, retryAfter(response.Header.Get("Retry-After")))
 		return &failure{error: err, passing: true, unchanged: true, pause: pause}
 	}
 	return err
+}
+
+// passes says whether a refusal may be another one in a while: a server that is too busy, stops, or cannot ask its store,
+// and a limit of a rate. A pool stays paused, and a client that holds all it may goes on to, until somebody acts.
+func passes(status int, code tms.Code) bool {
+	return status == http.StatusServiceUnavailable && code != tms.ErrPoolPaused ||
+		status == http.StatusTooManyRequests && code != tms.ErrQuotaExceeded
 }
 
 // foreign is an answer that no TMS server gave. Some proxies say so that another attempt may reach one.

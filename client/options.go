@@ -31,14 +31,14 @@ func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = 
 // WithUserAgent sets the User-Agent of the requests. Default: "tms-client".
 func WithUserAgent(text string) Option { return func(o *options) { o.userAgent = text } }
 
-// WithRequestTimeout sets how long one request may take, beside what it waits for a token. Default:
-// [DefaultRequestTimeout].
+// WithRequestTimeout sets how long one request may take, beside what it waits for a token; one that waits is given up
+// after 5 seconds more than that at most, and repeated. Default: [DefaultRequestTimeout].
 func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.requestTimeout = d } }
 
 // WithRetryFor sets how long a call whose context has no deadline goes on repeating a request that failed. A call that
-// waits for a token does so, too, until a server has answered it, and from then on for as long as it waits, so that it
-// ends soon where there is no server, and outlives one that is away for a while. Zero: a request is not repeated, nor is
-// it where the context has a deadline. Default: [DefaultRetryFor].
+// waits for a token does so, too, until it has got as far as a server, and from then on for as long as it waits: it ends
+// soon where there is no server, and outlives one that stops, dies or is too busy for a while. Zero: a request is not
+// repeated, nor is it where the context has a deadline. Default: [DefaultRetryFor].
 func WithRetryFor(d time.Duration) Option { return func(o *options) { o.retryFor = d } }
 
 // AcquireOption says what [Client.Acquire] asks for and how it keeps it.

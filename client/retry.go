@@ -58,8 +58,9 @@ func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
 	if !f.passing || p.doubt && !repeat {
 		return false
 	}
-	pause := max(f.pause, backoff(p.attempts))
-	if time.Until(p.until) < pause {
+	left := time.Until(p.until)
+	pause := max(f.pause, min(left, backoff(p.attempts)))
+	if left <= 0 || left < pause {
 		return false
 	}
 	p.attempts++
@@ -67,10 +68,12 @@ func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
 	return sleep(ctx, pause) == nil
 }
 
-// held leaves out of account how long the server may have held a request before it failed: waiting is no failure.
-func (p *patience) held(d time.Duration) {
-	if !p.fixed {
-		p.until = p.until.Add(d)
+// reached says that an attempt which ended in err of a call that waits had got as far as a server, unless it had not: from
+// then on only the end of the wait ends the patience, so that the wait outlives its server.
+func (p *patience) reached(err error, end time.Time) {
+	var f *failure
+	if errors.As(err, &f) && !f.nobody && !p.fixed && end.After(p.until) {
+		p.until = end
 	}
 }
 

@@ -1,8 +1,12 @@
 package client_test
 
 import (
+	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,15 +38,26 @@ func TestHowLongAWaitOutlivesFailures(t *testing.T) {
 		want        error
 	}{
 		{"no server ever", []step{nobody}, 0, 2 * time.Second, client.ErrUnreachable},
-		{"a server that never answers", []step{hangs}, 45 * time.Second, 45 * time.Second, client.ErrUnreachable},
+		{"a server that never answers", []step{hangs}, time.Minute, 66 * time.Second, client.ErrUnreachable},
+		{"one that answers nothing and comes back", []step{hangs, lease}, 6 * time.Second, 7 * time.Second, nil},
 		{"a server that goes for good", []step{after(15*time.Second, none), nobody}, 58 * time.Second, time.Minute,
 			client.ErrUnreachable},
-		{"one that goes in the first request for good", []step{after(10*time.Second, lost), nobody}, 10 * time.Second,
-			12 * time.Second, client.ErrUnreachable},
-		{"one that goes in the first request and comes back", []step{after(10*time.Second, lost), nobody, lease},
-			10 * time.Second, 13 * time.Second, nil},
-		{"one that is away for a while", append(append([]step{after(15*time.Second, none)}, repeated(20, nobody)...), lease),
+		{"one that goes in the first request for good", []step{after(time.Second, lost), nobody}, 58 * time.Second,
+			time.Minute, client.ErrUnreachable},
+		{"one that goes in the first request and comes back", append(repeated(20, nobody, after(time.Second, lost)), lease),
+			3 * time.Second, time.Minute, nil},
+		{"one that stops, and another that is too busy for a while", append(repeated(20,
+			answers(503, api.ProblemJSON, `{"code":"overloaded"}`, "Retry-After", "1"),
+			problem(503, tms.ErrStoreUnavailable)), lease), 20 * time.Second, 45 * time.Second, nil},
+		{"a balancer before a server that is away for a while", append(repeated(20, answers(502, "text/html", "<html>")), lease),
+			3 * time.Second, time.Minute, nil},
+		{"one that is away for a while", append(repeated(20, nobody, after(15*time.Second, none)), lease),
 			15 * time.Second, time.Minute, nil},
+		{"a certificate of somebody else", []step{func(*http.Request) (*http.Response, error) {
+			return nil, &tls.CertificateVerificationError{Err: errors.New("of somebody else")}
+		}}, 0, time.Second, client.ErrUnreachable},
+		{"a hand-over that came too late", []step{after(time.Second, lost), problem(410, tms.ErrLeaseLost), none, lease},
+			time.Second, 5 * time.Second, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -60,10 +75,53 @@ func TestHowLongAWaitOutlivesFailures(t *testing.T) {
 	}
 }
 
-func repeated(n int, s step) []step {
-	steps := make([]step, n)
-	for i := range steps {
-		steps[i] = s
+// repeated returns the steps of before, and then the step so many times.
+func repeated(n int, s step, before ...step) []step {
+	return append(before, slices.Repeat([]step{s}, n)...)
+}
+
+// TestAHandOverThatCameTooLateIsAskedForAnew looks at the names under which is asked.
+func TestAHandOverThatCameTooLateIsAskedForAnew(t *testing.T) {
+	for own, want := range map[string]int{"": 2, "mine": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			ids := map[string]bool{}
+			note := func(next step) step {
+				return func(r *http.Request) (*http.Response, error) {
+					var body api.AssignRequest
+					text, _ := io.ReadAll(r.Body)
+					if err := json.Unmarshal(text, &body); err != nil {
+						t.Error(err)
+					}
+					ids[body.RequestID] = true
+					return next(r)
+				}
+			}
+			cl, _ := scripted(t, 2*time.Second, note(lost), note(problem(410, tms.ErrLeaseLost)), note(lease))
+			results, err := cl.Assign(t.Context(), pool, []tms.AssignRequest{{Wait: time.Minute, RequestID: own}})
+			if err != nil || len(ids) != want || errors.Is(results[0].Err, tms.ErrLeaseLost) != (own != "") {
+				t.Errorf("request_id %q: asked under %d names: %v, %v", own, len(ids), results, err)
+			}
+		})
 	}
-	return steps
+}
+
+// TestALeaseThatIsLostBeforeItIsHeldIsAskedForAnew has a token that was waited for taken away before its first renewal.
+func TestALeaseThatIsLostBeforeItIsHeldIsAskedForAnew(t *testing.T) {
+	gone := answers(200, api.JSON, `{"results":[{"code":"lease_lost","status":410}]}`)
+	stands := answers(200, api.JSON, `{"results":[{"token":"KEY","state":"assigned","lease_id":"id","ttl_ms":60000}]}`)
+	late := after(10*time.Second, lease)
+	for name, steps := range map[string][]step{
+		"lost":                {late, gone, lease},
+		"not to be heard of":  append(repeated(20, nobody, late), lease),
+		"the answer was lost": {late, lost, stands},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cl, _ := scripted(t, 2*time.Second, append(steps, stands)...)
+			held, err := cl.Acquire(t.Context(), pool, client.Wait(time.Minute))
+			if err != nil || held.Err() != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			cl.Close()
+		})
+	}
 }
