@@ -22,6 +22,7 @@ import (
 // what is on the disk, and a later one would claim success.
 type journal struct {
 	db    *pebble.DB
+	disk  *logDisk      // under db
 	held  *pebble.Lock  // on the data directory
 	every time.Duration // between fsyncs; zero: with every group
 
@@ -38,7 +39,7 @@ type journal struct {
 	cause  error // set before failed is closed
 }
 
-// group is what one write makes durable.
+// group is what one write makes durable, as far as the store promises it.
 type group struct {
 	journal *journal
 	batch   *pebble.Batch
@@ -47,6 +48,7 @@ type group struct {
 
 func newJournal(o Options, lock sync.Locker) *journal {
 	j := &journal{
+		disk:   newLogDisk(o),
 		every:  o.SyncInterval,
 		wake:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
@@ -186,17 +188,14 @@ func (j *journal) take() *group {
 	return j.writing
 }
 
-// write makes the group durable, unless the journal has failed.
+// write makes the group durable, or with syncs at an interval hands it to the operating system, unless the journal has
+// failed.
 func (j *journal) write(g *group) {
 	if j.err() != nil {
 		return
 	}
-	how := pebble.Sync
-	if j.every > 0 {
-		how = pebble.NoSync
-	}
 	// Pebble reports a failed write to its logger and then returns nil: see pebbleLog.
-	err := errors.Join(g.batch.Commit(how), g.batch.Close())
+	err := errors.Join(g.batch.Commit(pebble.Sync), g.batch.Close())
 	if err != nil {
 		j.fail(err)
 	}
@@ -222,7 +221,7 @@ func (j *journal) syncs() {
 }
 
 func (j *journal) sync() {
-	if err := j.db.LogData(nil, pebble.Sync); err != nil {
+	if err := j.disk.sync(); err != nil {
 		j.fail(err)
 	}
 }

@@ -9,13 +9,9 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	tms "github.com/manankarani/token-manager"
 )
-
-// diskFS is the file system of the log. A test puts one that fails in its place.
-var diskFS = vfs.Default
 
 // load opens the log in o.Dir, reads the state back and begins a new epoch.
 func (s *Store) load(o Options) error {
@@ -93,7 +89,7 @@ func (j *journal) unlockIf(err error) error {
 // caches nor filters would earn their keep.
 func pebbleOptions(j *journal, logger *slog.Logger) *pebble.Options {
 	return &pebble.Options{
-		FS:                 diskFS,
+		FS:                 j.disk,
 		Lock:               j.held,
 		Logger:             pebbleLog{j, logger},
 		MemTableSize:       64 << 20,
