@@ -62,8 +62,13 @@ type LeaseKey struct {
 	LeaseID string        // empty: the token alone is the proof, unless the pool says RequireLeaseID
 	TTL     time.Duration // KeepAlive only: how long the lease is to last from now; zero: as long as it was assigned for
 
-	// Quarantine, in Unblock only, puts the token aside instead of returning it to the pool: it is broken.
+	// Quarantine, in Unblock only, puts the token aside instead of returning it to the pool: it is broken. Without a
+	// LeaseID it does so to a token that nobody holds, too.
 	Quarantine bool
+
+	// Cooldown, in Unblock only, is how long the token rests, in place of the pool's cooldown. Nil: as long as the pool
+	// says; zero: not at all. It must be below the pool's TokenTTL, where that is not zero, so that the token outlives it.
+	Cooldown *time.Duration
 }
 
 // TokenResult answers one LeaseKey: either the token as it now stands, or a refusal.
@@ -122,7 +127,22 @@ func (k LeaseKey) Validate() error {
 	if err := validateText("lease_id", k.LeaseID, MaxLeaseIDBytes); err != nil {
 		return err
 	}
+	if k.Cooldown != nil {
+		if err := k.validateCooldown(); err != nil {
+			return err
+		}
+	}
 	return validateOptionalTTL(k.TTL)
+}
+
+func (k LeaseKey) validateCooldown() error {
+	switch {
+	case k.Quarantine:
+		return Invalid("cooldown", "cannot be combined with quarantine")
+	case *k.Cooldown == 0:
+		return nil
+	}
+	return ValidateTTL("cooldown", *k.Cooldown)
 }
 
 func validateOptionalTTL(ttl time.Duration) error {

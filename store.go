@@ -63,8 +63,10 @@ type Store interface {
 	KeepAlive(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
 
 	// Unblock ends the lease of each key, in order, and returns its token to the pool, where it is available at once or
-	// after the pool's cooldown, or puts it aside where the key says Quarantine. More than 1,000 keys go in several steps. Codes of an item: [ErrTokenNotFound],
-	// [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one, [ErrNotHolder].
+	// after the key's cooldown, or else the pool's. Where the key says Quarantine the token is put aside instead, and one
+	// that nobody holds as well; if it is aside already nothing changes. More than 1,000 keys go in several steps. Codes of
+	// an item: [ErrTokenNotFound], [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one, [ErrNotHolder], and
+	// [ErrInvalidRequest] for a Cooldown that the token would not outlive.
 	Unblock(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
 
 	// UnblockClient ends every lease that the client holds in the pool, and returns their tokens to the pool as Unblock

@@ -51,7 +51,7 @@ type Past struct {
 	Assigned   int64     // how often the token was assigned, its present lease included
 	Expired    int64     // how many of these leases ended without an unblock
 	LastClient string    // the client_id of the present or last lease
-	Since      time.Time // when the present lease began, or else when the last one ended or the token was restored
+	Since      time.Time // when the present lease began, or else when the last one ended or the token was put aside or restored
 }
 
 // GenerateRequest asks for tokens.

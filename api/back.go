@@ -67,7 +67,7 @@ func KeepAliveRequestOf(pool string, keys []tms.LeaseKey) *KeepAliveRequest {
 // UnblockRequestOf returns the keys as a batch.
 func UnblockRequestOf(pool string, keys []tms.LeaseKey) *UnblockRequest {
 	return &UnblockRequest{Pool: pool, Leases: wireKeys(keys, func(k tms.LeaseKey) UnblockKey {
-		key := UnblockKey{Token: k.Token, LeaseID: k.LeaseID}
+		key := UnblockKey{Token: k.Token, LeaseID: k.LeaseID, Cooldown: (*Duration)(k.Cooldown)}
 		if k.Quarantine {
 			key.Outcome = OutcomeQuarantine
 		}

@@ -174,7 +174,8 @@ func (k KeepAliveKey) leaseKey() (tms.LeaseKey, error) {
 }
 
 func (k UnblockKey) leaseKey() (tms.LeaseKey, error) {
-	key := tms.LeaseKey{Token: k.Token, LeaseID: k.LeaseID, Quarantine: k.Outcome == OutcomeQuarantine}
+	key := tms.LeaseKey{Token: k.Token, LeaseID: k.LeaseID, Quarantine: k.Outcome == OutcomeQuarantine,
+		Cooldown: (*time.Duration)(k.Cooldown)}
 	return key, key.Validate()
 }
 
@@ -196,8 +197,11 @@ func (k KeepAliveKey) given() string {
 }
 
 func (k UnblockKey) given() string {
-	if k.Outcome != "" {
+	switch {
+	case k.Outcome != "":
 		return "outcome"
+	case k.Cooldown != nil:
+		return "cooldown"
 	}
 	return Key{k.Token, k.LeaseID}.given()
 }

@@ -172,6 +172,10 @@ func TestBadFields(t *testing.T) {
 		{`{"leases":[],"lease_id":"b"}`, "lease_id", new(keyChecked)},
 		{`{"leases":[{"token":"a"},{"lease_id":"b"}]}`, "leases[1].token", new(keyChecked)},
 		{`{"leases":[{"token":"a"}],"outcome":"release"}`, "outcome", new(keyChecked)},
+		{`{"leases":[{"token":"a"}],"cooldown":"1s"}`, "cooldown", new(keyChecked)},
+		{`{"token":"a","outcome":"quarantine","cooldown":"1s"}`, "cooldown", new(keyChecked)},
+		{`{"leases":[{"token":"a","cooldown":"99ms"}]}`, "leases[0].cooldown", new(keyChecked)},
+		{`{"cooldown":"0s","client_id":"c"}`, "cooldown", new(keyChecked)},
 		{`{"leases":[],"client_id":"c"}`, "leases", new(keyChecked)},
 		{`{"token":"a","client_id":"c"}`, "token", new(keyChecked)},
 		{`{"lease_id":"a","client_id":"c"}`, "lease_id", new(keyChecked)},
@@ -224,7 +228,7 @@ func TestRequestsAreReadAsTheyAreWritten(t *testing.T) {
 			new(GenerateRequest)},
 		{`{"client_id":"c","ttl":"1m30s","count":7}`, &AssignRequest{ClientID: "c", TTL: &ttl, Count: &count}, new(AssignRequest)},
 		{`{"token":"a","lease_id":"b","ttl":"1m30s"}`, &KeepAliveRequest{KeepAliveKey: KeepAliveKey{"a", "b", &ttl}}, new(KeepAliveRequest)},
-		{`{"leases":[{"token":"a","lease_id":"b","outcome":"quarantine"}]}`, &UnblockRequest{Leases: []UnblockKey{{"a", "b", OutcomeQuarantine}}}, new(UnblockRequest)},
+		{`{"leases":[{"token":"a","lease_id":"b","outcome":"quarantine"}]}`, &UnblockRequest{Leases: []UnblockKey{{Token: "a", LeaseID: "b", Outcome: OutcomeQuarantine}}}, new(UnblockRequest)},
 	} {
 		var wire bytes.Buffer
 		if err := Encode(&wire, c.body); err != nil || wire.String() != c.wire {

@@ -120,11 +120,12 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// UnblockKey names a token and its lease, and what is to become of the token.
+// UnblockKey names a token and its lease, and what is to become of the token. A nil Cooldown is the pool's.
 type UnblockKey struct {
-	Token   string  `json:"token,omitzero"`
-	LeaseID string  `json:"lease_id,omitzero"`
-	Outcome Outcome `json:"outcome,omitzero"`
+	Token    string    `json:"token,omitzero"`
+	LeaseID  string    `json:"lease_id,omitzero"`
+	Outcome  Outcome   `json:"outcome,omitzero"`
+	Cooldown *Duration `json:"cooldown,omitzero"`
 }
 
 // UnblockRequest is one key, a batch of Leases, or a ClientID alone, which means all leases of that client.

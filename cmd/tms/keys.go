@@ -157,6 +157,27 @@ func (r *remote) deleteKeys(ctx context.Context, pool string, keys []tms.LeaseKe
 	return results, err
 }
 
+func newQuarantine() *cobra.Command {
+	key := tms.LeaseKey{Quarantine: true}
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "quarantine TOKEN...",
+		Short: "Put tokens aside, because they are broken",
+		Long: "Put tokens aside, because they are broken; tms restore brings them back. Whoever holds one of them loses it,\n" +
+			"and tms asks before, unless --lease-id says that it is the holder who does so. " + fromInput,
+		Args: cobra.MinimumNArgs(1),
+	}
+	addLeaseID(cmd, &key)
+	addYes(cmd, &yes)
+	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		err := r.confirm(yes || key.LeaseID != "", "Put %s of the pool %q aside, and take it from whoever holds it", listed(args), r.pool)
+		if err != nil {
+			return err
+		}
+		return r.onKeys("put aside", args, key, r.Unblock, api.TokenOf)
+	})
+}
+
 func newRestore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore TOKEN...",

@@ -135,6 +135,7 @@ func newKeepAlive() *cobra.Command {
 func newUnblock() *cobra.Command {
 	var key tms.LeaseKey
 	var clientID string
+	var cooldown time.Duration
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "unblock TOKEN... | --client-id ID",
@@ -144,11 +145,15 @@ func newUnblock() *cobra.Command {
 	}
 	addLeaseID(cmd, &key)
 	cmd.Flags().BoolVar(&key.Quarantine, "quarantine", false, "put the tokens aside, because they are broken; tms restore brings them back")
+	cmd.Flags().DurationVar(&cooldown, "cooldown", 0, "`time` for which the tokens rest; 0: not at all (default the pool's cooldown)")
 	cmd.Flags().StringVarP(&clientID, "client-id", "c", "", "all that this client holds, in a pool with max_leases_per_client")
 	addYes(cmd, &yes)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
 		if (len(args) > 0) == (clientID != "") {
 			return usage("give either tokens or --client-id")
+		}
+		if cmd.Flags().Changed("cooldown") {
+			key.Cooldown = &cooldown
 		}
 		if clientID != "" {
 			return r.unblockClient(clientID, key, yes)
@@ -167,7 +172,7 @@ func (r *remote) unblock(args []string, key tms.LeaseKey, yes bool) error {
 
 func (r *remote) unblockClient(clientID string, key tms.LeaseKey, yes bool) error {
 	if key != (tms.LeaseKey{}) {
-		return usage("--client-id cannot be given together with --lease-id or --quarantine")
+		return usage("--client-id cannot be given together with --lease-id, --quarantine or --cooldown")
 	}
 	if err := r.confirm(yes, "Take all that the client %q holds in the pool %q away from it", clientID, r.pool); err != nil {
 		return err

@@ -34,7 +34,7 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: groupToken, Title: "To work on tokens:"}, &cobra.Group{ID: groupPool, Title: "To work on pools:"})
 	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newBench())
 	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
-	addGroup(root, groupToken, newGenerate(), newDelete(), newRestore(), newLookup(), newTokens(), newImport(), newExport())
+	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newTokens(), newImport(), newExport())
 	addGroup(root, groupPool, newPools(), newPool())
 	root.AddCommand(newVersion())
 	return root

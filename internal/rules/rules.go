@@ -29,7 +29,7 @@ type Record struct {
 type Past struct {
 	Leases  int64 // how many there were
 	Expired int64 // how many of them nobody ended
-	Since   int64 // when the last one ended, or the token was restored; 0: never
+	Since   int64 // when the last one ended, or the token was put aside or restored; 0: never
 	Client  string
 }
 
@@ -117,7 +117,7 @@ func (r Record) endLease(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) 
 		return Record{}, false
 	}
 	counts.Released++
-	return r.giveBack(p, over).after(r.Lease, over, 1), true
+	return r.giveBack(p.Cooldown, over).after(r.Lease, over, 1), true
 }
 
 // after returns the record with a lease that ended at an instant in its past.
@@ -126,10 +126,10 @@ func (r Record) after(l Lease, at, expired int64) Record {
 	return r
 }
 
-// giveBack returns the record of a token that came back at the given instant.
-func (r Record) giveBack(p tms.Policy, at int64) Record {
-	if p.Cooldown > 0 {
-		return r.rest(tms.Cooling, at+p.Cooldown.Milliseconds())
+// giveBack returns the record of a token that came back at the given instant, and has to rest.
+func (r Record) giveBack(cooldown time.Duration, at int64) Record {
+	if cooldown > 0 {
+		return r.rest(tms.Cooling, at+cooldown.Milliseconds())
 	}
 	return r.rest(tms.Available, 0)
 }
@@ -196,18 +196,40 @@ func (r Record) Unblock(p tms.Policy, now int64, key tms.LeaseKey) (Record, erro
 	if err := r.mayAct(p, key); err != nil {
 		return r, err
 	}
-	if r.State != tms.Assigned {
+	switch {
+	case key.Quarantine:
+		return r.putAside(now), nil
+	case r.State != tms.Assigned:
 		return r, tms.ErrNotAssigned
+	case key.Cooldown == nil:
+		return r.Release(p.Cooldown, now), nil
+	case p.TokenTTL > 0 && *key.Cooldown >= p.TokenTTL:
+		return r, TooLongARest()
 	}
-	if key.Quarantine {
-		return r.Touch(now).rest(tms.Quarantined, now).after(r.Lease, now, 0), nil
-	}
-	return r.Release(p, now), nil
+	return r.Release(*key.Cooldown, now), nil
 }
 
-// Release returns the record of an assigned token that its client gives back at now.
-func (r Record) Release(p tms.Policy, now int64) Record {
-	return r.giveBack(p, now).Touch(now).after(r.Lease, now, 0)
+// putAside returns the record of a token that is quarantined at now.
+func (r Record) putAside(now int64) Record {
+	switch r.State {
+	case tms.Quarantined:
+		return r
+	case tms.Assigned:
+		return r.rest(tms.Quarantined, now).after(r.Lease, now, 0)
+	}
+	r = r.rest(tms.Quarantined, now)
+	r.Past.Since = now
+	return r
+}
+
+// TooLongARest refuses a cooldown that the token would not outlive.
+func TooLongARest() error {
+	return tms.Invalid("cooldown", "must be below the pool's token_ttl, or the token would die while it rests")
+}
+
+// Release returns the record of an assigned token that its client gives back at now, and that has to rest.
+func (r Record) Release(cooldown time.Duration, now int64) Record {
+	return r.giveBack(cooldown, now).Touch(now).after(r.Lease, now, 0)
 }
 
 // Restore returns the record of a quarantined token that is brought back at now.

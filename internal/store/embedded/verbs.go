@@ -162,7 +162,7 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total
 		}
 		held := t.heldBy(clientID, maxStep)
 		for _, e := range held {
-			t.put(e, e.record.Release(t.policy, t.now))
+			t.put(e, e.record.Release(t.policy.Cooldown, t.now))
 		}
 		total += len(held)
 		return len(held) == maxStep, nil

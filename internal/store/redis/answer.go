@@ -52,6 +52,8 @@ func refusal(pool, code string) error {
 		return rules.Reused()
 	case "handed":
 		return rules.OnItsWay()
+	case "long_rest":
+		return rules.TooLongARest()
 	case "no_index":
 		return rules.NoClientIndex()
 	}

@@ -16,10 +16,11 @@ local function touch(r)
   if r.state == ASSIGNED then r.text = r.head .. ' ' .. digits(now) .. ' ' .. r.tail end
 end
 
-local function giveBack(r, at)
+-- The token comes back, and has to rest.
+local function giveBack(r, cooldown, at)
   r.touched = true
-  if policy.cooldown_ms > 0 then
-    r.state, r.till = COOLING, at + policy.cooldown_ms
+  if cooldown > 0 then
+    r.state, r.till = COOLING, at + cooldown
   else
     r.state = AVAILABLE
   end
@@ -36,7 +37,7 @@ local function endLease(r)
     r.state = nil
   else
     released = released + 1
-    giveBack(r, at)
+    giveBack(r, policy.cooldown_ms, at)
   end
 end
 

@@ -28,18 +28,26 @@ local function keepAlive(r, id, ttl)
   return code
 end
 
-local function release(r)
+local function release(r, cooldown)
   r.since, r.ended = now, 0
-  giveBack(r, now)
+  giveBack(r, cooldown, now)
   r.seen = now
 end
 
-local function unblock(r, id, aside)
+local function putAside(r)
+  if r.state == QUARANTINED then return end
+  if r.state == ASSIGNED then r.ended = 0 end
+  r.state, r.till, r.since = QUARANTINED, now, now
+end
+
+local function unblock(r, id, how)
   local code = refusal(r, id)
   if code then return code end
+  if how == 'aside' then return putAside(r) end
   if r.state ~= ASSIGNED then return 'not_assigned' end
-  release(r)
-  if aside ~= '' then r.state, r.till = QUARANTINED, now end
+  local cooldown = how == '' and policy.cooldown_ms or tonumber(how)
+  if how ~= '' and cooldown >= policy.clock then return 'long_rest' end
+  release(r, cooldown)
 end
 
 local function restore(r)
@@ -54,10 +62,10 @@ local function delete(r, id)
 end
 
 -- tms1_keep_alive, tms1_unblock, tms1_restore and tms1_delete do so to tokens, in order.
--- ARGV: now, and for each token: token, lease_id or "", and of a keep-alive the ttl, of an unblock "1" to put the token
--- aside, or "". At most 1,000 tokens.
+-- ARGV: now, and for each token: token, lease_id or "", and of a keep-alive the ttl, of an unblock "aside" to put the
+-- token aside, or the cooldown, or "" for the pool's. At most 1,000 tokens.
 -- Answer: {now, token_ttl, a result for each token}: the token as it now stands (delete: an empty array), or the code
--- of a refusal; "handed" is a not_holder.
+-- of a refusal; "handed" is a not_holder, "long_rest" an invalid cooldown.
 local function each(act)
   return function(k, args)
     if not start(k, args[1]) then return NO_POOL end
@@ -103,7 +111,7 @@ local function unblock_client(k, args)
   for _, r in ipairs(records) do
     if r.state == ASSIGNED and r.at ~= '0' then
       answer[2] = answer[2] + 1
-      release(r)
+      release(r, policy.cooldown_ms)
     end
   end
   save(records)

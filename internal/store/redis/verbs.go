@@ -123,15 +123,26 @@ func keyArgs(function string, keys []tms.LeaseKey) []string {
 	args := make([]string, 0, 3*len(keys))
 	for _, key := range keys {
 		own := ""
-		switch {
-		case function == fnKeepAlive:
+		switch function {
+		case fnKeepAlive:
 			own = ms(key.TTL)
-		case function == fnUnblock && key.Quarantine:
-			own = "1"
+		case fnUnblock:
+			own = howTo(key)
 		}
 		args = append(args, key.Token, key.LeaseID, own)
 	}
 	return args
+}
+
+// howTo returns how a token comes back: "aside", the key's own cooldown, or "" for the pool's.
+func howTo(key tms.LeaseKey) string {
+	switch {
+	case key.Quarantine:
+		return "aside"
+	case key.Cooldown == nil:
+		return ""
+	}
+	return strconv.FormatInt(key.Cooldown.Milliseconds(), 10)
 }
 
 // UnblockClient implements [tms.Store].

@@ -146,7 +146,7 @@ func (m *Model) UnblockClient(ctx context.Context, pool, clientID string) (n int
 		}
 		for value, r := range p.tokens {
 			if r.State == tms.Assigned && !r.Handed() && r.Lease.ClientID == clientID {
-				p.tokens[value] = r.Release(p.policy, now)
+				p.tokens[value] = r.Release(p.policy.Cooldown, now)
 				n++
 			}
 		}

@@ -134,6 +134,9 @@ func (p *program) drawKey(t *rapid.T) tms.LeaseKey {
 	}
 	key.TTL = noneTTLs.Draw(t, "ttl")
 	key.Quarantine = rapid.IntRange(0, 5).Draw(t, "quarantine") == 0
+	if !key.Quarantine && rapid.IntRange(0, 3).Draw(t, "with a cooldown") == 0 {
+		key.Cooldown = new(noneTTLs.Draw(t, "cooldown"))
+	}
 	switch rapid.SampledFrom([]string{"its own", "its own", "none", "any", "wrong"}).Draw(t, "lease_id") {
 	case "none":
 		key.LeaseID = ""
