@@ -1,6 +1,7 @@
 package tms
 
 import (
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -64,7 +65,7 @@ type GenerateRequest struct {
 
 // NewToken is a token to be generated.
 type NewToken struct {
-	Value    string            // brought by the user; empty: the store draws one with [NewValue]
+	Value    string            // brought by the user: see [ValidateNewToken]; empty: the store draws one with [NewValue]
 	Metadata map[string]string // kept with the token; nil: none
 }
 
@@ -82,6 +83,15 @@ func ValidateToken(field, value string) error {
 		return Invalid(field, "must be given")
 	}
 	return validateText(field, value, MaxTokenBytes)
+}
+
+// ValidateNewToken refuses the value of a token to be generated that [ValidateToken] refuses, or that begins or ends with a
+// blank: it would be told apart by nobody from the value without. Of a token that exists it is no limit.
+func ValidateNewToken(field, value string) error {
+	if strings.TrimSpace(value) != value {
+		return Invalid(field, "must not begin or end with a blank")
+	}
+	return ValidateToken(field, value)
 }
 
 func validateText(field, text string, most int) error {

@@ -185,7 +185,7 @@ func drawTTL(t *rapid.T) time.Duration {
 func drawGenerate(t *rapid.T) tms.GenerateRequest {
 	r := tms.GenerateRequest{RequestID: maybeText.Draw(t, "id")}
 	for range rapid.IntRange(1, 4).Draw(t, "tokens") {
-		r.Tokens = append(r.Tokens, tms.NewToken{Value: maybeText.Draw(t, "value"), Metadata: maybeMap.Draw(t, "metadata")})
+		r.Tokens = append(r.Tokens, tms.NewToken{Value: strings.TrimSpace(maybeText.Draw(t, "value")), Metadata: maybeMap.Draw(t, "metadata")})
 	}
 	return r
 }

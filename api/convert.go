@@ -57,7 +57,7 @@ func drawn(count *int) ([]tms.NewToken, error) {
 
 func (t NewToken) validate() error {
 	if t.Token != "" {
-		if err := tms.ValidateToken("", t.Token); err != nil {
+		if err := tms.ValidateNewToken("", t.Token); err != nil {
 			return err
 		}
 	}

@@ -61,6 +61,24 @@ func TestRefusalsOfTheVerbs(t *testing.T) {
 	h.refused(tms.ErrPoolPaused, "", "POST", api.PathAssign, `{"pool":"strict"}`)
 }
 
+// A new value that begins or ends with a blank is refused, whoever brings it; one that the pool has from before is a token
+// like any other.
+func TestBlanksAtTheEndsOfAToken(t *testing.T) {
+	h := start(t, Config{})
+	h.refused(tms.ErrInvalidRequest, "tokens[1]", "POST", api.PathGenerate, `{"tokens":["a","b "]}`)
+	h.refused(tms.ErrInvalidRequest, "tokens[0]", "POST", api.PathGenerate, `{"tokens":[{"token":" "}]}`)
+	if _, err := h.store.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: " old "}}}); err != nil {
+		t.Fatal(err)
+	}
+	lease := ok[api.Token](h, 200, "POST", api.PathAssign, `{"prefer":" old "}`)
+	key := `{"token":" old ","lease_id":"` + lease.LeaseID + `"}`
+	ok[api.Token](h, 200, "POST", api.PathKeepAlive, key)
+	ok[api.Token](h, 200, "POST", api.PathUnblock, strings.Replace(key, "{", `{"outcome":"quarantine",`, 1))
+	ok[api.Token](h, 200, "POST", api.PathRestore, `{"token":" old "}`)
+	ok[api.Token](h, 200, "POST", api.PathLookup, `{"token":" old "}`)
+	ok[api.Token](h, 200, "DELETE", api.PathDelete, `{"token":" old "}`)
+}
+
 // TestRetryAfter: where the store knows when a token comes back, so does the client, in both forms.
 func TestRetryAfter(t *testing.T) {
 	h := start(t, Config{})
