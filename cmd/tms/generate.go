@@ -18,6 +18,7 @@ type generate struct {
 	count     int
 	metadata  []string
 	requestID string
+	rules     newValue
 }
 
 func newGenerate() *cobra.Command {
@@ -26,43 +27,51 @@ func newGenerate() *cobra.Command {
 		Use:   "generate [TOKEN...]",
 		Short: "Put tokens into a pool: drawn ones, or your own",
 		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your own. More than\n"+
-			"%d drawn tokens go in batches of that size, each all or none.", tms.MaxBatch),
+			"%d drawn tokens go in batches of that size, each all or none. Your own go in one request; tms import\n"+
+			"takes more. %s", tms.MaxBatch, fromInput),
 		Args: cobra.MaximumNArgs(tms.MaxBatch),
 	}
 	flags := cmd.Flags()
 	flags.IntVarP(&g.count, "count", "n", 1, "how many tokens to draw")
 	flags.StringArrayVarP(&g.metadata, "metadata", "m", nil, "`KEY=VALUE` to keep with each token; can be repeated")
 	flags.StringVar(&g.requestID, "request-id", "", "`text` that makes the request safe to repeat")
+	addTrim(cmd, &g.rules)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
 		g.remote = r
 		return g.run(args)
 	})
 }
 
-func (g *generate) run(values []string) error {
+func (g *generate) run(args []string) error {
 	metadata, err := parsePairs("--metadata", g.metadata)
 	switch {
 	case err != nil:
 		return err
-	case len(values) > 0 && g.Flags().Changed("count"):
+	case len(args) > 0 && g.Flags().Changed("count"):
 		return usage("--count cannot be given together with tokens")
 	case g.count < 1:
 		return usage("--count: must be at least 1")
 	case g.count > tms.MaxBatch && g.requestID != "":
 		return usage("--request-id: makes one batch safe to repeat; --count must be at most %d", tms.MaxBatch)
-	case len(values) > 0:
-		return g.own(values, metadata)
+	case len(args) > 0:
+		return g.own(args, metadata)
 	}
 	return g.drawn(metadata)
 }
 
 // own puts the caller's tokens into the pool, all or none.
-func (g *generate) own(values []string, metadata map[string]string) error {
+func (g *generate) own(args []string, metadata map[string]string) error {
+	values, err := g.values(args, g.rules)
+	switch {
+	case err != nil:
+		return err
+	case len(values) == 0:
+		return g.finish(tms.Generated{Tokens: []string{}})
+	case len(values) > tms.MaxBatch:
+		return usage("there are %d tokens, and one request takes %d; tms import takes any number", len(values), tms.MaxBatch)
+	}
 	tokens := make([]tms.NewToken, len(values))
 	for i, value := range values {
-		if err := tms.ValidateToken(fmt.Sprintf("token %d", i+1), value); err != nil {
-			return usage("%v", err)
-		}
 		tokens[i] = tms.NewToken{Value: value, Metadata: metadata}
 	}
 	made, err := g.Generate(g.Context(), g.pool, tms.GenerateRequest{Tokens: tokens, RequestID: g.requestID})

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	mostLine  = 64 << 10             // bytes of one line
-	mostBatch = api.MaxBodyBytes / 3 // bytes of the lines of one batch: as JSON a text can be twice as long
+	mostBatch   = api.MaxBodyBytes / 3 // bytes of the lines of one batch: as JSON a text can be twice as long
+	mostChecked = 8 << 20              // bytes of a pipe that are read before anything is imported
 )
 
 func newImport() *cobra.Command {
@@ -26,51 +26,62 @@ func newImport() *cobra.Command {
 		Short: "Put the tokens of a file into a pool",
 		Long: fmt.Sprintf("Put the tokens of a file, or of standard input, into a pool. Each line is a token, or, if the first\n"+
 			"begins with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": \"Oslo\"}}, as tms export\n"+
-			"writes them. They go in batches of up to %d, each all or none. Tokens that the pool has already are counted\n"+
-			"and left as they are, so that an import can be repeated. Tokens that were put aside, whose \"state\" is\n"+
-			"\"quarantined\", are counted and passed over.", tms.MaxBatch),
+			"writes them; with --column they are the cells of a column of CSV. A file is read to its end before anything\n"+
+			"of it is imported, of a pipe the first %d MiB. They go in batches of up to %d, each all or none.\n"+
+			"Tokens that the pool has already are counted and left as they are, so that an import can be repeated.\n"+
+			"Tokens that were put aside, whose \"state\" is \"quarantined\", are counted and passed over.",
+			mostChecked>>20, tms.MaxBatch),
 		Args: cobra.MaximumNArgs(1),
 	}
-	var quarantined bool
-	cmd.Flags().BoolVar(&quarantined, "quarantined", false, "import quarantined tokens as well; they become available")
+	in := &importing{most: tms.MaxBatch}
+	cmd.Flags().StringVar(&in.column, "column", "", "`name` of the column to take, of CSV whose first row names them")
+	addTrim(cmd, &in.rules)
+	cmd.Flags().BoolVar(&in.quarantined, "quarantined", false, "import quarantined tokens as well; they become available")
 	return asksPool(cmd, []string{formTable, formJSON}, func(r *remote, args []string) error {
-		in := &importing{remote: r, quarantined: quarantined, name: "standard input", in: r.InOrStdin(), most: tms.MaxBatch}
-		if len(args) > 0 && args[0] != "-" {
-			file, err := os.Open(args[0])
-			if err != nil {
-				return usage("%v", err)
-			}
-			defer file.Close()
-			in.open(file)
+		in.remote = r
+		if len(args) == 0 || args[0] == "-" {
+			in.open(standardInput, r.InOrStdin())
+			return in.run()
 		}
+		file, err := os.Open(args[0])
+		if err != nil {
+			return usage("%v", err)
+		}
+		defer file.Close()
+		in.open(file.Name(), file)
 		return in.run()
 	})
+}
+
+func addTrim(cmd *cobra.Command, rules *newValue) {
+	cmd.Flags().BoolVar(&rules.trim, "trim", false, "cut blanks at the ends of tokens, instead of refusing them")
 }
 
 // importing is one import on its way.
 type importing struct {
 	*remote
+	column      string // of CSV; empty: it is none
+	rules       newValue
 	quarantined bool // these, too
 	name        string
 	in          io.Reader
-	size        int64 // bytes of the file; zero: unknown
+	size        int64 // bytes of the input, which can then be read twice; zero: unknown
 	most        int   // tokens in one request
 
-	line   int   // of the file, that was taken last
-	read   int64 // bytes so far
-	form   byte  // of the first line: its first character
 	batch  []tms.NewToken
 	lines  []int // of the batch's tokens
 	bytes  int
-	failed error // of the reader, once there are no more lines
+	failed error // of the reader, once there are no more entries
 
 	made imported
 }
 
-func (i *importing) open(file *os.File) {
-	i.name, i.in = file.Name(), file
-	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-		i.size = info.Size()
+func (i *importing) open(name string, in io.Reader) {
+	i.name, i.in = name, in
+	if file, ok := in.(*os.File); ok {
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			i.size = info.Size()
+		}
 	}
 }
 
@@ -103,116 +114,147 @@ func (i *importing) run() error {
 	err := i.takeAll(ctx, progress)
 	progress.end()
 	if err != nil {
-		if i.made.Created+i.made.Existing > 0 {
-			err = halfway(err)
-		}
-		return interrupted(ctx, fmt.Errorf("%w; before that, %v", err, i.made))
+		return interrupted(ctx, i.so(err))
 	}
 	i.say("%v", i.made)
 	return i.write(i.made, i.made.table(), nil)
 }
 
+// so returns the error with what was done before it.
+func (i *importing) so(err error) error {
+	var bad *badLine
+	switch before := i.made.Created+i.made.Existing > 0; {
+	case errors.As(err, &bad) && !before:
+		return &ended{exitUsage, fmt.Errorf("%w; nothing was imported", err)}
+	case errors.As(err, &bad):
+		return &ended{exitFailure, fmt.Errorf("%w; nothing of its batch was imported; before that, %v", err, i.made)}
+	case before:
+		err = halfway(err)
+	}
+	return fmt.Errorf("%w; before that, %v", err, i.made)
+}
+
 func (i *importing) takeAll(ctx context.Context, progress *progress) error {
 	late, stop := outlasting(ctx)
 	defer stop()
-	lines := i.readAll(ctx)
+	all := i.readAll(ctx)
 	for {
-		line, more := "", false
+		var e entry
+		var more bool
 		select {
 		case <-ctx.Done():
-		case line, more = <-lines:
+		case e, more = <-all:
 		}
-		if ctx.Err() != nil { // which ends the reading, so that no more lines are not the end of the input
+		if ctx.Err() != nil { // which ends the reading, so that no more entries are not the end of the input
 			return fmt.Errorf("import %s: %w", i.name, context.Cause(ctx))
 		}
 		if !more {
 			return i.last(late)
 		}
-		if err := i.take(late, line); err != nil {
+		if err := i.take(late, e); err != nil {
 			return err
 		}
-		progress.show(i.read, i.size, fmt.Sprintf("bytes, %d tokens", i.made.Created+i.made.Existing))
+		progress.show(e.read, i.size, fmt.Sprintf("bytes, %d tokens", i.made.Created+i.made.Existing))
 	}
 }
 
-// readAll returns the lines, which are read beside, because nothing else could end a read of an input that is silent.
-func (i *importing) readAll(ctx context.Context) <-chan string {
-	lines := make(chan string, 1000)
-	go func() {
-		defer close(lines)
-		scanner := bufio.NewScanner(i.in)
-		scanner.Buffer(nil, mostLine)
-		for scanner.Scan() {
-			select {
-			case lines <- scanner.Text():
-			case <-ctx.Done():
-				return
-			}
-		}
-		i.failed = scanner.Err()
-	}()
-	return lines
-}
-
-// last sends what is left when all has been read, or says which line could not be.
+// last sends what is left when all has been read, or says what could not be.
 func (i *importing) last(ctx context.Context) error {
-	if errors.Is(i.failed, bufio.ErrTooLong) {
-		return i.bad(i.line+1, fmt.Errorf("the line is longer than %d bytes", mostLine))
-	} else if i.failed != nil {
+	var bad *badLine
+	switch {
+	case errors.As(i.failed, &bad):
+		return fmt.Errorf("%s:%w", i.name, i.failed)
+	case i.failed != nil:
 		return fmt.Errorf("%s: %w", i.name, i.failed)
 	}
 	return i.send(ctx)
 }
 
-// take adds the token of a line to the batch, and sends the batch when it is full. It passes over empty lines, and over
-// quarantined tokens.
-func (i *importing) take(ctx context.Context, line string) error {
-	i.line++
-	i.read += int64(len(line)) + 1
-	line = strings.TrimSuffix(line, "\r")
-	if blank(line) {
-		return nil
+// readAll returns the entries, which are read beside, because nothing else could end a read of an input that is silent.
+func (i *importing) readAll(ctx context.Context) <-chan entry {
+	all := make(chan entry, 1000)
+	go func() {
+		defer close(all)
+		in, err := i.checked()
+		if err == nil {
+			err = feed(ctx, i.entries(in), all)
+		}
+		if !errors.Is(err, io.EOF) {
+			i.failed = err
+		}
+	}()
+	return all
+}
+
+func feed(ctx context.Context, from entries, to chan<- entry) error {
+	for {
+		e, err := from.next()
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- e:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	token, state, err := i.parse(line)
-	switch {
-	case err != nil:
-		return i.bad(i.line, err)
-	case state == tms.Quarantined && !i.quarantined:
-		i.made.PassedOver++
-		return nil
-	case len(i.batch) == tms.MaxBatch || i.bytes+len(line) > mostBatch:
-		err = i.send(ctx)
+}
+
+func (i *importing) entries(in io.Reader) entries {
+	if i.column != "" {
+		return columnOf(in, i.column, i.rules)
 	}
-	i.batch, i.lines = append(i.batch, token), append(i.lines, i.line)
-	i.bytes += len(line)
+	return &textEntries{lines: linesOf(in), rules: i.rules}
+}
+
+// checked reads the input as far as can be before anything of it is imported, and returns it from its beginning, or says
+// what is wrong in it.
+func (i *importing) checked() (io.Reader, error) {
+	if file, ok := i.in.(io.ReadSeeker); ok && i.size > 0 {
+		begin, err := file.Seek(0, io.SeekCurrent)
+		if err == nil {
+			err = i.check(file)
+		}
+		if err == nil {
+			_, err = file.Seek(begin, io.SeekStart)
+		}
+		return file, err
+	}
+	head, err := io.ReadAll(io.LimitReader(i.in, mostChecked))
+	if err != nil {
+		return nil, err
+	}
+	part := head
+	if len(head) == mostChecked {
+		part = head[:bytes.LastIndexByte(head, '\n')+1]
+	}
+	if err = i.check(bytes.NewReader(part)); errors.Is(err, csv.ErrQuote) && len(part) < len(head) {
+		err = nil // the quotes may be closed in what comes
+	}
+	return io.MultiReader(bytes.NewReader(head), i.in), err
+}
+
+func (i *importing) check(in io.Reader) error {
+	all := i.entries(in)
+	err := drain(all)
+	if text, ok := all.(*textEntries); ok && err == nil && text.warning() != "" {
+		i.say("warning: %s: %s", i.name, text.warning())
+	}
 	return err
 }
 
-// importLine is a line of a file of objects. Its state is one of another time, and says only what is broken.
-type importLine struct {
-	Token    string            `json:"token"`
-	Metadata map[string]string `json:"metadata"`
-	State    tms.State         `json:"state"`
-}
-
-func (i *importing) parse(line string) (tms.NewToken, tms.State, error) {
-	if i.form == 0 {
-		i.form = line[0]
+// take adds an entry to the batch, and sends the batch when it is full. It passes over quarantined tokens.
+func (i *importing) take(ctx context.Context, e entry) (err error) {
+	if e.state == tms.Quarantined && !i.quarantined {
+		i.made.PassedOver++
+		return nil
 	}
-	if i.form != '{' {
-		return tms.NewToken{Value: line}, "", tms.ValidateToken("token", line)
+	if len(i.batch) == tms.MaxBatch || i.bytes+e.size > mostBatch {
+		err = i.send(ctx)
 	}
-	var object importLine
-	if err := api.Decode([]byte(line), &object); err != nil {
-		return tms.NewToken{}, "", err
-	}
-	err := errors.Join(tms.ValidateToken("token", object.Token), tms.ValidateMetadata("metadata", object.Metadata))
-	return tms.NewToken{Value: object.Token, Metadata: object.Metadata}, object.State, err
-}
-
-// bad says where a bad line stands.
-func (i *importing) bad(line int, err error) error {
-	return &ended{exitUsage, fmt.Errorf("%s:%d: %w; nothing of its batch was imported", i.name, line, err)}
+	i.batch, i.lines = append(i.batch, e.NewToken), append(i.lines, e.line)
+	i.bytes += e.size
+	return err
 }
 
 // send imports the batch, in parts where the server, or a proxy before it, takes no body of that size.
@@ -241,7 +283,7 @@ func (i *importing) refused(err error, lines []int) error {
 	var n int
 	if errors.As(err, &refusal) {
 		if _, scanErr := fmt.Sscanf(refusal.Field, "tokens[%d]", &n); scanErr == nil && n < len(lines) {
-			return i.bad(lines[n], err)
+			return fmt.Errorf("%s:%w", i.name, &badLine{lines[n], err})
 		}
 	}
 	return i.tried(err, "import %s:%d-%d into the pool %q", i.name, lines[0], lines[len(lines)-1], i.pool)

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,16 +12,13 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// fromInput says in the help that tokens can come through a pipe.
-const fromInput = "With - for TOKEN it reads them from standard\ninput, one on a line."
-
 // verb is an operation of a store on keys.
 type verb = func(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error)
 
 // onKeys carries out a verb on tokens, in batches, writes what became of them as they are shown, and returns the
 // refusals.
 func (r *remote) onKeys(what string, args []string, key tms.LeaseKey, do verb, shown func(tms.Token) api.Token) error {
-	values, err := r.values(args)
+	values, err := r.values(args, existing{})
 	if err != nil {
 		return err
 	}
@@ -50,6 +45,11 @@ func (r *remote) onKeys(what string, args []string, key tms.LeaseKey, do verb, s
 
 func (r *remote) triedOn(token string, err error, what string) error {
 	return &failure{what: fmt.Sprintf("%s %q of the pool %q", what, token, r.pool), pool: r.pool, token: token, err: err}
+}
+
+// askedOf is triedOn for what changes nothing.
+func (r *remote) askedOf(token string, err error, what string) error {
+	return &failure{what: fmt.Sprintf("%s %q in the pool %q", what, token, r.pool), pool: r.pool, token: token, reads: true, err: err}
 }
 
 func keysOf(values []string, key tms.LeaseKey) []tms.LeaseKey {
@@ -85,36 +85,6 @@ func (r *remote) writeResults(answer api.Results, single bool) error {
 	}
 	return r.write(answer, tokenTable(done), tokenNames(done))
 }
-
-// values returns the tokens of the arguments. Those of standard input, which may have blank lines, stand
-// for "-".
-func (r *remote) values(args []string) ([]string, error) {
-	var all []string
-	for _, arg := range args {
-		if arg != "-" {
-			all = append(all, arg)
-			continue
-		}
-		lines := bufio.NewScanner(r.InOrStdin())
-		for lines.Scan() {
-			if line := strings.TrimSuffix(lines.Text(), "\r"); !blank(line) {
-				all = append(all, line)
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("standard input: %w", err)
-		}
-	}
-	for i, value := range all {
-		if err := tms.ValidateToken(fmt.Sprintf("token %d", i+1), value); err != nil {
-			return nil, usage("%v", err)
-		}
-	}
-	return all, nil
-}
-
-// blank says of a line that it is there only for the eye.
-func blank(line string) bool { return strings.TrimSpace(line) == "" }
 
 // listed names one token, and counts several.
 func listed(tokens []string) string {

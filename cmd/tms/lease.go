@@ -41,6 +41,8 @@ func (w *wish) request(cmd *cobra.Command) (tms.AssignRequest, error) {
 	}
 	switch {
 	case err != nil:
+	case w.prefer == "-":
+		err = usage("--prefer: must name one token; - does not read one here")
 	case w.count < 1:
 		err = usage("--count: must be 1 to %d", tms.MaxAssignCount)
 	case cmd.Flags().Changed("ttl") && w.ttl == 0:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -13,20 +14,40 @@ var states = []string{string(tms.Available), string(tms.Assigned), string(tms.Co
 
 func newLookup() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "lookup TOKEN",
-		Short: "Show a token: its state, who holds it, since when, and what was before",
-		Args:  cobra.ExactArgs(1),
+		Use:   "lookup TOKEN...",
+		Short: "Show tokens: their state, who holds them, since when, and what was before",
+		Long: "Show tokens: one with a line for each part of it, what was before included, several as a table.\n" +
+			fromInput,
+		Args: cobra.MinimumNArgs(1),
 	}
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
-		if err := tms.ValidateToken("TOKEN", args[0]); err != nil {
-			return usage("%v", err)
-		}
-		token, err := r.Token(r.Context(), r.pool, args[0])
+		values, err := r.values(args, existing{})
 		if err != nil {
-			return r.asked(err, "look up %q in the pool %q", args[0], r.pool)
+			return err
 		}
-		return r.write(api.TokenOf(token), lookupTable(api.TokenOf(token)), []string{token.Value})
+		return r.lookup(values, len(args) == 1 && len(values) == 1)
 	})
+}
+
+// lookup looks tokens up, one after the other, shows those that there are, and returns the refusals.
+func (r *remote) lookup(values []string, single bool) error {
+	var answer api.Results
+	var failures []error
+	for _, value := range values {
+		token, err := r.Token(r.Context(), r.pool, value)
+		if err != nil {
+			failures = append(failures, r.askedOf(value, err, "look up"))
+		}
+		if err != nil && tms.CodeOf(err) == "" {
+			break
+		}
+		answer.Results = append(answer.Results, r.result(tms.TokenResult{Token: token, Err: err}, api.TokenOf))
+	}
+	if single && len(failures) == 0 {
+		token := *answer.Results[0].Token
+		return r.write(token, lookupTable(token), []string{token.Token})
+	}
+	return errors.Join(append(failures, r.writeResults(answer, single))...)
 }
 
 // lookupTable shows a token with one line for each part of it.
