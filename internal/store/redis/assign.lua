@@ -18,7 +18,7 @@ local grant
 
 local function begin(tokens)
   grant = {tokens = tokens, used = 0, scored = {}, leases = {}, fence = 0, clients = {}}
-  if #tokens > 0 then grant.fence = call('HINCRBY', keys[1], 'fence', #tokens) - #tokens end
+  if #tokens > 0 then grant.fence = issue(#tokens) end
 end
 
 -- Leases the next candidate. Returns the lease string, or nil if the token's lock is held, and the token.

@@ -2,6 +2,10 @@ package redis_test
 
 import (
 	"bufio"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,6 +80,46 @@ func cycle(b *testing.B, s *redis.Store) {
 	if _, err := s.Unblock(b.Context(), "p", keys); err != nil {
 		b.Error(err)
 	}
+}
+
+// BenchmarkDatabases compares lookups in one database of a Redis with lookups in two in turn: the time of a function in
+// the best of b.N rounds, which is what a busy machine spares.
+func BenchmarkDatabases(b *testing.B) {
+	server := redistest.New(b)
+	c := raw(b, server)
+	lookup := append([]string{"FCALL", "tms1_token", strconv.Itoa(len(redis.KeyNames))}, redis.PoolKeys("p")...)
+	var turn []rueidis.Completed
+	for i, place := range []string{"", "@1"} {
+		s := open(b, server, redis.Options{URL: fmt.Sprint(server.URL(), "/", i)})
+		put(b, s, "p", tms.PolicyChange{})
+		fill(b, s, "p", "x")
+		turn = append(turn, c.B().Arbitrary("SELECT", strconv.Itoa(i)).Build().Pin(),
+			c.B().Arbitrary(append(slices.Clip(lookup), place, "x")...).Build().Pin())
+	}
+	for n := 1; n <= 2; n++ {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			best := math.Inf(1)
+			for range b.N {
+				ask(b, c, "CONFIG", "RESETSTAT")
+				for _, result := range c.DoMulti(b.Context(), slices.Repeat(turn[:2*n], 500/n)...) {
+					must(b, result.Error())
+				}
+				best = min(best, functionTime(b, c))
+			}
+			b.ReportMetric(best, "function-µs/call")
+		})
+	}
+}
+
+// functionTime returns how many µs a function took in the mean since the statistics were reset.
+func functionTime(t testing.TB, c rueidis.Client) float64 {
+	t.Helper()
+	text, err := ask(t, c, "INFO", "commandstats").ToString()
+	must(t, err)
+	found := regexp.MustCompile(`cmdstat_fcall:.*usec_per_call=([\d.]+)`).FindStringSubmatch(text)
+	took, err := strconv.ParseFloat(found[1], 64)
+	must(t, err)
+	return took
 }
 
 // BenchmarkKeepAlive1000 measures a batch of 1,000 keep-alives.

@@ -179,8 +179,8 @@ func TestTheLibraryIsLoadedAgain(t *testing.T) {
 	first := take(t, s, tms.DefaultPool)
 	ask(t, c, "FUNCTION", "FLUSH")
 	second := take(t, s, tms.DefaultPool)
-	if second.Lease.Fence != first.Lease.Fence+1 {
-		t.Errorf("the fences %d and %d are not of one epoch, rising", first.Lease.Fence, second.Lease.Fence)
+	if second.Lease.Fence <= first.Lease.Fence {
+		t.Errorf("fence %d after %d", second.Lease.Fence, first.Lease.Fence)
 	}
 	must(t, checkRedis(t.Context(), c))
 }

@@ -27,14 +27,14 @@ end
 -- Answer: {now, policy}; {now, the policy as it was, tokens, those assigned} if the pool holds tokens that the change
 -- could not take along; "deleting" while the pool of that name is being deleted.
 local function put_pool(k, args)
-  keys = k
+  local instant = enter(k, args[1])
   local pool = call('HMGET', k[1], 'policy', 'epoch')
   if pool[2] and not pool[1] then return 'deleting' end
   local p = decode(pool[1] or args[2])
   local merged = changed(p, cjson.decode(args[3]))
   local text = cjson.encode(merged)
   if not pool[1] then
-    tick(args[1])
+    tick(instant)
     takeOver(0)
   else
     open(k, args[1])
@@ -120,7 +120,8 @@ end
 -- ARGV: now.
 -- Answer: {now, 1 if it has to be called again}. It does nothing to a pool that is not being deleted.
 local function purge(k, args)
-  keys, now, texts, queue = k, 0, {}, nil
+  enter(k, args[1])
+  now, texts, queue = 0, {}, nil
   local stored = call('HMGET', k[1], 'policy', 'metadata', 'fence', 'labels')
   if stored[1] or not stored[3] then return {now, 0} end
   described = stored[2]
@@ -133,7 +134,7 @@ local function purge(k, args)
   if left == 0 then return {now, 1} end
   call('DEL', k[1])
   highest = max(highest, tonumber(stored[3]))
-  adopted[k[1]], latest[k[1]] = nil, nil
+  memories[place] = nil
   return {now, 0}
 end
 

@@ -187,7 +187,7 @@ end
 
 -- Locks the tokens for the wish, or none. Returns their records, or nil and a token whose lock is held.
 local function lock(wish, tokens, pickup)
-  local fence = call('HINCRBY', keys[1], 'fence', #tokens) - #tokens
+  local fence = issue(#tokens)
   local seen, ttl, records = pickup and call('ZMSCORE', keys[2], unpack(tokens)), leaseTime(wish.ttl), {}
   for i, token in ipairs(tokens) do
     local r = record(token, AVAILABLE, 0)

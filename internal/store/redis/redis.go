@@ -51,6 +51,7 @@ type Options struct {
 // Store is a [tms.Store] in Redis.
 type Store struct {
 	link  *link
+	place string // "@" and the number of the database, or "" for the first
 	now   func() time.Time
 	newID func() string
 	wakes wakes
@@ -73,6 +74,9 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
+	if option.SelectDB > 0 {
+		s.place = "@" + strconv.Itoa(option.SelectDB)
+	}
 	s.wakes.inbox = tms.NewValue()
 	s.wakes.link = newLink(option, o.Timeout, o.Logger)
 	s.wakes.link.listens = true
@@ -86,12 +90,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// instant returns the store's clock as the functions take it: empty for the clock of Redis.
-func (s *Store) instant() string {
+// when returns the store's clock, empty for that of Redis, and its database, as the functions take them.
+func (s *Store) when() string {
 	if s.now == nil {
-		return ""
+		return s.place
 	}
-	return strconv.FormatInt(s.now().UnixMilli(), 10)
+	return strconv.FormatInt(s.now().UnixMilli(), 10) + s.place
 }
 
 // again is the answer of a step that carried out some expiries and has to be run once more. As there are only so many
@@ -124,7 +128,7 @@ func (s *Store) repeat(ctx context.Context, pool, function string, args ...strin
 func (s *Store) callOnce(ctx context.Context, pool, function string, args []string) (*answer, error) {
 	build := func(b rueidis.Builder) rueidis.Completed {
 		keys := poolKeys(pool)
-		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.instant()).Arg(args...).Build()
+		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.when()).Arg(args...).Build()
 	}
 	result, err := s.do(ctx, build)
 	if isUnknownFunction(err) {

@@ -4,10 +4,11 @@
 -- together. The library is one chunk of code, joined from this file and those beside it in the order of library.go.
 --
 -- KEYS are the same for every function, in this order:
---   1 pool         hash: policy (JSON), epoch (the fence at which it began), fence, run_id, master_replid, adopted_at,
---                  metadata ("1" once a token brought some), released, quarantined, deleted, joined (how many tickets
---                  there were), queue ("1" while there are tickets, "2" if tokens may be there that are owed to them).
---                  A pool without a policy is being deleted; it has its labels in a field.
+--   1 pool         hash: policy (JSON), epoch (the fence at which it began), fence, metadata ("1" once a token brought
+--                  some), released, quarantined, deleted, joined (how many tickets there were), queue ("1" while there
+--                  are tickets, "2" if tokens may be there that are owed to them); for whoever looks into it run_id,
+--                  master_replid and adopted_at: who began the epoch, and when. A pool without a policy is being
+--                  deleted; it has its labels in a field.
 --   2 available    sorted set: token -> its last sign of life
 --   3 assigned     sorted set: token -> the end of its lease
 --   4 cooling      sorted set: token -> when it is ready
@@ -31,7 +32,8 @@
 --     answers      hash: request_id -> "print until " and JSON of what the request was given
 --     wake:        prefix of channels: wake:<inbox> is told the tickets of that inbox that should be shown again
 --
--- ARGV[1] is the instant of the step in ms, or "" for the server's own clock. Instants and durations are ms everywhere.
+-- ARGV[1] is the instant of the step in ms, or nothing for the server's own clock; in a database other than 0 "@" and
+-- its number follow, which no function can know of itself. Instants and durations are ms everywhere.
 -- A function answers with a string if it refused: pool_not_found, or what its header says; otherwise with an array
 -- whose first element is the instant of the step. A token stands in an answer as {state, till, record, metadata}: state
 -- is 1 to 4 in the order of the sets above; till is the score in that set; record is the lease string of an assigned
@@ -57,13 +59,14 @@ local TICKET, PICKUP = 2000, 1000 -- tms.TicketTTL and tms.PickupTime
 local NO_POOL = 'pool_not_found'
 
 -- What lives as long as the library in this server process. It is neither stored nor replicated.
-local adopted = {} -- pool key -> the epoch in which this process serves it
-local highest = 0 -- where an epoch began, or a pool that was deleted had got to
-local latest = {} -- pool key -> the instant of the last step
+local memories, count = {}, 0 -- place -> what was left there: the pool's epoch, its last fence, and the last instant
+local MEMORIES = 2 ^ 16 -- most that there are; whoever is forgotten begins another epoch
+local highest = 0 -- the highest fence of all, those of pools included that were deleted
 local parsed, parsings = {}, 0 -- policies by their text
 
 -- What the present call works with. Functions run one at a time.
 local keys, now, policy, described, opened
+local place, memory -- the pool's key and database, and what is remembered of it
 local released, quarantined, deleted
 local texts -- numbers as text, since most numbers of a step occur many times
 local queue -- what the step knows of the queue, nil in a pool without tickets: see queue.lua
@@ -92,9 +95,19 @@ local SLACK = 60 * 1000
 
 local function tick(instant)
   now = instant == '' and clock() or tonumber(instant)
-  local last = latest[keys[1]]
-  if last and now < last and last - now < SLACK then now = last end
-  latest[keys[1]] = now
+  if not memory then return end
+  local last = memory.instant
+  if now < last and last - now < SLACK then now = last end
+  memory.instant = now
+end
+
+-- Goes to a pool. Returns the instant that ARGV[1] says.
+local function enter(k, when)
+  local instant, database = '', ''
+  if when ~= '' then instant, database = match(when, '^([^@]*)(.*)$') end
+  keys, place, opened = k, k[1] .. database, false
+  memory = memories[place]
+  return instant
 end
 
 local function lines(text)
@@ -133,34 +146,40 @@ end
 -- clock stops counting in 2060, in the middle of what lies below 2^53.
 local START, LAST, EACH, LOST = 1767225600000, 2 ^ 40, 4096, 2 ^ 16
 
-local function takeOver(reached)
+-- Begins an epoch, whose fences are above all that this process has issued or that are stored.
+local function takeOver(stored)
   local run, replid = identity()
-  highest = max(reached, highest, max(0, min(now - START, LAST)) * EACH)
+  highest = max(stored + LOST, highest + 1, max(0, min(now - START, LAST)) * EACH)
   local fence = format('%.0f', highest)
   call('HSET', keys[1], 'epoch', fence, 'fence', fence, 'run_id', run, 'master_replid', replid, 'adopted_at', now)
-  adopted[keys[1]] = fence
+  if not memory then
+    if count == MEMORIES then memories, count = {}, 0 end
+    memory, count = {}, count + 1
+    memories[place] = memory
+  end
+  memory.epoch, memory.fence, memory.instant = fence, highest, now
 end
 
--- This process has not served the pool in this epoch: either the library was loaded again, or another server process
--- has, and perhaps issued fences that this one never heard of. Then a new epoch begins, above all of them.
-local function adopt(epoch)
-  local run, replid = identity()
-  local stored = call('HMGET', keys[1], 'run_id', 'master_replid', 'fence')
-  if stored[1] == run and stored[2] == replid then
-    adopted[keys[1]] = epoch
-  else
-    takeOver(stored[3] + LOST)
-  end
+-- Issues n fences, and returns the one before the first of them.
+local function issue(n)
+  local last = call('HINCRBY', keys[1], 'fence', n)
+  memory.fence, highest = last, max(highest, last)
+  return last - n
 end
 
 -- The queue is defined further on.
 local newQueue, handOut, lapse
 
+-- Says whether the pool is the one that this process left here, and no further back. If not, another process has served
+-- it meanwhile, the library was loaded again, or somebody has put keys back, and fences may be out that are not stored.
+local function known(epoch, fence) return memory and memory.epoch == epoch and tonumber(fence) >= memory.fence end
+
 -- Reads the pool that a step is on. Returns false if there is no such pool.
-local function open(k, instant)
-  keys, texts = k, {}
+local function open(k, when)
+  local instant = enter(k, when)
+  texts = {}
   released, quarantined, deleted = 0, 0, 0
-  local pool = call('HMGET', k[1], 'policy', 'epoch', 'metadata', 'queue')
+  local pool = call('HMGET', k[1], 'policy', 'epoch', 'metadata', 'queue', 'fence')
   if not pool[1] then return false end
   tick(instant)
   opened = true
@@ -168,7 +187,7 @@ local function open(k, instant)
   described = pool[3]
   queue = pool[4] and newQueue(true)
   if pool[4] == '2' then queue.kept, queue.owes = true, true end
-  if adopted[k[1]] ~= pool[2] then adopt(pool[2]) end
+  if not known(pool[2], pool[5]) then takeOver(pool[5]) end
   return true
 end
 
@@ -185,7 +204,6 @@ end
 local function register(name, step, flags)
   local function callback(k, args)
     if not call then bind() end
-    opened = false
     local result = step(k, args)
     if opened then finish() end
     return result

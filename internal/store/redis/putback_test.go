@@ -1,0 +1,172 @@
+package redis_test
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+)
+
+// hashKey is where the pool's fences are counted, and keptKey where a test keeps a copy of it.
+const (
+	hashKey = "tms:{p}:pool"
+	keptKey = "kept:{p}"
+)
+
+// A putBack is a way in which the keys of a pool come back as they were some fences ago, while Redis runs.
+type putBack struct {
+	name string
+	keep func(r *reign, c rueidis.Client) (back func())
+}
+
+func keepCopy(r *reign, c rueidis.Client) func() {
+	ask(r, c, "COPY", hashKey, keptKey, "REPLACE")
+	return func() { ask(r, c, "COPY", keptKey, hashKey, "REPLACE") }
+}
+
+func keepDump(r *reign, c rueidis.Client) func() {
+	dump, err := ask(r, c, "DUMP", hashKey).ToString()
+	must(r, err)
+	return func() { ask(r, c, "RESTORE", hashKey, "0", dump, "REPLACE") }
+}
+
+func keepDatabase(r *reign, c rueidis.Client) func() {
+	keys, err := ask(r, c, "KEYS", "tms:*").AsStrSlice()
+	must(r, err)
+	for _, key := range keys {
+		ask(r, c, "COPY", key, key, "DB", "1", "REPLACE")
+	}
+	return func() { ask(r, c, "SWAPDB", "0", "1") }
+}
+
+var putBacks = []putBack{
+	{"COPY", keepCopy},
+	{"RESTORE", keepDump},
+	{"SWAPDB", keepDatabase},
+	{"a pool made again, and RESTORE", func(r *reign, c rueidis.Client) func() {
+		back := keepDump(r, c)
+		return func() {
+			must(r, r.store.DeletePool(r.Context(), "p"))
+			r.remake()
+			r.rises("made again")
+			back()
+		}
+	}},
+	{"a pool of another name, and COPY", func(r *reign, c rueidis.Client) func() {
+		put(r, r.store, "q", tms.PolicyChange{})
+		return func() { ask(r, c, "COPY", "tms:{q}:pool", hashKey, "REPLACE") }
+	}},
+}
+
+// Fences rise over keys that are put back into a running Redis, however they come there, and wherever its clock stands:
+// what the process remembers of an epoch goes before what is stored of it.
+func TestFencesRiseOverKeysPutBack(t *testing.T) {
+	clocks := map[string]func() time.Time{
+		"the clock of Redis":   nil,
+		"a clock far behind":   func() time.Time { return time.Unix(1, 0) },
+		"a clock that is late": func() time.Time { return time.Now().Add(-time.Hour) },
+	}
+	for name, now := range clocks {
+		server := redistest.New(t)
+		for _, way := range putBacks {
+			t.Run(way.name+" under "+name, func(t *testing.T) {
+				c := raw(t, server)
+				ask(t, c, "FLUSHALL")
+				r := &reign{T: t, server: server, store: open(t, server, redis.Options{Now: now})}
+				r.remake()
+				r.risesOver(way, c)
+			})
+		}
+	}
+}
+
+// A library that is loaded again remembers nothing, and trusts no fence that is stored.
+func TestFencesRiseOverKeysPutBackAndANewLibrary(t *testing.T) {
+	r := newReign(t)
+	c := raw(t, r.server)
+	back := keepCopy(r, c)
+	for range 3 {
+		r.rises("meanwhile")
+		ask(t, c, "FUNCTION", "FLUSH")
+		back()
+		r.rises("put back")
+	}
+}
+
+// risesOver puts the pool back twice, the second time what was put back the first time.
+func (r *reign) risesOver(way putBack, c rueidis.Client) {
+	r.rises("at first")
+	back := way.keep(r, c)
+	for range 2 {
+		for range 3 {
+			r.rises("meanwhile")
+		}
+		back()
+		r.rises("put back")
+		next := take(r, r.store, "p").Lease.Fence
+		if next != r.last+1 {
+			r.Errorf("fence %d after %d in one epoch", next, r.last)
+		}
+		r.last = next
+		release(r, r.store, "p", "x")
+	}
+}
+
+// Pools of one name in two databases of a Redis are two pools: each is served in its own epoch, and a call in one does
+// not make the process look again who serves the other. So are a pool and its copy, from their second call on.
+func TestTwoDatabasesAreServedSideBySide(t *testing.T) {
+	server := redistest.New(t)
+	c := raw(t, server)
+	first := open(t, server, redis.Options{})
+	fill(t, first, tms.DefaultPool, "x")
+	other := open(t, server, redis.Options{URL: server.URL() + "/1"})
+	fill(t, other, tms.DefaultPool, "x")
+	copied := open(t, server, redis.Options{URL: server.URL() + "/2"})
+	for _, end := range []string{"pool", "available"} {
+		key := "tms:{default}:" + end
+		ask(t, c, "COPY", key, key, "DB", "2")
+	}
+	stores := []*redis.Store{first, other, copied}
+	for range 2 {
+		turns(t, stores)
+	}
+	ask(t, c, "CONFIG", "RESETSTAT")
+	for range 10 {
+		fences := turns(t, stores)
+		if slices.Sort(fences); fences[0] == fences[1] || fences[1] == fences[2] {
+			t.Errorf("the fences of one token are %d", fences)
+		}
+	}
+	if n := calls(t, c)["info"]; n > 5 {
+		t.Errorf("the process asked %d times who it is", n)
+	}
+}
+
+// turns lets a token of each store be used in turn, and returns the fences.
+func turns(t *testing.T, stores []*redis.Store) (fences []int64) {
+	for _, s := range stores {
+		fences = append(fences, take(t, s, tms.DefaultPool).Lease.Fence)
+		release(t, s, tms.DefaultPool, "x")
+	}
+	return fences
+}
+
+// calls returns how often each command was called, by functions too, since the statistics were reset.
+func calls(t testing.TB, c rueidis.Client) map[string]int {
+	t.Helper()
+	text, err := ask(t, c, "INFO", "commandstats").ToString()
+	must(t, err)
+	counts := map[string]int{}
+	for _, found := range regexp.MustCompile(`cmdstat_(\w+):calls=(\d+)`).FindAllStringSubmatch(text, -1) {
+		counts[found[1]], err = strconv.Atoi(found[2])
+		must(t, err)
+	}
+	return counts
+}
