@@ -4,10 +4,11 @@ GO      ?= go
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BENCHTIME ?= 3s
+SOAK     ?= 5m
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test tools check unit cross bench cover
+.PHONY: help run build test tools check unit cross soak bench cover
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +19,7 @@ run: ## serve on 127.0.0.1:8080 with the tokens in ./data
 build: ## build the binary for this machine: bin/tms
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/tms ./cmd/tms
 
-test: tools check unit cross ## everything CI runs: formatting, vet, all tests with the race detector, builds for every platform
+test: tools check unit ## everything that tests TMS: formatting, vet, all tests with the race detector
 
 tools:
 	@./.ci/tools
@@ -30,11 +31,14 @@ check:
 unit:
 	$(GO) test -race -p 2 -timeout 10m ./...
 
-cross:
+cross: ## build for every platform, as CI does after the tests
 	@for platform in $(PLATFORMS); do \
 		echo "build $$platform"; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/tms || exit 1; \
 	done
+
+soak: tools ## three servers and one Redis under random faults, for SOAK=5m
+	$(GO) test -race ./cmd/tms -run 'TestSoak$$' -v -timeout 2h -soak $(SOAK)
 
 bench: tools ## run the benchmarks, in about three minutes
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -p 1 -timeout 30m ./...
