@@ -48,7 +48,6 @@ func withConfig(cmd *cobra.Command, run func(*cobra.Command, *config) error) *co
 	settings := c.settings()
 	cmd.Flags().AddFlagSet(settings)
 	cmd.Flags().SortFlags = false
-	cmd.SetFlagErrorFunc(explainFlag)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := c.load(settings); err != nil {
 			return &ended{exitUsage, err} // told in full: the help of the command has nothing to add
@@ -63,6 +62,9 @@ func explainFlag(_ *cobra.Command, err error) error {
 	var bad *pflag.InvalidValueError
 	if !errors.As(err, &bad) {
 		return err
+	}
+	if bad.GetFlag().Value.Type() == "duration" {
+		return fmt.Errorf("--%s: must be %s, is %q", bad.GetFlag().Name, secondsForm, bad.GetValue())
 	}
 	return fmt.Errorf("--%s: %w", bad.GetFlag().Name, explainValue(bad.GetFlag(), bad.GetValue(), bad.Unwrap()))
 }

@@ -109,11 +109,10 @@ func newDelete() *cobra.Command {
 	addLeaseID(cmd, &key)
 	addYes(cmd, &yes)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
-		if err := r.confirm(yes, "Delete %s of the pool %q for good", listed(args), r.pool); err != nil {
-			return err
-		}
-		return r.onKeys("delete", args, key, r.deleteKeys, func(t tms.Token) api.Token {
-			return api.Token{Pool: t.Pool, Token: t.Value, Deleted: true}
+		return r.takeAway("Delete %s of the pool %q for good, and take it from %s", args, key, yes, func() error {
+			return r.onKeys("delete", args, key, r.deleteKeys, func(t tms.Token) api.Token {
+				return api.Token{Pool: t.Pool, Token: t.Value, Deleted: true}
+			})
 		})
 	})
 }
@@ -140,11 +139,9 @@ func newQuarantine() *cobra.Command {
 	addLeaseID(cmd, &key)
 	addYes(cmd, &yes)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
-		err := r.confirm(yes || key.LeaseID != "", "Put %s of the pool %q aside, and take it from whoever holds it", listed(args), r.pool)
-		if err != nil {
-			return err
-		}
-		return r.onKeys("put aside", args, key, r.Unblock, api.TokenOf)
+		return r.takeAway("Put %s of the pool %q aside, and take it from %s", args, key, yes || key.LeaseID != "", func() error {
+			return r.onKeys("put aside", args, key, r.Unblock, api.TokenOf)
+		})
 	})
 }
 

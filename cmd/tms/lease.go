@@ -59,7 +59,7 @@ func newAssign() *cobra.Command {
 	var w wish
 	var requestID string
 	cmd := &cobra.Command{
-		Use:   "assign",
+		Use: "assign", Aliases: []string{"acquire"},
 		Short: "Take tokens, each under a lease; tms run does so for a whole job",
 		Args:  cobra.NoArgs,
 	}
@@ -140,7 +140,7 @@ func newUnblock() *cobra.Command {
 	var cooldown time.Duration
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "unblock TOKEN... | --client-id ID",
+		Use: "unblock TOKEN... | --client-id ID", Aliases: []string{"release"},
 		Short: "Give tokens back, or put them aside",
 		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who does so;\n" +
 			"without, or with --client-id, it takes a token away from whoever holds it, and asks before. " + fromInput,
@@ -165,11 +165,9 @@ func newUnblock() *cobra.Command {
 }
 
 func (r *remote) unblock(args []string, key tms.LeaseKey, yes bool) error {
-	err := r.confirm(yes || key.LeaseID != "", "Take %s of the pool %q away from whoever holds it", listed(args), r.pool)
-	if err != nil {
-		return err
-	}
-	return r.onKeys("unblock", args, key, r.Unblock, api.TokenOf)
+	return r.takeAway("Take %s of the pool %q away from %s", args, key, yes || key.LeaseID != "", func() error {
+		return r.onKeys("unblock", args, key, r.Unblock, api.TokenOf)
+	})
 }
 
 func (r *remote) unblockClient(clientID string, key tms.LeaseKey, yes bool) error {

@@ -76,7 +76,7 @@ func newTokens() *cobra.Command {
 	var state string
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "tokens",
+		Use: "tokens", Aliases: []string{"ls", "list"},
 		Short: "List the tokens of a pool",
 		Args:  cobra.NoArgs,
 	}

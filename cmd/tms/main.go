@@ -37,6 +37,10 @@ func newRoot() *cobra.Command {
 	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newTokens(), newImport(), newExport())
 	addGroup(root, groupPool, newPools(), newPool())
 	root.AddCommand(newVersion())
+	root.Args = knownCommand
+	addVersion(root)
+	root.SetFlagErrorFunc(explainFlag)
+	everyFlag(root, takeSeconds)
 	return root
 }
 
@@ -55,10 +59,9 @@ func addGroup(root *cobra.Command, group string, commands ...*cobra.Command) {
 	}
 }
 
-// withCommands gives a command commands of its own. Alone it shows its help; unlike cobra by itself, it refuses those that
-// it does not know.
+// withCommands gives a command commands of its own. Alone it shows its help; what is none of them it refuses.
 func withCommands(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
-	cmd.Args = cobra.NoArgs
+	cmd.Args = knownCommand
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.AddCommand(commands...)
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"os"
@@ -35,9 +36,24 @@ type remote struct {
 // asksPool is asksServer for a command that works in the pool of its flag --pool.
 func asksPool(cmd *cobra.Command, forms []string, run func(r *remote, args []string) error) *cobra.Command {
 	r := &remote{Command: cmd}
-	cmd.Flags().StringVarP(&r.pool, "pool", "p", tms.DefaultPool, "`name` of the pool")
+	cmd.Flags().StringVarP(&r.pool, "pool", "p", "",
+		fmt.Sprintf("`name` of the pool (default $%s, or %s)", poolVariable, tms.DefaultPool))
 	cmd.RegisterFlagCompletionFunc("pool", completePools)
-	return r.prepare(forms, run)
+	return r.prepare(forms, func(r *remote, args []string) error {
+		if err := r.choosePool(); err != nil {
+			return usage("%v", err)
+		}
+		return run(r, args)
+	})
+}
+
+// choosePool takes the pool of the environment where no flag names one.
+func (r *remote) choosePool() error {
+	if r.pool == "" {
+		r.pool = cmp.Or(os.Getenv(poolVariable), tms.DefaultPool)
+		return tms.ValidatePoolName(poolVariable, r.pool)
+	}
+	return nil
 }
 
 // asksServer gives the command, after its own flags, those of all that ask a server, and runs it with a client. The forms
@@ -109,15 +125,7 @@ func httpClient(connections int) *http.Client {
 	return &http.Client{Transport: t}
 }
 
-func serverURL(flag string) string {
-	if flag == "" {
-		flag = os.Getenv(serverVariable)
-	}
-	if flag == "" {
-		flag = defaultServer
-	}
-	return flag
-}
+func serverURL(flag string) string { return cmp.Or(flag, os.Getenv(serverVariable), defaultServer) }
 
 // tried returns what became of something that was tried. A nil err is returned as it is.
 func (r *remote) tried(err error, format string, args ...any) error {

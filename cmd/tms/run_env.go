@@ -61,7 +61,7 @@ func (j *jobRun) environment(v []variable) []string {
 		return slices.Contains(jobVariables, name) // of a tms run around this one
 	})
 	if j.file != "" {
-		return append(environment, serverVariable+"="+j.server)
+		return append(environment, serverVariable+"="+j.server, poolVariable+"="+j.pool)
 	}
 	for _, one := range v {
 		environment = append(environment, one.name+"="+one.text())

@@ -143,8 +143,11 @@ func setOne(flag *pflag.Flag, value any) error {
 		return fmt.Errorf("must be one value (%s)", flag.Value.Type())
 	}
 	flag.Changed = true
-	text := fmt.Sprint(value)
-	return explainValue(flag, text, flag.Value.Set(text))
+	text, given := fmt.Sprint(value), flag.Value
+	if s, ok := given.(seconds); ok {
+		given = s.Value // which has a unit
+	}
+	return explainValue(flag, text, given.Set(text))
 }
 
 // forms says what the values of a flag look like, by its type. Types of our own say it themselves.

@@ -16,9 +16,23 @@ func newVersion() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "tms %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		},
+		Run:   printVersion,
+	}
+}
+
+func printVersion(cmd *cobra.Command, _ []string) {
+	fmt.Fprintf(cmd.OutOrStdout(), "tms %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// addVersion gives the root the flag that many programs have for it. Without it the root shows its help.
+func addVersion(root *cobra.Command) {
+	version := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *version {
+			printVersion(cmd, args)
+			return nil
+		}
+		return cmd.Help()
 	}
 }
 
