@@ -37,6 +37,7 @@ const (
 
 	ErrRequestIDReused Code = "request_id_reused" // the request_id was used for another request before
 
+	ErrOverloaded       Code = "overloaded"        // the server has as much to do as it may; the same request may succeed a little later
 	ErrStoreUnavailable Code = "store_unavailable" // the store could not be asked, or turned the request away unchanged
 )
 

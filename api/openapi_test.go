@@ -45,7 +45,7 @@ func TestStatuses(t *testing.T) {
 		415: {tms.ErrUnsupportedMedia},
 		429: {tms.ErrQuotaExceeded},
 		500: {CodeFailed},
-		503: {tms.ErrPoolPaused, tms.ErrStoreUnavailable},
+		503: {tms.ErrPoolPaused, tms.ErrOverloaded, tms.ErrStoreUnavailable},
 	} {
 		for _, code := range codes {
 			if got := Status(code); got != status {

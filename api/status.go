@@ -37,6 +37,7 @@ var meanings = map[tms.Code]meaning{
 	tms.ErrLeaseLost:        {http.StatusGone, "the lease_id is not that of the token's present lease"},
 	tms.ErrMaxLeaseExceeded: {http.StatusConflict, "the lease lasts as long as the pool's max_lease allows"},
 	tms.ErrRequestIDReused:  {http.StatusConflict, "the request_id was used for another request before"},
+	tms.ErrOverloaded:       {http.StatusServiceUnavailable, "the server has as much to do as it may; ask again a little later"},
 	tms.ErrStoreUnavailable: {http.StatusServiceUnavailable, "the store cannot be asked for now; nothing changed"},
 	CodeFailed:              {http.StatusInternalServerError, "the operation failed; its outcome is unknown"},
 }

@@ -33,6 +33,7 @@ type config struct {
 	DrainDelay      time.Duration
 	ShutdownTimeout time.Duration
 	MaxConnections  int
+	MaxWaiting      int
 	MaxHeaderBytes  int
 	MaxBodyBytes    int64
 
@@ -67,7 +68,8 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.DurationVar(&c.MaxWait, "max-wait", http.MaxWait, "longest `time` that an assign may ask to wait for a token; it comes on top of --write-timeout")
 	fs.DurationVar(&c.DrainDelay, "drain-delay", http.DrainDelay, "`time` that a server that is told to stop goes on, not ready, so that load balancers notice")
 	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", http.ShutdownTimeout, "`time` that requests have to end when the server stops")
-	fs.IntVar(&c.MaxConnections, "max-connections", http.MaxConnections, "most connections at once; more wait")
+	fs.IntVar(&c.MaxConnections, "max-connections", http.MaxConnections, "most connections at once; more take the place of those that are idle")
+	fs.IntVar(&c.MaxWaiting, "max-waiting", 0, "most assigns that wait for a token at once, fewer than --max-connections; 0: the half of these")
 	fs.IntVar(&c.MaxHeaderBytes, "max-header-bytes", http.MaxHeaderBytes, "largest header of a request, in `bytes`")
 	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", http.MaxBodyBytes, "largest body of a request, in `bytes`")
 
@@ -94,12 +96,21 @@ func (c *config) validate() error {
 		positive("shutdown_timeout", c.ShutdownTimeout),
 		notNegative("drain_delay", c.DrainDelay),
 		positive("max_connections", c.MaxConnections),
+		c.validateWaiting(),
 		positive("max_header_bytes", c.MaxHeaderBytes),
 		positive("max_body_bytes", c.MaxBodyBytes),
 		positive("sweep_limit", c.SweepLimit),
 		positive("sweep_interval", c.SweepInterval),
 		c.validateStore(),
 	)
+}
+
+// validateWaiting refuses to let those who wait take every connection.
+func (c *config) validateWaiting() error {
+	if c.MaxWaiting >= c.MaxConnections && c.MaxWaiting > 1 {
+		return fmt.Errorf("max_waiting: must be less than max_connections (%d), is %d", c.MaxConnections, c.MaxWaiting)
+	}
+	return notNegative("max_waiting", c.MaxWaiting)
 }
 
 func oneOf(key, value string, allowed ...string) error {
@@ -118,7 +129,7 @@ func positive[T int | int64 | time.Duration](key string, value T) error {
 	return fmt.Errorf("%s: must be more than 0, is %v", key, value)
 }
 
-func notNegative(key string, value time.Duration) error {
+func notNegative[T int | time.Duration](key string, value T) error {
 	if value >= 0 {
 		return nil
 	}

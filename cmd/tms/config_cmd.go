@@ -98,7 +98,7 @@ func meaningOf(f *pflag.Flag) string {
 
 // defaultOf returns a flag's default as people write it: "1m", not "1m0s".
 func defaultOf(f *pflag.Flag) string {
-	if d, err := time.ParseDuration(f.DefValue); err == nil {
+	if d, err := time.ParseDuration(f.DefValue); err == nil && f.Value.Type() == "duration" {
 		return api.Duration(d).String()
 	}
 	return f.DefValue

@@ -66,6 +66,7 @@ var advice = map[tms.Code]struct {
 	tms.ErrLeaseLost:        {exitNotFound, "tms lookup --pool {pool} {token}"},
 	tms.ErrMaxLeaseExceeded: {exitFailure, "tms unblock, and tms assign for another lease"},
 	tms.ErrRequestIDReused:  {exitUsage, "another --request-id"},
+	tms.ErrOverloaded:       {exitUnreachable, "the same again, a little later"},
 	tms.ErrStoreUnavailable: {exitUnreachable, "tms healthcheck, on the server's machine"},
 }
 

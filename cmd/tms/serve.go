@@ -131,6 +131,7 @@ func (c *config) server(store tms.Store, registry *prometheus.Registry, logger *
 		DrainDelay:      c.DrainDelay,
 		ShutdownTimeout: c.ShutdownTimeout,
 		MaxConnections:  c.MaxConnections,
+		MaxWaiting:      c.MaxWaiting,
 		MaxHeaderBytes:  c.MaxHeaderBytes,
 		MaxBodyBytes:    c.MaxBodyBytes,
 	}

@@ -16,6 +16,12 @@ func (s *Server) assign(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if request.Wait > 0 {
+		if err := s.waiting.enter(); err != nil {
+			return 0, nil, err
+		}
+		defer s.waiting.leave()
+	}
 	ctx, cancel := s.patience(c, request.Wait)
 	defer cancel()
 	results, err := s.store.Assign(ctx, pool, []tms.AssignRequest{request})

@@ -95,10 +95,19 @@ func (s *Server) answer(c *call, route route, buffer *bytes.Buffer) (status int,
 	if err := s.checkOrigin(c.Request); err != nil {
 		return 0, nil, err
 	}
+	place := placeOf(c.Context())
+	place.arrives()
 	if takesBody(route.method) {
 		if c.body, err = s.readBody(c, buffer); err != nil {
 			return 0, nil, err
 		}
+	}
+	reserved, err := place.begin(route.first)
+	if err != nil {
+		return 0, nil, err
+	}
+	if reserved {
+		c.mayTake(reservedTime)
 	}
 	return route.answer(c)
 }

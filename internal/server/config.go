@@ -33,7 +33,8 @@ type Config struct {
 	MaxWait         time.Duration // longest time that an assign may ask to wait; it comes on top of WriteTimeout
 	MaxBodyBytes    int64         // most bytes of a request's body
 	MaxHeaderBytes  int           // most bytes of a request's header
-	MaxConnections  int           // most connections at once; more wait to be accepted
+	MaxConnections  int           // most connections at once, beside ReservedConnections; more take the place of idle ones
+	MaxWaiting      int           // most assigns that wait at once, fewer than MaxConnections; its default is the half of these
 	HeaderTimeout   time.Duration // longest time in which a request's header arrives
 	ReadTimeout     time.Duration // longest time in which a whole request arrives
 	WriteTimeout    time.Duration // longest time from a request's header to the end of its answer
@@ -57,6 +58,8 @@ func (c Config) WithDefaults() Config {
 	byDefault(&c.MaxBodyBytes, api.MaxBodyBytes)
 	byDefault(&c.MaxHeaderBytes, 32<<10)
 	byDefault(&c.MaxConnections, 10_000)
+	byDefault(&c.MaxWaiting, c.MaxConnections/2)
+	c.MaxWaiting = max(1, min(c.MaxWaiting, c.MaxConnections-1))
 	byDefault(&c.HeaderTimeout, time.Minute)
 	byDefault(&c.ReadTimeout, 90*time.Second)
 	byDefault(&c.WriteTimeout, time.Minute)

@@ -47,14 +47,14 @@ func TestTheLargestBatches(t *testing.T) {
 	}
 	h.batch(api.PathRestore, "tokens", values, map[string]int{"available": 5_000, "not_quarantined": 5_000})
 	var p api.Problem
-	for path, body := range map[string]string{api.PathUnblock: list("leases", append(keys, keys[0])), api.PathRestore: list("tokens", append(values, values[0]))} {
+	for path, body := range map[string]string{api.PathUnblock: listOf("leases", append(keys, keys[0])), api.PathRestore: listOf("tokens", append(values, values[0]))} {
 		if status := h.raw(path, body, &p); status != 400 || p.Field != "leases" && p.Field != "tokens" {
 			t.Errorf("%s with one too many: %d %+v", path, status, p)
 		}
 	}
 }
 
-func list(field string, entries []string) string {
+func listOf(field string, entries []string) string {
 	return `{"` + field + `":[` + strings.Join(entries, ",") + `]}`
 }
 
@@ -62,7 +62,7 @@ func list(field string, entries []string) string {
 func (h *harness) batch(path, field string, entries []string, want map[string]int) {
 	h.t.Helper()
 	var results api.Results
-	status := h.raw(path, list(field, entries), &results)
+	status := h.raw(path, listOf(field, entries), &results)
 	got := map[string]int{}
 	for _, r := range results.Results {
 		if r.Problem != nil {

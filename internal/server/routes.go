@@ -14,27 +14,28 @@ import (
 type route struct {
 	method, pattern string
 	answer          endpoint
+	first           bool // it watches the server, or keeps or ends a lease: it gets through when others do not
 }
 
 // routes is the one list of what the server answers.
 func (s *Server) routes() []route {
 	return []route{
-		{http.MethodPost, api.PathGenerate, with(generateBody, s.generate)},
-		{http.MethodPost, api.PathAssign, s.assign},
-		{http.MethodPost, api.PathKeepAlive, with(fromBody[api.KeepAliveRequest], s.keepAlive)},
-		{http.MethodPost, api.PathUnblock, with(fromBody[api.UnblockRequest], s.unblock)},
-		{http.MethodDelete, api.PathDelete, with(fromBodyOrQuery, s.delete)},
-		{http.MethodPost, api.PathRestore, with(fromBody[api.RestoreRequest], s.restore)},
-		{http.MethodPost, api.PathLookup, with(fromBody[api.LookupRequest], s.lookup)},
-		{http.MethodGet, api.PathPools, with(fromPageQuery, s.pools)},
-		{http.MethodGet, api.PathPool, with(fromPath, s.pool)},
-		{http.MethodPut, api.PathPool, with(fromPathAndBody, s.putPool)},
-		{http.MethodDelete, api.PathPool, with(fromPath, s.deletePool)},
-		{http.MethodGet, api.PathTokens, with(fromTokensQuery, s.tokens)},
-		{http.MethodGet, api.PathLive, s.live},
-		{http.MethodGet, api.PathReady, s.ready},
-		{http.MethodGet, api.PathMetrics, s.metrics},
-		{http.MethodGet, api.PathOpenAPI, s.openAPI},
+		{http.MethodPost, api.PathGenerate, with(generateBody, s.generate), false},
+		{http.MethodPost, api.PathAssign, s.assign, false},
+		{http.MethodPost, api.PathKeepAlive, with(fromBody[api.KeepAliveRequest], s.keepAlive), true},
+		{http.MethodPost, api.PathUnblock, with(fromBody[api.UnblockRequest], s.unblock), true},
+		{http.MethodDelete, api.PathDelete, with(fromBodyOrQuery, s.delete), true},
+		{http.MethodPost, api.PathRestore, with(fromBody[api.RestoreRequest], s.restore), false},
+		{http.MethodPost, api.PathLookup, with(fromBody[api.LookupRequest], s.lookup), false},
+		{http.MethodGet, api.PathPools, with(fromPageQuery, s.pools), false},
+		{http.MethodGet, api.PathPool, with(fromPath, s.pool), false},
+		{http.MethodPut, api.PathPool, with(fromPathAndBody, s.putPool), false},
+		{http.MethodDelete, api.PathPool, with(fromPath, s.deletePool), false},
+		{http.MethodGet, api.PathTokens, with(fromTokensQuery, s.tokens), false},
+		{http.MethodGet, api.PathLive, s.live, true},
+		{http.MethodGet, api.PathReady, s.ready, true},
+		{http.MethodGet, api.PathMetrics, s.metrics, true},
+		{http.MethodGet, api.PathOpenAPI, s.openAPI, false},
 	}
 }
 
@@ -51,9 +52,9 @@ func (s *Server) mux() http.Handler {
 		methods[r.pattern] = append(methods[r.pattern], r.method)
 	}
 	for pattern, allowed := range methods {
-		mux.Handle(pattern, s.serve(route{"", pattern, wrongMethod(allowed)}))
+		mux.Handle(pattern, s.serve(route{"", pattern, wrongMethod(allowed), false}))
 	}
-	other := s.serve(route{"", otherRoute, noRoute})
+	other := s.serve(route{"", otherRoute, noRoute, false})
 	mux.Handle("/", other)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isShortest(r.URL.EscapedPath()) {

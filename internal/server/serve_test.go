@@ -163,26 +163,6 @@ func TestReadySaysWhyNot(t *testing.T) {
 	ok[api.Health](slow, 200, "GET", api.PathLive, "")
 }
 
-// TestConnectionsAreLimited: one connection more than allowed waits until another is closed.
-func TestConnectionsAreLimited(t *testing.T) {
-	s := serve(t, Config{MaxConnections: 2})
-	first, second, third := s.dial(t), s.dial(t), s.dial(t)
-	if !first.live(5*time.Second) || !second.live(5*time.Second) {
-		t.Fatal("the first two are not served")
-	}
-	if third.live(50 * time.Millisecond) {
-		t.Error("a third is served while two are open")
-	}
-	first.Close()
-	if !third.answered(5 * time.Second) {
-		t.Error("the third is not served when the first has gone")
-	}
-	s.stop()
-	if err := <-s.ended; err != nil {
-		t.Error(err)
-	}
-}
-
 type conn struct{ net.Conn }
 
 func (s *serving) dial(t *testing.T) conn {

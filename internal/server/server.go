@@ -27,12 +27,14 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	stopping atomic.Bool  // from the end of Serve's context: /readyz says no
 	active   atomic.Int64 // requests that may be inside the store
+	waiting  crowd
 }
 
 // New returns a server for the store of the configuration. It does nothing before [Server.Serve].
 func New(config Config) *Server {
 	config = config.WithDefaults()
 	s := &Server{config: config, store: config.Store, log: config.Logger, origins: http.NewCrossOriginProtection()}
+	s.waiting.most = int64(config.MaxWaiting)
 	s.handler = s.mux()
 	return s
 }
@@ -49,7 +51,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	hs := s.httpServer(requests)
 	served := make(chan error, 1)
-	go func() { served <- hs.Serve(limit(listener, s.config.MaxConnections)) }()
+	go func() { served <- hs.Serve(newPlaces(listener, s.config.MaxConnections)) }()
 	select {
 	case err := <-served:
 		hs.Close()
@@ -66,8 +68,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 func (s *Server) httpServer(requests context.Context) *http.Server {
 	base := context.WithValue(requests, requestsContext{}, requests)
 	return &http.Server{
-		Handler:           s.handler,
-		BaseContext:       func(net.Listener) context.Context { return base },
+		Handler:     s.handler,
+		BaseContext: func(net.Listener) context.Context { return base },
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, placeKey{}, conn)
+		},
+		ConnState:         follow,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		MaxHeaderBytes:    s.config.MaxHeaderBytes,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
