@@ -111,7 +111,7 @@ func TestAConnectionMayHaveARequestOnItsWay(t *testing.T) {
 // TestReservedPlaces: when requests are carried out on every connection, others are refused, except for those that watch
 // the server or have to do with a lease.
 func TestReservedPlaces(t *testing.T) {
-	inside, finish := make(chan struct{}, 2), make(chan struct{})
+	inside, finish := make(chan struct{}, 3), make(chan struct{})
 	store := strange{ready: func(context.Context) error { return nil }, token: func(context.Context) error {
 		inside <- struct{}{}
 		<-finish
@@ -156,7 +156,8 @@ func (h holding) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) 
 }
 
 func (s *serving) post(path, body string) (int, string) {
-	response, err := http.Post(s.url+path, api.JSON, strings.NewReader(body))
+	client := http.Client{Timeout: 30 * time.Second}
+	response, err := client.Post(s.url+path, api.JSON, strings.NewReader(body))
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -200,7 +201,7 @@ func TestWaitingIsLimited(t *testing.T) {
 	}
 	waiting := func() string { return fmt.Sprint(*ok[api.Pool](h, 200, "GET", "/pools/default", "").Waiting) }
 	waitFor(t, "2", waiting)
-	p := h.refused(tms.ErrOverloaded, "", "POST", api.PathAssign, `{"wait":"60s"}`)
+	p := h.refused(tms.ErrOverloaded, "", "POST", api.PathAssign, `{"wait":"2s"}`)
 	if p.RetryAfterMS == 0 {
 		t.Error("it is not told when to come again")
 	}
