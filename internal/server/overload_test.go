@@ -223,4 +223,3 @@ func TestHowManyMayWait(t *testing.T) {
 		}
 	}
 }
-
