@@ -24,6 +24,7 @@ const (
 	ErrPoolNotFound     Code = "pool_not_found"     // the pool does not exist
 	ErrTokenNotFound    Code = "token_not_found"    // the token does not exist, or its clock has run out
 	ErrNoTokenAvailable Code = "no_token_available" // the pool has fewer available tokens than were asked for
+	ErrPoolExists       Code = "pool_exists"        // the pool exists, and was to be made
 	ErrPoolFull         Code = "pool_full"          // the pool would exceed its max_tokens
 	ErrPoolPaused       Code = "pool_paused"        // the pool gives no tokens for now
 	ErrPoolInUse        Code = "pool_in_use"        // the pool holds what this change of its policy could not take along

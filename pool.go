@@ -69,6 +69,8 @@ func DefaultPolicy() Policy {
 // PolicyChange names the parts of a policy that are to be set. A nil field is left as it is: as it was in a pool that
 // exists, as in [DefaultPolicy] in a new one. The zero value changes nothing.
 type PolicyChange struct {
+	If Condition // on which pools the change is carried out, and no part of the policy
+
 	MaxTokens      *int
 	LeaseTTL       *time.Duration
 	MaxLease       *time.Duration
@@ -84,6 +86,15 @@ type PolicyChange struct {
 	Labels             *[]string // in any order
 	RequestTTL         *time.Duration
 }
+
+// Condition says on which pools a change is carried out. It is looked at in the step that would carry it out.
+type Condition string
+
+const (
+	IfAny     Condition = ""        // it makes a pool that is missing, and changes one that exists
+	IfMissing Condition = "missing" // it makes a pool; where there is one it is refused with ErrPoolExists
+	IfExists  Condition = "exists"  // it changes a pool; where there is none it is refused with ErrPoolNotFound
+)
 
 // Apply returns p with the change's fields set.
 func (c PolicyChange) Apply(p Policy) Policy {
@@ -115,6 +126,7 @@ func set[T any](field *T, value *T) {
 type Pool struct {
 	Name   string
 	Policy Policy
+	Was    *Policy // in the answer of PutPool, the policy before; nil where it made the pool, and in all other answers
 }
 
 // Stats are the sizes of a pool's sets, and what has expired in it since it was made.

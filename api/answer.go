@@ -70,6 +70,7 @@ type ClientUnblocked struct {
 type Pool struct {
 	Pool    string   `json:"pool"`
 	Policy  Policy   `json:"policy"`
+	Was     *Policy  `json:"was,omitzero"` // of what a change has changed, the values before; nil in a pool that was made
 	Tokens  *Counts  `json:"tokens,omitzero"`
 	Expired *Expired `json:"expired,omitzero"`
 	Waiting *int     `json:"waiting,omitzero"` // in the pool's queue

@@ -6,7 +6,11 @@
 // milliseconds. A field that an answer leaves out has no value: a token without expires_at never expires.
 package api
 
-import _ "embed"
+import (
+	_ "embed"
+
+	tms "github.com/manankarani/token-manager"
+)
 
 // The paths of the routes, as patterns of [net/http.ServeMux].
 const (
@@ -35,6 +39,9 @@ const (
 
 // HeaderRequestID is the header that means the same as the field request_id of generate and assign.
 const HeaderRequestID = "Idempotency-Key"
+
+// ConditionHeaders are the headers of HTTP that, with the value *, say on which pools a PUT is to be carried out.
+var ConditionHeaders = map[tms.Condition]string{tms.IfMissing: "If-None-Match", tms.IfExists: "If-Match"}
 
 // Limits of the wire. Those of tokens, leases and policies are in package tms.
 const (

@@ -193,5 +193,9 @@ func (p Pool) TMS() (tms.Pool, tms.Stats) {
 	if p.Waiting != nil {
 		stats.Waiting = *p.Waiting
 	}
-	return tms.Pool{Name: p.Pool, Policy: p.Policy.Change().Apply(tms.Policy{})}, stats
+	pool := tms.Pool{Name: p.Pool, Policy: p.Policy.Change().Apply(tms.Policy{})}
+	if p.Was != nil {
+		pool.Was = new(p.Was.Change().Apply(pool.Policy))
+	}
+	return pool, stats
 }

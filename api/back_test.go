@@ -138,6 +138,9 @@ func TestGeneratedAndPoolsComeBack(t *testing.T) {
 		gotPool, gotStats := sent(t, PoolStatsOf(pool, stats)).TMS()
 		same(t, pool, gotPool)
 		same(t, stats, gotStats)
+		if rapid.Bool().Draw(t, "changed") {
+			pool.Was = new(drawPolicy(t))
+		}
 		gotPool, gotStats = sent(t, PoolOf(pool)).TMS()
 		same(t, pool, gotPool)
 		same(t, tms.Stats{}, gotStats)

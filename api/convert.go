@@ -301,8 +301,14 @@ func AssignedOf(tokens []tms.Token, count int) *Assigned {
 	return answer
 }
 
-// PoolOf returns the pool with its policy.
-func PoolOf(p tms.Pool) Pool { return Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)} }
+// PoolOf returns the pool with its policy, and what of it has been changed.
+func PoolOf(p tms.Pool) Pool {
+	pool := Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)}
+	if p.Was != nil {
+		pool.Was = new(NewPolicy(*p.Was).without(pool.Policy))
+	}
+	return pool
+}
 
 // PoolStatsOf returns the pool with its policy and counts.
 func PoolStatsOf(p tms.Pool, s tms.Stats) Pool {

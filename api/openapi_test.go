@@ -41,6 +41,7 @@ func TestStatuses(t *testing.T) {
 		409: {tms.ErrPoolFull, tms.ErrPoolInUse, tms.ErrNotAssigned, tms.ErrNotQuarantined, tms.ErrNotHolder, tms.ErrMaxLeaseExceeded,
 			tms.ErrRequestIDReused},
 		410: {tms.ErrLeaseLost},
+		412: {tms.ErrPoolExists},
 		413: {tms.ErrBodyTooLarge},
 		415: {tms.ErrUnsupportedMedia},
 		429: {tms.ErrQuotaExceeded},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"reflect"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -63,6 +64,17 @@ func PolicyOf(c tms.PolicyChange) Policy {
 		Labels:             c.Labels,
 		RequestTTL:         (*Duration)(c.RequestTTL),
 	}
+}
+
+// without returns the policy without the fields that the other has alike.
+func (p Policy) without(other Policy) Policy {
+	fields, others := reflect.ValueOf(&p).Elem(), reflect.ValueOf(other)
+	for i := range fields.NumField() {
+		if reflect.DeepEqual(fields.Field(i).Interface(), others.Field(i).Interface()) {
+			fields.Field(i).SetZero()
+		}
+	}
+	return p
 }
 
 // Change returns the change that the policy asks for. It checks nothing: [tms.PolicyChange.Validate] does.

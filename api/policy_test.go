@@ -50,7 +50,7 @@ func TestPolicyShowsEverything(t *testing.T) {
 func TestPolicyHasTheFieldsOfTheRoot(t *testing.T) {
 	ours := reflect.TypeFor[Policy]()
 	described := document(t).Components.Schemas["Policy"].Value.Properties
-	if n := ours.NumField(); n != reflect.TypeFor[tms.Policy]().NumField() || n != reflect.TypeFor[tms.PolicyChange]().NumField() || n != len(described) {
+	if n := ours.NumField(); n != reflect.TypeFor[tms.Policy]().NumField() || n != reflect.TypeFor[tms.PolicyChange]().NumField()-1 /* If */ || n != len(described) {
 		t.Errorf("%d fields here, %d in openapi.yaml; root differs?", n, len(described))
 	}
 	readme, err := os.ReadFile("../README.md")

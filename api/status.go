@@ -27,6 +27,7 @@ var meanings = map[tms.Code]meaning{
 	tms.ErrPoolNotFound:     {http.StatusNotFound, "the pool does not exist; PUT /pools/{pool} makes it"},
 	tms.ErrTokenNotFound:    {http.StatusNotFound, "the token does not exist, or its clock has run out"},
 	tms.ErrNoTokenAvailable: {http.StatusNotFound, "the pool has fewer available tokens than were asked for"},
+	tms.ErrPoolExists:       {http.StatusPreconditionFailed, "there is a pool of that name already"},
 	tms.ErrPoolFull:         {http.StatusConflict, "the pool would exceed its max_tokens; nothing was created"},
 	tms.ErrPoolPaused:       {http.StatusServiceUnavailable, "the pool is paused and gives no tokens for now"},
 	tms.ErrPoolInUse:        {http.StatusConflict, "the pool holds tokens or leases that the change could not take along"},

@@ -25,6 +25,7 @@ type ask struct {
 	path   string
 	query  url.Values
 	body   any           // nil: none
+	on     tms.Condition // the pools on which it is to be carried out
 	wait   time.Duration // how long the server may hold the request before it answers
 	within time.Duration // how long the answer may take beside that; zero: the request timeout of the options
 	repeat bool          // it may be sent again although it may have been carried out
@@ -91,6 +92,9 @@ func (c *Client) request(ctx context.Context, a ask) (*http.Request, error) {
 		return nil, c.failed(a, bare(err))
 	}
 	request.Header.Set("User-Agent", c.userAgent)
+	if header := api.ConditionHeaders[a.on]; header != "" {
+		request.Header.Set(header, "*")
+	}
 	if a.body != nil {
 		request.Header.Set("Content-Type", api.JSON)
 	}

@@ -39,6 +39,8 @@ func TestCLIDocHoldsEveryCommandAndFlag(t *testing.T) {
 	if !found {
 		t.Fatal("there is no section about the common flags")
 	}
+	policy, _ := docSection(doc, "## To work on pools")
+	common += policy
 	root := newRoot()
 	root.InitDefaultCompletionCmd()
 	checkDoc(t, doc, common, root)

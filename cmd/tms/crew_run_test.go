@@ -44,7 +44,7 @@ func TestMainJob(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startServe(t, "--store", store(t))
-			p.must(200, http.MethodPut, "/pools/phones", object{"token_ttl": "0s"})
+			p.must(201, http.MethodPut, "/pools/phones", object{"token_ttl": "0s"})
 			if made := p.must(201, http.MethodPost, "/generate-token", object{"pool": "phones", "tokens": numbers}); made.Created != len(numbers) {
 				t.Fatalf("%d of %d numbers were loaded", made.Created, len(numbers))
 			}

@@ -71,7 +71,7 @@ func poolTable(pools []api.Pool) table {
 
 func newPool() *cobra.Command {
 	cmd := &cobra.Command{Use: "pool", Short: "Make, change, show or remove a pool"}
-	return withCommands(cmd, newPoolSet(), newPoolShow(), newPoolRemove())
+	return withCommands(cmd, newPoolCreate(), newPoolSet(), newPoolShow(), newPoolRemove())
 }
 
 // onPool is asksServer for a command whose argument is a pool.

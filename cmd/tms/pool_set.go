@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -33,29 +34,82 @@ func policyFlags() *pflag.FlagSet {
 	return fs
 }
 
-func newPoolSet() *cobra.Command {
+func newPoolCreate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "set POOL",
-		Short: "Make a pool, or change the policy of one",
-		Long:  "Make a pool, or change the policy of one. What no flag names keeps its value: the default in a new pool.",
+		Use:   "create POOL",
+		Short: "Make a pool",
+		Long:  "Make a pool. What no flag names has its default. A pool that exists is left as it is.",
 	}
 	policy := policyFlags()
 	cmd.Flags().AddFlagSet(policy)
+	return onPool(cmd, everyForm, func(r *remote) error { return r.putPool("make", policy, tms.IfMissing) })
+}
+
+func newPoolSet() *cobra.Command {
+	var create bool
+	cmd := &cobra.Command{
+		Use:   "set POOL",
+		Short: "Change the policy of a pool",
+		Long:  "Change the policy of a pool, and say what has changed. What no flag names keeps its value.",
+	}
+	policy := policyFlags()
+	cmd.Flags().AddFlagSet(policy)
+	cmd.Flags().BoolVar(&create, "create", false, "make the pool if it does not exist")
 	return onPool(cmd, everyForm, func(r *remote) error {
-		change, err := decodePolicy(r.pool, given(policy))
-		if err != nil {
-			return usage("%v", err)
+		if create {
+			return r.putPool("set", policy, tms.IfAny)
 		}
-		pool, err := r.PutPool(r.Context(), r.pool, change)
-		if err != nil {
-			return r.tried(err, "set the pool %q", r.pool)
-		}
-		lines, err := policyLines(pool)
-		if err != nil {
-			return err
-		}
-		return r.write(api.PoolOf(pool), lines, []string{pool.Name})
+		return r.putPool("set", policy, tms.IfExists)
 	})
+}
+
+// putPool makes or changes the pool as the flags say, and tells what has become of it.
+func (r *remote) putPool(what string, policy *pflag.FlagSet, on tms.Condition) error {
+	change, err := decodePolicy(r.pool, given(policy))
+	if err != nil {
+		return usage("%v", err)
+	}
+	change.If = on
+	pool, err := r.PutPool(r.Context(), r.pool, change)
+	if err != nil {
+		return r.tried(err, "%s the pool %q", what, r.pool)
+	}
+	lines, err := policyLines(pool)
+	if err != nil {
+		return err
+	}
+	if err := r.sayChanges(pool); err != nil {
+		return err
+	}
+	return r.write(api.PoolOf(pool), lines, []string{pool.Name})
+}
+
+// sayChanges tells what of the pool's policy is no longer as it was.
+func (r *remote) sayChanges(pool tms.Pool) error {
+	if pool.Was == nil {
+		r.say("the pool %q was made", pool.Name)
+		return nil
+	}
+	was, err := policyFields(*pool.Was)
+	if err != nil {
+		return err
+	}
+	is, err := policyFields(pool.Policy)
+	if err != nil {
+		return err
+	}
+	changed := false
+	policyFlags().VisitAll(func(f *pflag.Flag) {
+		key := keyOf(f.Name)
+		if before, now := was[key], is[key]; before != now {
+			changed = true
+			r.say("%s: %s → %s", key, cmp.Or(before, "none"), cmp.Or(now, "none"))
+		}
+	})
+	if !changed {
+		r.say("nothing of the pool %q has changed", pool.Name)
+	}
+	return nil
 }
 
 // given returns the flags that were given, as the fields of a policy.
@@ -80,19 +134,32 @@ func given(policy *pflag.FlagSet) map[string]any {
 // policyLines shows a pool's policy with one line for each field.
 func policyLines(pool tms.Pool) (table, error) {
 	t := table{header: []string{"POOL", pool.Name}}
-	var text bytes.Buffer
-	if err := api.Encode(&text, api.NewPolicy(pool.Policy)); err != nil {
-		return t, err
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(text.Bytes(), &fields); err != nil {
+	fields, err := policyFields(pool.Policy)
+	if err != nil {
 		return t, err
 	}
 	policyFlags().VisitAll(func(f *pflag.Flag) {
 		key := keyOf(f.Name)
-		t.addLine(key, fieldText(fields[key]))
+		t.addLine(key, fields[key])
 	})
 	return t, nil
+}
+
+// policyFields returns the values of a policy's fields by their names, as a person reads them.
+func policyFields(policy tms.Policy) (map[string]string, error) {
+	var text bytes.Buffer
+	if err := api.Encode(&text, api.NewPolicy(policy)); err != nil {
+		return nil, err
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text.Bytes(), &fields); err != nil {
+		return nil, err
+	}
+	texts := map[string]string{}
+	for name, value := range fields {
+		texts[name] = fieldText(value)
+	}
+	return texts, nil
 }
 
 func fieldText(value any) string {

@@ -62,7 +62,7 @@ func TestServeWaitsForRedisAndKeepsItsPassword(t *testing.T) {
 func TestServeEndsWhenRedisRefusesThePoolsLate(t *testing.T) {
 	redis := redistest.New(t)
 	p := startServe(t, "--store", redis.URL())
-	p.must(200, http.MethodPut, "/pools/kept", nil)
+	p.must(201, http.MethodPut, "/pools/kept", nil)
 	p.must(201, http.MethodPost, "/generate-token", object{"pool": "kept"})
 	p.kill()
 	file := filepath.Join(t.TempDir(), "tms.yaml")

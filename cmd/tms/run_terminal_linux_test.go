@@ -200,7 +200,7 @@ func TestDestructiveVerbsAskOnATerminal(t *testing.T) {
 	term.ends(0)
 	p.must(404, "POST", "/lookup-token", object{"token": "a"})
 
-	p.must(200, "PUT", "/pools/seats", object{})
+	p.must(201, "PUT", "/pools/seats", object{})
 	term = onTerminal(t, p, "tms", "pool", "rm", "seats")
 	term.awaits(`Remove the pool "seats" with its 0 tokens, of which 0 are assigned, for good? [y/N] `)
 	term.types("yes\n")

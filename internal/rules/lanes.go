@@ -89,6 +89,20 @@ func Suits(metadata, match map[string]string) bool {
 	return true
 }
 
+// MayPut refuses a change that is not for a pool which exists, or which is missing.
+func MayPut(name string, when tms.Condition, exists bool) error {
+	switch {
+	case exists && when == tms.IfMissing:
+		return tms.Refuse(tms.ErrPoolExists, "there is a pool %q already", name)
+	case !exists && when == tms.IfExists:
+		return NoPool(name)
+	}
+	return nil
+}
+
+// NoPool refuses what is asked of a pool that is missing.
+func NoPool(name string) error { return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name) }
+
 // ChangePolicy returns the changed policy of a pool with so many tokens, and so many of them assigned, or refuses the
 // change because of them.
 func ChangePolicy(p tms.Policy, c tms.PolicyChange, tokens, assigned int) (tms.Policy, error) {

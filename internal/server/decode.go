@@ -2,6 +2,7 @@ package server
 
 import (
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -76,13 +77,34 @@ func (p *poolPath) read(c *call) error {
 type policyChange struct {
 	poolPath
 	api.Policy
+	when tms.Condition
 }
 
 func fromPathAndBody(c *call, request *policyChange) error {
 	if err := request.read(c); err != nil {
 		return err
 	}
+	var err error
+	if request.when, err = condition(c.Header); err != nil {
+		return err
+	}
 	return fromBody(c, &request.Policy)
+}
+
+// condition returns on which pools a change is meant to be carried out.
+func condition(h http.Header) (when tms.Condition, err error) {
+	for _, each := range []tms.Condition{tms.IfMissing, tms.IfExists} {
+		switch name := api.ConditionHeaders[each]; {
+		case len(h.Values(name)) == 0:
+		case h.Get(name) != "*" || len(h.Values(name)) > 1:
+			return "", tms.Invalid(name, "must be *: pools have no entity tags")
+		case when != tms.IfAny:
+			return "", tms.Invalid(name, "must not be given together with %s", api.ConditionHeaders[when])
+		default:
+			when = each
+		}
+	}
+	return when, nil
 }
 
 // page is a request for a part of a listing.

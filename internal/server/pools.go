@@ -54,7 +54,11 @@ func (s *Server) putPool(ctx context.Context, r *policyChange) (int, any, error)
 	if err := change.Validate(); err != nil {
 		return 0, nil, err
 	}
+	change.If = r.when
 	pool, err := s.store.PutPool(ctx, r.pool, change)
+	if pool.Was == nil {
+		return http.StatusCreated, api.PoolOf(pool), err
+	}
 	return http.StatusOK, api.PoolOf(pool), err
 }
 

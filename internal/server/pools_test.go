@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ func TestPoolsAreListedInPages(t *testing.T) {
 	want := []string{"default"}
 	for i := range 5 {
 		name := fmt.Sprintf("pool-%d", i)
-		ok[api.Pool](h, 200, "PUT", "/pools/"+name, "")
+		ok[api.Pool](h, 201, "PUT", "/pools/"+name, "")
 		want = append(want, name)
 	}
 	for limit := 1; limit <= 7; limit++ {
@@ -53,9 +55,51 @@ func TestPoolDeletedWhileListedIsLeftOut(t *testing.T) {
 	}
 }
 
+// putIf puts a pool with headers, given as name and value in turn.
+func (h *harness) putIf(path, body string, headers ...string) answer {
+	h.t.Helper()
+	r, err := http.NewRequest(http.MethodPut, h.url+path, strings.NewReader(body))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", api.JSON)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return h.send(r)
+}
+
+// TestPutHeedsItsConditions: whoever wants to make a pool, or to change one, and nothing else, can say so.
+func TestPutHeedsItsConditions(t *testing.T) {
+	h := start(t, Config{})
+	for _, c := range []struct {
+		headers []string
+		status  int
+		says    string
+	}{
+		{[]string{"If-Match", "*"}, 404, `"code":"pool_not_found"`},
+		{[]string{"If-None-Match", "*"}, 201, `"policy":{`},
+		{[]string{"If-None-Match", "*"}, 412, `"code":"pool_exists"`},
+		{[]string{"If-Match", "*"}, 200, `"was":{`},
+		{nil, 200, `"was":{`},
+		{[]string{"If-Match", `"v1"`}, 400, `"field":"If-Match"`},
+		{[]string{"If-None-Match", ""}, 400, `"field":"If-None-Match"`},
+		{[]string{"If-None-Match", "*", "If-None-Match", "*"}, 400, `"field":"If-None-Match"`},
+		{[]string{"If-None-Match", "*", "If-Match", "*"}, 400, `"field":"If-Match"`},
+	} {
+		if a := h.putIf("/pools/p", `{"grace":"2s"}`, c.headers...); a.status != c.status || !strings.Contains(a.text, c.says) {
+			t.Errorf("PUT with %q: %d %s, want %d %s", c.headers, a.status, a.text, c.status, c.says)
+		}
+	}
+	a := h.putIf("/pools/p", `{"grace":"3s"}`)
+	if !strings.Contains(a.text, `"grace":"3s"`) || !strings.Contains(a.text, `"grace":"2s"`) {
+		t.Errorf("a change does not say what is and what was: %s", a.text)
+	}
+}
+
 func TestPoolIsMadeChangedAndDeleted(t *testing.T) {
 	h := start(t, Config{})
-	made := ok[api.Pool](h, 200, "PUT", "/pools/p", `{"max_tokens":5,"grace":"2s"}`)
+	made := ok[api.Pool](h, 201, "PUT", "/pools/p", `{"max_tokens":5,"grace":"2s"}`)
 	changed := ok[api.Pool](h, 200, "PUT", "/pools/p", `{"max_tokens":6}`)
 	if *made.Policy.MaxTokens != 5 || *changed.Policy.MaxTokens != 6 || *changed.Policy.Grace != api.Duration(2*time.Second) || changed.Tokens != nil {
 		t.Errorf("made %+v, changed %+v", made, changed)

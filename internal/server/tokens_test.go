@@ -45,7 +45,7 @@ func TestUnknownPoolIsNotFound(t *testing.T) {
 
 func TestRefusalsOfTheVerbs(t *testing.T) {
 	h := start(t, Config{})
-	ok[api.Pool](h, 200, "PUT", "/pools/strict", `{"max_tokens":2,"max_lease":"1m","require_lease_id":true}`)
+	ok[api.Pool](h, 201, "PUT", "/pools/strict", `{"max_tokens":2,"max_lease":"1m","require_lease_id":true}`)
 	p := h.refused(tms.ErrNoTokenAvailable, "", "POST", api.PathAssign, `{"pool":"strict"}`)
 	if p.RetryAfterMS != 0 {
 		t.Errorf("an empty pool says to come back in %d ms", p.RetryAfterMS)
@@ -190,7 +190,7 @@ func TestAnEmptyFieldIsNoneThatWasLeftOut(t *testing.T) {
 
 func TestTokensThatNeverExpireHaveNoExpiry(t *testing.T) {
 	h := start(t, Config{})
-	ok[api.Pool](h, 200, "PUT", "/pools/forever", `{"token_ttl":"0s","cooldown":"10s"}`)
+	ok[api.Pool](h, 201, "PUT", "/pools/forever", `{"token_ttl":"0s","cooldown":"10s"}`)
 	a := h.do("POST", api.PathGenerate, `{"pool":"forever"}`)
 	if strings.Contains(a.text, "expires_at") {
 		t.Error(a.text)

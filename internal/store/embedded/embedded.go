@@ -12,6 +12,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
 )
 
 // Options says how a store is opened. The zero value is a store in memory alone.
@@ -115,7 +116,7 @@ func (s *Store) do(ctx context.Context, name string, run func(*step) error) erro
 		if p := s.pools[name]; p != nil {
 			return p, nil
 		}
-		return nil, tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name)
+		return nil, rules.NoPool(name)
 	}, (*step).catchUp, run)
 }
 

@@ -9,15 +9,26 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// PutPool implements [tms.Store].
-func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (made tms.Pool, err error) {
-	made.Name = name
-	err = s.on(ctx, func() (*pool, error) { return s.make(name), nil }, (*step).tidy, func(t *step) error {
+// PutPool implements [tms.Store]. A pool that is made has nothing to tidy, so that one step makes and changes it.
+func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (put tms.Pool, err error) {
+	put.Name = name
+	exists := false
+	find := func() (*pool, error) {
+		exists = s.pools[name] != nil
+		if err := rules.MayPut(name, change.If, exists); err != nil {
+			return nil, err
+		}
+		return s.make(name), nil
+	}
+	err = s.on(ctx, find, (*step).tidy, func(t *step) error {
+		if was := t.policy; exists {
+			put.Was = &was
+		}
 		err := t.change(change)
-		made.Policy = t.policy
+		put.Policy = t.policy
 		return err
 	})
-	return made, err
+	return put, err
 }
 
 // make returns the pool, which is made if it is missing. The lock must be held.

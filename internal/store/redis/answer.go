@@ -45,7 +45,9 @@ func refusal(pool, code string) error {
 	case "deleting":
 		return errDeleting
 	case string(tms.ErrPoolNotFound):
-		return noPool(pool)
+		return rules.NoPool(pool)
+	case string(tms.ErrPoolExists):
+		return rules.MayPut(pool, tms.IfMissing, true)
 	case string(tms.ErrTokenNotFound):
 		return noToken(pool)
 	case string(tms.ErrRequestIDReused):

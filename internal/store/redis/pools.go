@@ -17,6 +17,29 @@ import (
 // The index of names lies in another slot, so that it cannot change in the same step. The name goes in before the pool
 // is made, so that no pool is without it, and once more afterwards, in case a deletion took it out in between.
 func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
+	if name == tms.DefaultPool {
+		return s.putDefault(ctx, change)
+	}
+	if change.If == tms.IfExists { // which makes no pool, and no name
+		return s.putPool(ctx, name, change)
+	}
+	return s.putNamed(ctx, name, change)
+}
+
+// putDefault changes the pool that always exists, whether or not Redis has heard of it.
+func (s *Store) putDefault(ctx context.Context, change tms.PolicyChange) (tms.Pool, error) {
+	if err := rules.MayPut(tms.DefaultPool, change.If, true); err != nil {
+		return tms.Pool{}, err
+	}
+	change.If = tms.IfAny
+	p, err := s.putNamed(ctx, tms.DefaultPool, change)
+	if err == nil && p.Was == nil {
+		p.Was = new(tms.DefaultPolicy())
+	}
+	return p, err
+}
+
+func (s *Store) putNamed(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
 	if err := s.addName(ctx, name); err != nil {
 		return tms.Pool{}, err
 	}
@@ -31,7 +54,7 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 }
 
 func (s *Store) putPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
-	args := []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change)}
+	args := []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change), string(change.If)}
 	a, err := s.callOnce(ctx, name, fnPutPool, args)
 	for errors.Is(err, errDeleting) {
 		if err := s.purge(ctx, name); err != nil {
@@ -43,23 +66,32 @@ func (s *Store) putPool(ctx context.Context, name string, change tms.PolicyChang
 		return tms.Pool{}, err
 	}
 	p, err := readPool(name, a)
+	if was := a.text(); err == nil && was != "" {
+		p.Was = new(tms.Policy)
+		*p.Was, err = readPolicy(was)
+	}
 	if err == nil && a.more() {
 		_, err = rules.ChangePolicy(p.Policy, change, int(a.int()), int(a.int()))
 	}
 	return p, errors.Join(err, a.failure())
 }
 
-// readPool reads a policy.
+// readPool reads a pool's policy.
 func readPool(name string, a *answer) (tms.Pool, error) {
 	text := a.text()
 	if err := a.failure(); err != nil {
 		return tms.Pool{}, err
 	}
+	p, err := readPolicy(text)
+	return tms.Pool{Name: name, Policy: p}, err
+}
+
+func readPolicy(text string) (tms.Policy, error) {
 	p, err := decodePolicy(text)
 	if err != nil {
-		return tms.Pool{}, malformed(err)
+		return p, malformed(err)
 	}
-	return tms.Pool{Name: name, Policy: p}, nil
+	return p, nil
 }
 
 // Pool implements [tms.Store].

@@ -23,12 +23,15 @@ local function resume(text)
 end
 
 -- tms1_put_pool makes a pool or changes its policy.
--- ARGV: now, the default policy, the change: both JSON.
--- Answer: {now, policy}; {now, the policy as it was, tokens, those assigned} if the pool holds tokens that the change
--- could not take along; "deleting" while the pool of that name is being deleted.
+-- ARGV: now, the default policy, the change, both JSON, and on which pools: "missing", "exists", or "" for any.
+-- Answer: {now, policy, the policy as it was, or "" in a new pool}, and beyond that how many tokens there are, and how
+-- many assigned, if the change could not take them along; "pool_exists"; "deleting" while the pool of that name is being
+-- deleted.
 local function put_pool(k, args)
   local instant = enter(k, args[1])
   local pool = call('HMGET', k[1], 'policy', 'epoch')
+  if args[4] == 'exists' and not pool[1] then return NO_POOL end
+  if args[4] == 'missing' and pool[1] then return 'pool_exists' end
   if pool[2] and not pool[1] then return 'deleting' end
   local p = decode(pool[1] or args[2])
   local merged = changed(p, cjson.decode(args[3]))
@@ -40,12 +43,12 @@ local function put_pool(k, args)
     open(k, args[1])
     if inUse(p, merged) then
       sweep(STEP)
-      if inUse(p, merged) then return {now, pool[1], size(), call('ZCARD', k[3])} end
+      if inUse(p, merged) then return {now, pool[1], pool[1], size(), call('ZCARD', k[3])} end
     end
   end
   call('HSET', k[1], 'policy', text)
   if pool[1] then resume(text) end
-  return {now, text}
+  return {now, text, pool[1] or ''}
 end
 
 -- tms1_pool returns a pool and the sizes of its sets, after at most 1,000 expiries that were due.

@@ -172,8 +172,6 @@ func (s *Store) send(ctx context.Context, client rueidis.Client, cmd rueidis.Com
 	}
 }
 
-func noPool(pool string) error { return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", pool) }
-
 func noToken(pool string) error {
 	return tms.Refuse(tms.ErrTokenNotFound, "pool %q has no such token", pool)
 }

@@ -131,7 +131,15 @@ func (m *Model) PutPool(ctx context.Context, name string, change tms.PolicyChang
 		return tms.Pool{}, err
 	}
 	defer m.mu.Unlock()
+	exists := m.pools[name] != nil
+	if err := rules.MayPut(name, change.If, exists); err != nil {
+		return tms.Pool{}, err
+	}
 	p, now := m.put(name), m.clock.Millis()
+	put := tms.Pool{Name: name}
+	if was := p.policy; exists {
+		put.Was = &was
+	}
 	policy, err := rules.ChangePolicy(p.policy, change, len(p.tokens), p.count(tms.Assigned))
 	if err != nil { // it may be because of what is due
 		p.settleAll(now)
@@ -141,7 +149,8 @@ func (m *Model) PutPool(ctx context.Context, name string, change tms.PolicyChang
 	p.settleAll(now) // under the new policy more may be due
 	p.dropVoid(now)
 	p.serve(now)
-	return tms.Pool{Name: name, Policy: p.policy}, err
+	put.Policy = p.policy
+	return put, err
 }
 
 // count returns how many tokens are in a state.

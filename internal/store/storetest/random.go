@@ -248,6 +248,7 @@ func (p *program) settle() {
 func (p *program) policy(t *rapid.T) {
 	p.settle()
 	change := p.drawPolicy(t)
+	change.If = rapid.SampledFrom([]tms.Condition{tms.IfAny, tms.IfAny, tms.IfExists, tms.IfMissing}).Draw(t, "if")
 	got, gotErr := p.PutPool(t.Context(), p.pool, change)
 	want, wantErr := p.model.PutPool(t.Context(), p.pool, change)
 	p.agree("put pool", got, want, gotErr, wantErr)
