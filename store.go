@@ -75,6 +75,12 @@ type Store interface {
 	// may be among them. Codes: [ErrInvalidRequest] in a pool without MaxLeasesPerClient, which keeps no index of clients.
 	UnblockClient(ctx context.Context, pool, clientID string) (int, error)
 
+	// UnblockRequest ends the leases that an assign with the RequestID was given and that still stand, and returns their
+	// tokens to the pool as Unblock does. It returns how many there were. Whoever repeats that request, as a server does
+	// that still lets it wait, takes nothing from then on: for the pool's RequestTTL it is refused with [ErrLeaseLost],
+	// whether or not it had been carried out. It is one step. A generate with that RequestID stays as it is.
+	UnblockRequest(ctx context.Context, pool, requestID string) (int, error)
+
 	// Restore returns each quarantined token, in order, to the pool, where it is available at once. More than 1,000 values
 	// go in several steps. Codes of an item: [ErrTokenNotFound], [ErrNotQuarantined].
 	Restore(ctx context.Context, pool string, values []string) ([]TokenResult, error)

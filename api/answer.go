@@ -66,6 +66,13 @@ type ClientUnblocked struct {
 	Unblocked int    `json:"unblocked"`
 }
 
+// RequestUnblocked answers an UnblockRequest for what an assign was given.
+type RequestUnblocked struct {
+	Pool      string `json:"pool"`
+	RequestID string `json:"request_id"`
+	Unblocked int    `json:"unblocked"`
+}
+
 // Pool is a pool as answers show it. Tokens, Expired and Waiting are left out where only the policy was asked for.
 type Pool struct {
 	Pool    string   `json:"pool"`

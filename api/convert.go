@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -93,20 +94,37 @@ func (r *UnblockRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
 	return keysOf(r.UnblockKey, r.Leases)
 }
 
-// Client returns the client all of whose leases are to be unblocked, and "" where the request is for keys, or refuses
+// Client returns the client all of whose leases are to be unblocked, and "" where the request is for others, or refuses
 // it naming the field.
 func (r *UnblockRequest) Client() (string, error) {
 	if r.ClientID == "" {
 		return "", nil
 	}
+	return r.ClientID, cmp.Or(r.alone("client_id"), tms.AssignRequest{ClientID: r.ClientID}.Validate())
+}
+
+// Request returns the request_id of the assign whose leases are to be unblocked, and "" where the request is for others, or
+// refuses it naming the field.
+func (r *UnblockRequest) Request() (string, error) {
+	if r.RequestID == "" {
+		return "", nil
+	}
+	return r.RequestID, cmp.Or(r.alone("request_id"), tms.ValidateRequestID("request_id", r.RequestID))
+}
+
+// alone refuses what is given beside a field that stands for many leases.
+func (r *UnblockRequest) alone(name string) error {
 	field := r.given()
-	if r.Leases != nil {
+	switch {
+	case r.Leases != nil:
 		field = "leases"
+	case r.ClientID != "" && r.RequestID != "":
+		field, name = "request_id", "client_id"
 	}
 	if field != "" {
-		return "", tms.Invalid(field, "must not be given together with client_id")
+		return tms.Invalid(field, "must not be given together with %s", name)
 	}
-	return r.ClientID, tms.AssignRequest{ClientID: r.ClientID}.Validate()
+	return nil
 }
 
 // Keys returns the keys of the request, and whether it is a batch, or refuses it naming the field.

@@ -128,12 +128,14 @@ type UnblockKey struct {
 	Cooldown *Duration `json:"cooldown,omitzero"`
 }
 
-// UnblockRequest is one key, a batch of Leases, or a ClientID alone, which means all leases of that client.
+// UnblockRequest is one key, a batch of Leases, or a ClientID or a RequestID alone, which means all leases of that client,
+// or all that an assign with that request_id was given or waits for.
 type UnblockRequest struct {
 	Pool string `json:"pool,omitzero"`
 	UnblockKey
-	Leases   []UnblockKey `json:"leases,omitzero"`
-	ClientID string       `json:"client_id,omitzero"`
+	Leases    []UnblockKey `json:"leases,omitzero"`
+	ClientID  string       `json:"client_id,omitzero"`
+	RequestID string       `json:"request_id,omitzero"`
 }
 
 // Key names a token and its lease.

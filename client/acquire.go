@@ -47,10 +47,7 @@ func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...Acqui
 	}
 	defer done()
 	helds, err := c.take(ctx, pool, a)
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) == errClosed {
-		err = errClosed
-	}
-	return helds, err
+	return helds, ofClosed(ctx, err)
 }
 
 // take has the tokens assigned and held, or gives back what may have been assigned. Where the wait has time left it asks
@@ -65,9 +62,6 @@ func (c *Client) take(ctx context.Context, pool string, a acquire) ([]*Held, err
 	for {
 		g, err := w.ask(ctx)
 		if err != nil {
-			if w.doubt && tms.CodeOf(err) == "" {
-				c.abandon(pool, w.request)
-			}
 			return nil, err
 		}
 		helds, err := c.hold(ctx, pool, a, g)

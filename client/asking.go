@@ -3,9 +3,13 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/api"
 )
 
 const (
@@ -28,6 +32,7 @@ type asking struct {
 	onWait  func(tms.Refusal)
 
 	own     bool          // the RequestID was drawn here
+	sent    bool          // under this RequestID something was, by which it may have tokens or a place in the queue
 	until   time.Time     // when the wait is over
 	longest time.Duration // of what the next request waits
 	most    time.Duration // of what any request waits
@@ -55,13 +60,22 @@ func (c *Client) assign(ctx context.Context, pool string, r tms.AssignRequest) (
 }
 
 // ask asks until there are tokens, a refusal, or no sense in asking again. It waits, one slice after the other, and calls
-// onWait, if there is one, with every refusal between two of them.
+// onWait, if there is one, with every refusal between two of them. Without tokens it leaves nothing behind.
 func (a *asking) ask(ctx context.Context) (granted, error) {
+	g, err := a.askOn(ctx)
+	if err != nil && a.own && a.sent {
+		a.work.inBackground(giveBackFor, func(ctx context.Context) { a.UnblockRequest(ctx, a.pool, a.request.RequestID) })
+	}
+	return g, err
+}
+
+func (a *asking) askOn(ctx context.Context) (granted, error) {
 	for {
 		r := a.request
 		r.Wait = max(0, min(a.longest, (time.Until(a.until)+time.Millisecond-1).Truncate(time.Millisecond)))
 		sent := time.Now()
-		tokens, err := a.assignOnce(ctx, a.pool, r)
+		tokens, err := a.once(ctx, r)
+		a.note(r, err)
 		switch {
 		case err == nil:
 			a.answered(a.until)
@@ -94,6 +108,32 @@ func (a *asking) anew() bool {
 		return false
 	}
 	a.answered(a.until)
-	a.request.RequestID = tms.NewValue()
+	a.request.RequestID, a.sent = tms.NewValue(), false
 	return true
+}
+
+// note notes what a request leaves behind: a place in the queue where it waited, and tokens, perhaps, where nobody knows
+// what became of it.
+func (a *asking) note(r tms.AssignRequest, err error) {
+	var f *failure
+	unknown := errors.As(err, &f) && !f.unchanged
+	a.sent = a.sent || unknown || r.Wait > 0 && errors.Is(err, tms.ErrNoTokenAvailable)
+}
+
+// once sends one request.
+func (a *asking) once(ctx context.Context, r tms.AssignRequest) ([]tms.Token, error) {
+	q := ask{verb: "assign", method: http.MethodPost, path: api.PathAssign, wait: r.Wait, within: a.requestTimeout}
+	if a.request.Wait > 0 {
+		q.within = min(q.within, lateAnswer)
+	}
+	q.body = api.AssignRequestOf(a.pool, r)
+	var answer api.Assigned
+	if err := a.send(ctx, q, &answer); err != nil {
+		return nil, err
+	}
+	tokens, want := answer.TMS(), max(1, r.Count)
+	if len(tokens) != want || slices.ContainsFunc(tokens, unleased) {
+		return nil, a.failed(q, fmt.Errorf("the answer is not that of a TMS server: it should have %d leases", want))
+	}
+	return tokens, nil
 }

@@ -3,29 +3,30 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
-	"slices"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
-	"github.com/manankarani/token-manager/api"
 )
 
-const (
-	hangUp      = 100 * time.Millisecond
-	giveBackFor = 3 * time.Second // how long it is tried to give back what an abandoned request may have taken
-)
+const giveBackFor = 3 * time.Second // how long it is tried to give back what an abandoned request may have taken
 
 // Assign asks for tokens: see [tms.Store]. Each request is a step of its own, in order, and is repeated safely: it
 // carries a RequestID, drawn where it has none. It waits as its Wait says, in as many requests to the server as that
-// takes, and keeps its place between them. An error that stands in a result without a Code means that the outcome of
-// that request, and of those after it, is unknown.
+// takes, and keeps its place between them. Where it ends without tokens, as it does when ctx ends, a request without a
+// RequestID of the caller's leaves nothing behind: what the server may have given it is given back, and its place given
+// up, in the background, for which [Client.Close] waits. An error that stands in a result without a Code means that the
+// outcome of that request, and of those after it, is unknown.
 func (c *Client) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	ctx, done, err := c.work.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	results := make([]tms.AssignResult, len(requests))
 	paused := 0
 	for i, request := range requests {
 		granted, err := c.assign(ctx, pool, request)
+		err = ofClosed(ctx, err)
 		if err != nil && i == 0 && !ofItem(err) {
 			return nil, err
 		}
@@ -55,23 +56,6 @@ func waitsTooLong(err error) bool {
 	return errors.As(err, &refusal) && refusal.Code == tms.ErrInvalidRequest && refusal.Field == "wait"
 }
 
-func (c *Client) assignOnce(ctx context.Context, pool string, r tms.AssignRequest) ([]tms.Token, error) {
-	a := ask{verb: "assign", method: http.MethodPost, path: api.PathAssign, wait: r.Wait, within: c.requestTimeout}
-	if r.Wait > 0 {
-		a.within = min(a.within, lateAnswer)
-	}
-	a.body = api.AssignRequestOf(pool, r)
-	var answer api.Assigned
-	if err := c.send(ctx, a, &answer); err != nil {
-		return nil, err
-	}
-	tokens, want := answer.TMS(), max(1, r.Count)
-	if len(tokens) != want || slices.ContainsFunc(tokens, unleased) {
-		return nil, c.failed(a, fmt.Errorf("the answer is not that of a TMS server: it should have %d leases", want))
-	}
-	return tokens, nil
-}
-
 // unleased says whether the token has no lease. One without time is one: it ran out before the request was repeated.
 func unleased(t tms.Token) bool { return t.Value == "" || t.Lease == nil || t.Lease.ID == "" }
 
@@ -86,21 +70,6 @@ func goOnWaiting(ctx context.Context, err error, early bool, onWait func(tms.Ref
 		return sleep(ctx, backoff(2))
 	}
 	return ctx.Err()
-}
-
-// abandon gives back what a request may have taken whose answer nobody waited for: the same request, repeated without
-// waiting, says what it took, or takes nothing that others wait for. It gives the server a moment to see that the
-// caller has hung up, because what it hands out until then would be found by no repeat.
-func (c *Client) abandon(pool string, r tms.AssignRequest) {
-	r.Wait = 0
-	c.work.inBackground(giveBackFor, func(ctx context.Context) {
-		if sleep(ctx, hangUp) != nil {
-			return
-		}
-		if g, err := c.assign(ctx, pool, r); err == nil {
-			c.Unblock(ctx, pool, keysOf(g.tokens))
-		}
-	})
 }
 
 func keysOf(tokens []tms.Token) []tms.LeaseKey {

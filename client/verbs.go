@@ -96,6 +96,19 @@ func (c *Client) UnblockClient(ctx context.Context, pool, clientID string) (int,
 	return answer.Unblocked, err
 }
 
+// UnblockRequest ends the leases of an assign, and its place in the queue: see [tms.Store]. Where an answer was lost, leases
+// that the call itself has ended may not be counted.
+func (c *Client) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
+	if requestID == "" {
+		return 0, tms.Invalid("request_id", "must be given")
+	}
+	a := ask{verb: "unblock request", method: http.MethodPost, path: api.PathUnblock, repeat: true}
+	a.body = api.UnblockRequest{Pool: pool, RequestID: requestID}
+	var answer api.RequestUnblocked
+	_, _, err := c.do(ctx, a, &answer)
+	return answer.Unblocked, err
+}
+
 // Restore returns each quarantined token to the pool: see [tms.Store]. Where an answer was lost, a token that is not
 // quarantined counts as restored by this call, and is returned without a State.
 func (c *Client) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {

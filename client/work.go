@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// work is what a client does besides keeping leases: every Acquire, and what is given back after it. Close ends it.
+// work is what a client does besides keeping leases: every Acquire and Assign, and what is given back after it. Close
+// ends it.
 type work struct {
 	ended context.Context
 	end   context.CancelFunc
@@ -17,7 +18,7 @@ type work struct {
 	running sync.WaitGroup
 }
 
-// begin counts an Acquire, until it is done, and returns a context that ends with the client, too.
+// begin counts an Acquire or Assign, until it is done, and returns a context that ends with the client, too.
 func (w *work) begin(parent context.Context) (ctx context.Context, done func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -34,6 +35,14 @@ func (w *work) begin(parent context.Context) (ctx context.Context, done func(), 
 	}, nil
 }
 
+// ofClosed returns the error of what the end of the client has ended as one that says so.
+func ofClosed(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && context.Cause(ctx) == errClosed {
+		return errClosed
+	}
+	return err
+}
+
 // inBackground runs f, which outlives the Acquire that calls it, and is counted as that is.
 func (w *work) inBackground(atMost time.Duration, f func(context.Context)) {
 	w.running.Go(func() {
@@ -43,7 +52,7 @@ func (w *work) inBackground(atMost time.Duration, f func(context.Context)) {
 	})
 }
 
-// close ends every Acquire, and lets none begin.
+// close ends every Acquire and Assign, and lets none begin.
 func (w *work) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/signal"
@@ -75,24 +76,44 @@ func newAssign() *cobra.Command {
 	})
 }
 
+// assign takes tokens and writes them. A signal to end gives up the place in the queue, and what was given and could not be
+// written any more.
 func (r *remote) assign(request tms.AssignRequest) error {
-	results, err := r.Assign(r.Context(), r.pool, []tms.AssignRequest{request})
+	ctx, stop := interruptible(r.Context())
+	defer stop()
+	results, err := r.Assign(ctx, r.pool, []tms.AssignRequest{request})
 	if err == nil {
 		err = results[0].Err
 	}
 	if err != nil {
-		return r.tried(err, "assign %s of the pool %q", countOf(request.Count, "token"), r.pool)
+		return unheld(ctx, request, r.tried(err, "assign %s of the pool %q", countOf(request.Count, "token"), r.pool))
 	}
 	tokens := make([]api.Token, request.Count)
 	for i, token := range results[0].Tokens {
 		tokens[i] = api.LeaseOf(token)
 	}
 	signal.Ignore(syscall.SIGPIPE) // or a reader that has gone would end tms with the tokens
-	err = r.write(api.AssignedOf(results[0].Tokens, request.Count), tokenTable(tokens), tokenNames(tokens))
+	if err = context.Cause(ctx); err == nil {
+		err = r.write(api.AssignedOf(results[0].Tokens, request.Count), tokenTable(tokens), tokenNames(tokens))
+	}
 	if err != nil {
-		return r.unwritten(err, request, tokens)
+		return interrupted(ctx, r.unwritten(err, request, tokens))
 	}
 	return nil
+}
+
+// unheld returns the error of an assign that got no tokens, which a signal may have ended.
+func unheld(ctx context.Context, request tms.AssignRequest, err error) error {
+	var by signalled
+	switch {
+	case !errors.As(context.Cause(ctx), &by):
+		return err
+	case request.RequestID != "":
+		err = fmt.Errorf("assign: %w; repeated with the same --request-id it says what was assigned", by)
+	default:
+		err = fmt.Errorf("assign: %w; it holds nothing, and waits no longer", by)
+	}
+	return interrupted(ctx, err)
 }
 
 // unwritten gives back tokens that could not be written, because nobody else knows of them; but not those that a repeat of

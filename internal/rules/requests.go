@@ -32,11 +32,20 @@ func (r *Remembered) Recall(print string, now int64) (*Remembered, error) {
 	switch {
 	case r == nil || now > r.Until:
 		return nil, nil
-	case r.Print != print:
+	case r.Print != print && r.Print != givenUp:
 		return nil, Reused()
 	}
 	return r, nil
 }
+
+// givenUp is the print of a request that was given up before it was carried out, whatever its content.
+const givenUp = "-"
+
+// GivenUp is what is to be remembered of a request that nobody is to carry out any more.
+func GivenUp() *Remembered { return &Remembered{Print: givenUp} }
+
+// IsAssign says whether it is an assign that is remembered, or one that was given up.
+func (r *Remembered) IsAssign() bool { return r.Seed == "" }
 
 // Gave is what is to be remembered of an assign.
 func Gave(r tms.AssignRequest, tokens []tms.Token) *Remembered {

@@ -36,8 +36,14 @@ func (s *Server) unblock(ctx context.Context, r *api.UnblockRequest) (int, any, 
 	if err != nil {
 		return 0, nil, err
 	}
-	if client != "" {
+	request, err := r.Request()
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case client != "":
 		return s.unblockClient(ctx, r.Pool, client)
+	case request != "":
+		return s.unblockRequest(ctx, r.Pool, request)
 	}
 	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
 		results, err := s.store.Unblock(ctx, pool, keys)
@@ -52,6 +58,15 @@ func (s *Server) unblockClient(ctx context.Context, pool, client string) (int, a
 	}
 	n, err := s.store.UnblockClient(ctx, pool, client)
 	return http.StatusOK, api.ClientUnblocked{Pool: pool, ClientID: client, Unblocked: n}, err
+}
+
+func (s *Server) unblockRequest(ctx context.Context, pool, request string) (int, any, error) {
+	pool, err := api.PoolName(pool)
+	if err != nil {
+		return 0, nil, err
+	}
+	n, err := s.store.UnblockRequest(ctx, pool, request)
+	return http.StatusOK, api.RequestUnblocked{Pool: pool, RequestID: request, Unblocked: n}, err
 }
 
 func (s *Server) restore(ctx context.Context, r *api.RestoreRequest) (int, any, error) {

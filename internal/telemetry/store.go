@@ -59,14 +59,15 @@ const (
 	deleting   verb = "delete"
 	restore    verb = "restore"
 
-	unblockClient verb = "unblock_client"
+	unblockClient  verb = "unblock_client"
+	unblockRequest verb = "unblock_request"
 
 	expire verb = "expire"
 	token  verb = "token"
 	tokens verb = "tokens"
 )
 
-var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient, restore,
+var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient, unblockRequest, restore,
 	deleting, expire, token, tokens}
 
 // meter keeps the metrics of one verb.

@@ -82,6 +82,13 @@ func (w *wrapped) UnblockClient(ctx context.Context, pool, clientID string) (int
 	return n, err
 }
 
+func (w *wrapped) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
+	start := time.Now()
+	n, err := w.Store.UnblockRequest(ctx, pool, requestID)
+	w.verbs[unblockRequest].whole(start, err)
+	return n, err
+}
+
 func (w *wrapped) Restore(ctx context.Context, pool string, values []string) ([]tms.TokenResult, error) {
 	start := time.Now()
 	results, err := w.Store.Restore(ctx, pool, values)

@@ -101,6 +101,16 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 	return results, errors.Join(failed...)
 }
 
+// UnblockRequest implements [tms.Store]. The request leaves the queue as well, on whatever server it waits, and what it was
+// handed goes to the next.
+func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
+	n, err := s.Store.UnblockRequest(ctx, pool, requestID)
+	if err == nil && s.queue != nil {
+		err = s.queue.Leave(ctx, pool, []string{ticketOf(tms.AssignRequest{RequestID: requestID})})
+	}
+	return n, err
+}
+
 func (s *Store) anyWaits(requests []tms.AssignRequest) bool {
 	for _, r := range requests {
 		if r.Wait > 0 && s.queue != nil {

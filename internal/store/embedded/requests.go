@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"cmp"
+	"context"
 
 	"github.com/tidwall/btree"
 
@@ -88,6 +89,9 @@ func (t *step) replay(past *rules.Remembered, err error) (tokens []tms.Token, _ 
 	if err != nil {
 		return nil, err
 	}
+	if len(past.Leases) == 0 {
+		return nil, rules.LeaseEnded()
+	}
 	for _, granted := range past.Leases {
 		e, alive := t.living(granted.Token)
 		if !alive || e.record.Lease.ID != granted.ID {
@@ -96,4 +100,23 @@ func (t *step) replay(past *rules.Remembered, err error) (tokens []tms.Token, _ 
 		tokens = append(tokens, t.given(e))
 	}
 	return tokens, nil
+}
+
+// UnblockRequest implements [tms.Store].
+func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (ended int, err error) {
+	err = s.do(ctx, pool, func(t *step) error {
+		past := t.requests.byID[requestID]
+		if past == nil || t.now > past.Until {
+			t.remember(requestID, rules.GivenUp())
+			return nil
+		}
+		for _, granted := range past.Leases {
+			if e, alive := t.living(granted.Token); alive && e.record.State == tms.Assigned && e.record.Lease.ID == granted.ID {
+				t.put(e, e.record.Release(t.policy, t.now))
+				ended++
+			}
+		}
+		return nil
+	})
+	return ended, err
 }

@@ -49,6 +49,9 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 	var result tms.Generated
 	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
 		past, err := t.recall(request.RequestID, func() string { return rules.GeneratePrint(request) })
+		if past != nil && past.IsAssign() {
+			return false, rules.Reused()
+		}
 		if past != nil || err != nil {
 			result = past.Generated(request)
 			return false, err

@@ -57,6 +57,7 @@ end
 
 -- Answers a request that was carried out before with its leases as they now stand.
 local function replay(leases)
+  if #leases == 0 then return 'lease_ended' end
   local tokens, records = {}, {}
   for i = 1, #leases, 2 do tokens[#tokens + 1] = leases[i] end
   local found = find(tokens)

@@ -9,7 +9,8 @@ var (
 	LibraryOf = libraryOf
 
 	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnKeepAlive,
-		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient, fnVersion, fnFit}
+		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient, fnUnblockRequest, fnVersion,
+		fnFit}
 )
 
 const LibraryVersion = libraryVersion

@@ -92,7 +92,7 @@ end
 local function generate(k, args)
   if not start(k, args[1]) then return NO_POOL end
   local past, reused = recall(args[2], args[3])
-  if reused then return reused end
+  if reused or past and not past.seed then return 'request_id_reused' end
   if past then return {now, past.created, past.expires, past.seed} end
   local created, refused = putAll(args)
   local made = {created = created, expires = instant(now + policy.clock), seed = args[4]}

@@ -50,7 +50,8 @@ const (
 	fnToken      = "tms1_token"
 	fnTokens     = "tms1_tokens"
 
-	fnUnblockClient = "tms1_unblock_client"
+	fnUnblockClient  = "tms1_unblock_client"
+	fnUnblockRequest = "tms1_unblock_request"
 
 	fnVersion = "tms1_version"
 	fnFit     = "tms1_fit"

@@ -119,3 +119,32 @@ local function unblock_client(k, args)
 end
 
 register('unblock_client', unblock_client)
+
+-- Ends those of the leases, token and lease_id in turn, that still stand. Returns how many.
+local function endLeases(leases)
+  local tokens, ended = {}, 0
+  for i = 1, #leases, 2 do tokens[#tokens + 1] = leases[i] end
+  local found = find(tokens)
+  settleAll(found)
+  for i, token in ipairs(tokens) do
+    local r = found[token]
+    if r and r.state == ASSIGNED and r.id == leases[2 * i] then
+      release(r)
+      ended = ended + 1
+    end
+  end
+  save(found)
+  return ended
+end
+
+-- tms1_unblock_request ends the leases that an assign was given, and lets its repeats take none from now on.
+-- ARGV: now, request_id.
+-- Answer: {now, how many leases it ended}.
+local function unblock_request(k, args)
+  if not start(k, args[1]) then return NO_POOL end
+  local leases = remembered(args[2])
+  if not leases then remember(args[2], GIVEN_UP, {}) end
+  return {now, leases and leases[1] and endLeases(leases) or 0}
+end
+
+register('unblock_request', unblock_request)

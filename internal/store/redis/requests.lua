@@ -1,13 +1,23 @@
 -- Requests that are safe to repeat, because what they were given is remembered.
 
+-- The print of a request that was given up before it was carried out, whatever its content.
+local GIVEN_UP = '-'
+
+-- Returns what is remembered of a request, and its print, or nil.
+local function remembered(id)
+  local text = call('HGET', some('answers'), id)
+  if not text then return end
+  local print, till, json = match(text, '^(%S+) (%S+) (.*)$')
+  if now > tonumber(till) then return end
+  return cjson.decode(json), print
+end
+
 -- Returns what is remembered of the request, or nil, and a refusal if its id was used for another one.
 local function recall(id, print)
-  local text = id ~= '' and call('HGET', some('answers'), id)
-  if not text then return end
-  local first, till, json = match(text, '^(%S+) (%S+) (.*)$')
-  if now > tonumber(till) then return end
-  if first ~= print then return nil, 'request_id_reused' end
-  return cjson.decode(json)
+  if id == '' then return end
+  local past, first = remembered(id)
+  if not past or first == print or first == GIVEN_UP then return past end
+  return nil, 'request_id_reused'
 end
 
 -- Forgets at most limit requests whose time is over.

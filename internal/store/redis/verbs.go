@@ -161,3 +161,12 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total
 	}
 	return total, nil
 }
+
+// UnblockRequest implements [tms.Store].
+func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
+	a, err := s.call(ctx, pool, fnUnblockRequest, requestID)
+	if err != nil {
+		return 0, err
+	}
+	return int(a.int()), a.failure()
+}

@@ -284,6 +284,9 @@ func (p *modelPool) replay(past *rules.Remembered, now int64, err error) (tokens
 	if err != nil {
 		return nil, err
 	}
+	if len(past.Leases) == 0 {
+		return nil, rules.LeaseEnded()
+	}
 	for _, granted := range past.Leases {
 		r := p.tokens[granted.Token]
 		if r.Lease.ID != cmp.Or(granted.ID, "-") {

@@ -15,6 +15,9 @@ func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateR
 	tokens := request.Tokens
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		past, err := p.recall(request.RequestID, rules.GeneratePrint(request), now)
+		if past != nil && past.IsAssign() {
+			return rules.Reused()
+		}
 		if past != nil || err != nil {
 			done = past.Generated(request)
 			return err
@@ -147,6 +150,25 @@ func (m *Model) UnblockClient(ctx context.Context, pool, clientID string) (n int
 		for value, r := range p.tokens {
 			if r.State == tms.Assigned && !r.Handed() && r.Lease.ClientID == clientID {
 				p.tokens[value] = r.Release(p.policy.Cooldown, now)
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// UnblockRequest ends the leases of a request, for good.
+func (m *Model) UnblockRequest(ctx context.Context, pool, requestID string) (n int, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
+		past := p.requests[requestID]
+		if past == nil || now > past.Until {
+			p.remember(requestID, rules.GivenUp(), now)
+			return nil
+		}
+		for _, granted := range past.Leases {
+			if r := p.tokens[granted.Token]; r.State == tms.Assigned && r.Lease.ID == granted.ID {
+				p.tokens[granted.Token] = r.Release(p.policy, now)
 				n++
 			}
 		}

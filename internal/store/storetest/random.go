@@ -44,6 +44,7 @@ func (p *program) run(t *rapid.T) {
 		"unblock 2": p.unblock,
 		"restore":   p.restore,
 		"client":    p.unblockClient,
+		"request":   p.unblockRequest,
 		"leave":     p.leave,
 		"delete":    p.delete,
 		"tick 1":    p.tick,
@@ -161,6 +162,13 @@ func (p *program) unblockClient(t *rapid.T) {
 	got, gotErr := p.UnblockClient(t.Context(), p.pool, client)
 	want, wantErr := p.model.UnblockClient(t.Context(), p.pool, client)
 	p.agree("unblock client", got, want, gotErr, wantErr)
+}
+
+func (p *program) unblockRequest(t *rapid.T) {
+	id := rapid.SampledFrom([]string{"r1", "r2", "r3"}).Draw(t, "request")
+	got, gotErr := p.UnblockRequest(t.Context(), p.pool, id)
+	want, wantErr := p.model.UnblockRequest(t.Context(), p.pool, id)
+	p.agree("unblock request", got, want, gotErr, wantErr)
 }
 
 func (p *program) leave(t *rapid.T) {

@@ -25,6 +25,7 @@ var queueRules = []rule{
 	{"SilentTicketLosesItsPlace", "a ticket that is not shown for two seconds is out of the queue", queueSilent},
 	{"ShownTicketKeepsItsPlace", "a ticket that is shown in time keeps its place for as long as it takes", queueRenewed},
 	{"LeaveLeavesTheQueue", "a ticket that leaves is out of the queue, and what it was handed goes to the next", queueLeave},
+	{"UnblockedRequestIsHandedNothing", "a ticket whose request was unblocked is given nothing, whatever it was handed", queueUnblocked},
 	{"ManyAreWaitedForInOrder", "who waits for several tokens is not overtaken by those who want fewer", queueMany},
 	{"KeptBackTokensGoOn", "tokens that were kept back for a ticket that leaves go to those behind it", queueKeptBack},
 	{"KeptBackTokensReachEveryLine",

@@ -18,6 +18,9 @@ var repeatRules = []rule{
 	{"RepeatsAreAnsweredWhilePaused", "a paused pool answers a repeat, which takes nothing, and refuses everything else", repeatPaused},
 	{"RequestsAreForgottenInTime", "a request is remembered for request_ttl, to the millisecond, and then is new", repeatForgotten},
 	{"RequestsArePoolsOwn", "a request_id of one pool means nothing in another, or in the pool made again", repeatPools},
+	{"UnblockedRequestsHoldNothing", "unblock of a request ends what it was given, once, and what it was not given yet it is never given", repeatUnblocked},
+	{"UnblockedRequestsAreForgottenInTime", "a request that was unblocked is new after request_ttl, and a generate is left as it is", repeatUnblockedAnew},
+	{"UnblockRacesForTheRequest", "of an assign and an unblock of it at once nothing stays assigned", repeatUnblockRace},
 	{"RepeatsRaceForOneToken", "of many repeats at once, on any server, one takes a token and all are given it", repeatRace},
 }
 
@@ -201,4 +204,81 @@ func repeatRace(e *env) {
 	})
 	e.equal("leases", len(given), 1)
 	e.equal("sizes", e.stats(pool), tms.Stats{Available: 19, Assigned: 1})
+}
+
+// endRequest unblocks a request.
+func (e *env) endRequest(pool, id string) int {
+	e.Helper()
+	n, err := e.UnblockRequest(e.Context(), pool, id)
+	e.must(err)
+	return n
+}
+
+func repeatUnblocked(e *env) {
+	pool := e.pool(tms.PolicyChange{Cooldown: new(minute)})
+	e.fill(pool, "a", "b", "c", "d")
+	request := tms.AssignRequest{ClientID: "c", Count: 2, RequestID: "r"}
+	first := e.takeAs(pool, request)
+	_, err := e.giveBack(pool, keyOf(first[0]))
+	e.must(err)
+	e.equal("ended", e.endRequest(pool, "r"), 1)
+	e.equal("ended again", e.endRequest(pool, "r"), 0)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 2, Cooling: 2})
+	_, err = e.keep(pool, keyOf(first[1]))
+	e.refused(err, tms.ErrLeaseLost)
+	e.refused(e.tryTake(pool, request).Err, tms.ErrLeaseLost)
+	e.equal("ended before it came", e.endRequest(pool, "early"), 0)
+	for n := range 3 {
+		e.refused(e.tryTake(pool, tms.AssignRequest{RequestID: "early", Count: n}).Err, tms.ErrLeaseLost)
+	}
+	_, err = e.Generate(e.Context(), pool, tms.GenerateRequest{RequestID: "early", Tokens: newTokens("e")})
+	e.refused(err, tms.ErrRequestIDReused)
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 2, Cooling: 2})
+	_, err = e.UnblockRequest(e.Context(), newName(), "r")
+	e.refused(err, tms.ErrPoolNotFound)
+}
+
+func queueUnblocked(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	request := tms.AssignRequest{RequestID: "r", Ticket: "one"}
+	e.refused(e.tryTake(pool, request).Err, tms.ErrNoTokenAvailable)
+	e.queues(pool, 2, "two")
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.equal("ended", e.endRequest(pool, "r"), 0)
+	e.refused(e.tryTake(pool, request).Err, tms.ErrLeaseLost)
+	e.must(e.Leave(e.Context(), pool, []string{"one"}))
+	e.refused(e.tryTake(pool, request).Err, tms.ErrLeaseLost)
+	e.picksUp(pool, "two", "a")
+}
+
+func repeatUnblockedAnew(e *env) {
+	pool := e.pool(tms.PolicyChange{RequestTTL: new(second)})
+	e.endRequest(pool, "r")
+	request := tms.GenerateRequest{RequestID: "g", Tokens: make([]tms.NewToken, 2)}
+	made := e.generateAs(pool, request)
+	e.equal("of a generate", e.endRequest(pool, "g"), 0)
+	e.equal("repeated", e.generateAs(pool, request), made)
+	e.advance(second)
+	e.refused(e.tryTake(pool, tms.AssignRequest{RequestID: "r"}).Err, tms.ErrLeaseLost)
+	e.advance(ms)
+	e.takeAs(pool, tms.AssignRequest{RequestID: "r"})
+	e.advance(minute + ms)
+	e.equal("of a lease that has run out", e.endRequest(pool, "r"), 0)
+	e.equal("available", e.stats(pool).Available, 2)
+}
+
+func repeatUnblockRace(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, numbered("t", 4)...)
+	parallel(32, func(i int) {
+		id := strconv.Itoa(i / 4)
+		if i%4 == 3 {
+			_, err := e.UnblockRequest(e.Context(), pool, id)
+			e.expect("unblock", err, "")
+			return
+		}
+		e.expect("assign", e.tryTake(pool, tms.AssignRequest{RequestID: id}).Err, "", tms.ErrLeaseLost, tms.ErrNoTokenAvailable)
+	})
+	e.equal("sizes", e.stats(pool), tms.Stats{Available: 4})
 }

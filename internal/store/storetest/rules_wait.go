@@ -23,6 +23,7 @@ var waitRules = []rule{
 	{"WaitKeepsTheOrder", "who waits longest is served first", waitOrder},
 	{"CancelledWaitTakesNothing", "a wait whose context ends leaves the queue and takes nothing", waitCancelled},
 	{"RepeatKeepsThePlace", "a request with a request_id that is repeated after its wait stands where it stood", waitRepeat},
+	{"UnblockedRequestLeavesAtOnce", "unblock of a request that waits takes it out of the queue, and what it was handed goes on", waitUnblocked},
 	{"WaitForAMatch", "who waits for a match is served with a token that suits", waitMatch},
 	{"WaitForSeveral", "who waits for several tokens gets them all at once", waitSeveral},
 	{"WaitIsRefusedWhereItIsInVain", "a wait in a paused or unknown pool, or beyond a quota, is refused at once", waitRefused},
@@ -179,6 +180,18 @@ func waitRepeat(e *env) {
 	_, err = e.giveBack(pool, keyOf(got[0]))
 	e.must(err)
 	e.served(behind)
+}
+
+func waitUnblocked(e *env) {
+	pool, keys := e.busy(tms.PolicyChange{}, "a")
+	gone := e.begin(pool, tms.AssignRequest{RequestID: "gone", Wait: patience})
+	behind := e.begin(pool, tms.AssignRequest{RequestID: "behind", Wait: patience})
+	e.equal("ended", e.endRequest(pool, "gone"), 0)
+	e.equal("waiting", e.stats(pool).Waiting, 1)
+	_, err := e.giveBack(pool, keys[0])
+	e.must(err)
+	e.served(behind)
+	e.refused((<-gone).Err, tms.ErrLeaseLost)
 }
 
 func waitMatch(e *env) {

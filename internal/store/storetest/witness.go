@@ -267,6 +267,16 @@ func (w *witness) UnblockClient(ctx context.Context, pool, clientID string) (int
 	return n, err
 }
 
+func (w *witness) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
+	n, err := w.next().UnblockRequest(ctx, pool, requestID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n > 0 || err != nil { // of which of them nobody is told
+		w.emptied[pool] += max(1, n)
+	}
+	return n, err
+}
+
 // releaseAll remembers that every lease of a client may have ended before its time.
 func (w *witness) releaseAll(pool, clientID string) {
 	for at, leases := range w.leases {
