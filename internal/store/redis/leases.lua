@@ -129,7 +129,7 @@ local function endLeases(leases)
   for i, token in ipairs(tokens) do
     local r = found[token]
     if r and r.state == ASSIGNED and r.id == leases[2 * i] then
-      release(r)
+      release(r, policy.cooldown_ms)
       ended = ended + 1
     end
   end

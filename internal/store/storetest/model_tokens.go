@@ -168,7 +168,7 @@ func (m *Model) UnblockRequest(ctx context.Context, pool, requestID string) (n i
 		}
 		for _, granted := range past.Leases {
 			if r := p.tokens[granted.Token]; r.State == tms.Assigned && r.Lease.ID == granted.ID {
-				p.tokens[granted.Token] = r.Release(p.policy, now)
+				p.tokens[granted.Token] = r.Release(p.policy.Cooldown, now)
 				n++
 			}
 		}
