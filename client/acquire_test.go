@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -71,24 +72,25 @@ func TestTheMarginIsDecidedByTheLeaseThatWasGranted(t *testing.T) {
 }
 
 func TestAcquireHoldsATokenUntilClose(t *testing.T) {
-	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(4*time.Second), "KEY"))
-	held := acquire(t, s.Client(), client.ClientID("build-7"))
-	time.Sleep(12 * time.Second)
-	token, err := s.Store().Token(t.Context(), pool, "KEY")
-	if err != nil || token.State != tms.Assigned || token.Lease.ClientID != "build-7" ||
-		token.Lease.Fence != held.Fence() {
-		t.Fatalf("after three lease times the token is %+v, error %v", token, err)
-	}
-	if held.Token() != "KEY" || held.Pool() != pool || held.LeaseID() == "" || held.Err() != nil {
-		t.Errorf("holds %q of %q, error %v", held.Token(), held.Pool(), held.Err())
-	}
-	if err := held.Close(); err != nil {
-		t.Error(err)
-	}
-	if got := stats(t, s); got.Available != 1 {
-		t.Errorf("after Close: %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(4*time.Second), "KEY"))
+		held := acquire(t, s.Client(), client.ClientID("build-7"))
+		time.Sleep(12 * time.Second)
+		token, err := s.Store().Token(t.Context(), pool, "KEY")
+		if err != nil || token.State != tms.Assigned || token.Lease.ClientID != "build-7" ||
+			token.Lease.Fence != held.Fence() {
+			t.Fatalf("after three lease times the token is %+v, error %v", token, err)
+		}
+		if held.Token() != "KEY" || held.Pool() != pool || held.LeaseID() == "" || held.Err() != nil {
+			t.Errorf("holds %q of %q, error %v", held.Token(), held.Pool(), held.Err())
+		}
+		if err := held.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := stats(t, s); got.Available != 1 {
+			t.Errorf("after Close: %+v", got)
+		}
+	})
 }
 
 func TestAcquireSaysWhyNot(t *testing.T) {
@@ -133,30 +135,31 @@ func TestQuarantinePutsTheTokenAside(t *testing.T) {
 }
 
 func TestAcquireWaitsItsTurnAndHearsItsPlace(t *testing.T) {
-	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, tms.PolicyChange{}, "KEY"))
-	first := acquire(t, s.Client())
-	places := make(chan int, 100)
-	got := make(chan error, 1)
-	go func() {
-		held, err := s.Client().Acquire(t.Context(), pool, client.Wait(time.Minute),
-			client.OnWait(func(r tms.Refusal) { places <- r.Place }))
-		if err == nil {
-			err = held.Err()
+	synctest.Test(t, func(t *testing.T) {
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, tms.PolicyChange{}, "KEY"))
+		first := acquire(t, s.Client())
+		places := make(chan int, 100)
+		got := make(chan error, 1)
+		go func() {
+			held, err := s.Client().Acquire(t.Context(), pool, client.Wait(time.Minute),
+				client.OnWait(func(r tms.Refusal) { places <- r.Place }))
+			if err == nil {
+				err = held.Err()
+			}
+			got <- err
+		}()
+		if place := <-places; place != 1 {
+			t.Errorf("the only one that waits has place %d", place)
 		}
-		got <- err
-	}()
-	if place := <-places; place != 1 {
-		t.Errorf("the only one that waits has place %d", place)
-	}
-	<-places // and kept it
-	if waiting := stats(t, s).Waiting; waiting != 1 {
-		t.Errorf("%d wait", waiting)
-	}
-	first.Close()
-	if err := <-got; err != nil {
-		t.Error(err)
-	}
+		<-places // and kept it
+		if waiting := stats(t, s).Waiting; waiting != 1 {
+			t.Errorf("%d wait", waiting)
+		}
+		first.Close()
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAWaitThatIsOverEndsWithTheLastRefusal(t *testing.T) {
@@ -170,34 +173,36 @@ func TestAWaitThatIsOverEndsWithTheLastRefusal(t *testing.T) {
 
 // TestALeaseThatWasWaitedForIsCountedFromItsRenewal waits longer than the lease lasts.
 func TestALeaseThatWasWaitedForIsCountedFromItsRenewal(t *testing.T) {
-	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(4*time.Second), "KEY"))
-	first := acquire(t, s.Client())
-	time.AfterFunc(5*time.Second, func() { first.Close() })
-	held := acquire(t, s.Client(), client.Wait(time.Minute))
-	left := time.Until(held.Deadline())
-	if held.Err() != nil || left < 500*time.Millisecond || left > 3600*time.Millisecond {
-		t.Errorf("%v are left of the lease, error %v", left, held.Err())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(4*time.Second), "KEY"))
+		first := acquire(t, s.Client())
+		time.AfterFunc(5*time.Second, func() { first.Close() })
+		held := acquire(t, s.Client(), client.Wait(time.Minute))
+		left := time.Until(held.Deadline())
+		if held.Err() != nil || left < 500*time.Millisecond || left > 3600*time.Millisecond {
+			t.Errorf("%v are left of the lease, error %v", left, held.Err())
+		}
+	})
 }
 
 // TestALeaseThatWasWaitedForAndCannotBeRenewedIsHeld has a max_lease that ends with the first lease.
 func TestALeaseThatWasWaitedForAndCannotBeRenewedIsHeld(t *testing.T) {
-	t.Parallel()
-	policy := short(4 * time.Second)
-	policy.MaxLease = policy.LeaseTTL
-	s := tmstest.New(t, tmstest.WithPool(pool, policy))
-	c := s.Client()
-	time.AfterFunc(5*time.Second, func() {
-		c.Generate(context.Background(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+	synctest.Test(t, func(t *testing.T) {
+		policy := short(4 * time.Second)
+		policy.MaxLease = policy.LeaseTTL
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, policy))
+		c := s.Client()
+		time.AfterFunc(5*time.Second, func() {
+			c.Generate(context.Background(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+		})
+		held := acquire(t, c, client.Wait(time.Minute))
+		if left := time.Until(held.Deadline()); held.Err() != nil || left > 3600*time.Millisecond {
+			t.Errorf("%v are left of the lease, error %v", left, held.Err())
+		}
+		if <-held.Context().Done(); !errors.Is(held.Err(), tms.ErrMaxLeaseExceeded) {
+			t.Errorf("the lease ended with %v", held.Err())
+		}
 	})
-	held := acquire(t, c, client.Wait(time.Minute))
-	if left := time.Until(held.Deadline()); held.Err() != nil || left > 3600*time.Millisecond {
-		t.Errorf("%v are left of the lease, error %v", left, held.Err())
-	}
-	if <-held.Context().Done(); !errors.Is(held.Err(), tms.ErrMaxLeaseExceeded) {
-		t.Errorf("the lease ended with %v", held.Err())
-	}
 }
 
 func TestALeaseShorterThanItsMarginIsGivenBack(t *testing.T) {
@@ -260,84 +265,88 @@ func TestTheContextEndsBeforeAnotherClientGetsTheToken(t *testing.T) {
 		"every answer is late": func(s *tmstest.Server) { s.Delay(time.Hour) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := tmstest.New(t, tmstest.WithPool(pool, short(5*time.Second), "KEY"))
-			held := acquire(t, s.Client(), client.Margin(2*time.Second)) // more than a busy machine needs
-			ended := make(chan time.Time, 1)
-			context.AfterFunc(held.Context(), func() { ended <- time.Now() })
-			time.Sleep(6 * time.Second) // renewed by now
-			if held.Err() != nil {
-				t.Fatal(held.Err())
-			}
-			spoil(s)
-			fence, given := nextFence(t, s)
-			select {
-			case at := <-ended:
-				if !at.Before(given) {
-					t.Errorf("the context ended %v after another was given the token", at.Sub(given))
+			synctest.Test(t, func(t *testing.T) {
+				s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(5*time.Second), "KEY"))
+				held := acquire(t, s.Client(), client.Margin(2*time.Second)) // more than a busy machine needs
+				ended := make(chan time.Time, 1)
+				context.AfterFunc(held.Context(), func() { ended <- time.Now() })
+				time.Sleep(6 * time.Second) // renewed by now
+				if held.Err() != nil {
+					t.Fatal(held.Err())
 				}
-			default:
-				t.Error("another was given the token while the context stood")
-			}
-			if !errors.Is(held.Err(), client.ErrExpired) || fence <= held.Fence() {
-				t.Errorf("the lease ended with %v; fence %d, then %d", held.Err(), held.Fence(), fence)
-			}
+				spoil(s)
+				fence, given := nextFence(t, s)
+				select {
+				case at := <-ended:
+					if !at.Before(given) {
+						t.Errorf("the context ended %v after another was given the token", at.Sub(given))
+					}
+				default:
+					t.Error("another was given the token while the context stood")
+				}
+				if !errors.Is(held.Err(), client.ErrExpired) || fence <= held.Fence() {
+					t.Errorf("the lease ended with %v; fence %d, then %d", held.Err(), held.Fence(), fence)
+				}
+			})
 		})
 	}
 }
 
 func TestALeaseThatSomebodyEndedIsLost(t *testing.T) {
-	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(5*time.Second), "KEY"))
-	for want, end := range map[error]func([]tms.LeaseKey) error{
-		client.ErrLost:    func(k []tms.LeaseKey) error { _, err := s.Store().Unblock(t.Context(), pool, k); return err },
-		client.ErrDeleted: func(k []tms.LeaseKey) error { _, err := s.Store().Delete(t.Context(), pool, k); return err },
-	} {
-		s.Store().Generate(t.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "KEY"}}})
-		held := acquire(t, s.Client())
-		if err := end([]tms.LeaseKey{{Token: "KEY"}}); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(5*time.Second), "KEY"))
+		for want, end := range map[error]func([]tms.LeaseKey) error{
+			client.ErrLost:    func(k []tms.LeaseKey) error { _, err := s.Store().Unblock(t.Context(), pool, k); return err },
+			client.ErrDeleted: func(k []tms.LeaseKey) error { _, err := s.Store().Delete(t.Context(), pool, k); return err },
+		} {
+			s.Store().Generate(t.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "KEY"}}})
+			held := acquire(t, s.Client())
+			if err := end([]tms.LeaseKey{{Token: "KEY"}}); err != nil {
+				t.Fatal(err)
+			}
+			<-held.Context().Done()
+			if !errors.Is(context.Cause(held.Context()), want) || !errors.Is(held.Close(), want) {
+				t.Errorf("ended with %v, Close says %v, want %v", held.Err(), held.Close(), want)
+			}
 		}
-		<-held.Context().Done()
-		if !errors.Is(context.Cause(held.Context()), want) || !errors.Is(held.Close(), want) {
-			t.Errorf("ended with %v, Close says %v, want %v", held.Err(), held.Close(), want)
-		}
-	}
+	})
 }
 
 func TestAHangingWorkerLosesItsToken(t *testing.T) {
-	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(2*time.Second), "KEY"))
-	held := acquire(t, s.Client(), client.RequireProgress(100*time.Millisecond))
-	nextFence(t, s)
-	if !errors.Is(held.Err(), client.ErrNoProgress) {
-		t.Errorf("ended with %v", held.Err())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(2*time.Second), "KEY"))
+		held := acquire(t, s.Client(), client.RequireProgress(100*time.Millisecond))
+		nextFence(t, s)
+		if !errors.Is(held.Err(), client.ErrNoProgress) {
+			t.Errorf("ended with %v", held.Err())
+		}
+	})
 }
 
 // TestLeasesOutliveAServerThatIsAwayForAWhile has a thousand of them, which come to be renewed while it is away.
 func TestLeasesOutliveAServerThatIsAwayForAWhile(t *testing.T) {
-	t.Parallel()
-	s := tmstest.New(t, tmstest.WithPool(pool, short(10*time.Second)))
-	c := s.Client()
-	const n = 1000
-	_, err := c.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	helds, err := c.AcquireN(t.Context(), pool, n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		s.Down()
-		time.Sleep(3500 * time.Millisecond) // due after 3 s
-		s.Up()
-		awaitRenewal(t, helds)
-	}
-	if got := stats(t, s); got.Assigned != n {
-		t.Errorf("%+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(10*time.Second)))
+		c := s.Client()
+		const n = 1000
+		_, err := c.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		helds, err := c.AcquireN(t.Context(), pool, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			s.Down()
+			time.Sleep(3500 * time.Millisecond) // due after 3 s
+			s.Up()
+			awaitRenewal(t, helds)
+		}
+		if got := stats(t, s); got.Assigned != n {
+			t.Errorf("%+v", got)
+		}
+	})
 }
 
 // awaitRenewal waits until every lease was renewed after this call. None may end meanwhile.

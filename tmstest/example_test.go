@@ -3,6 +3,7 @@ package tmstest_test
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -39,6 +40,24 @@ func ExampleServer_LoseAnswers() {
 		if _, stats, _ := server.Store().Pool(t.Context(), "licences"); stats.Assigned != 1 {
 			t.Errorf("%d tokens are taken", stats.Assigned)
 		}
+	}
+	_ = test
+}
+
+// A test in which an hour passes at once.
+func ExampleInMemory() {
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			server := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool("licences", tms.PolicyChange{}, "KEY-1"))
+			held, err := server.Client().Acquire(t.Context(), "licences")
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			if held.Err() != nil {
+				t.Errorf("the lease ended with %v", held.Err())
+			}
+		})
 	}
 	_ = test
 }

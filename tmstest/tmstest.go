@@ -6,6 +6,7 @@
 package tmstest
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -27,6 +28,7 @@ type Server struct {
 
 	t     testing.TB
 	store tms.Store
+	http  *http.Client // nil: the network
 	*misbehaviour
 }
 
@@ -34,8 +36,9 @@ type Server struct {
 type Option func(*options)
 
 type options struct {
-	clock func() time.Time
-	pools []pool
+	clock    func() time.Time
+	pools    []pool
+	inMemory bool
 }
 
 type pool struct {
@@ -66,16 +69,28 @@ func New(t testing.TB, opts ...Option) *Server {
 		t.Fatal(err)
 	}
 	store := wait.Wrap(memory, wait.Options{})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{t: t, store: store, URL: "http://" + listener.Addr().String(), misbehaviour: newMisbehaviour()}
-	s.run(listener)
+	s := &Server{t: t, store: store, misbehaviour: newMisbehaviour()}
+	s.run(s.listen(o.inMemory))
 	for _, p := range o.pools {
 		s.put(p)
 	}
 	return s
+}
+
+// listen returns where the server is to be reached, and sets how.
+func (s *Server) listen(inMemory bool) net.Listener {
+	s.t.Helper()
+	if inMemory {
+		listener := newPipes()
+		s.URL, s.http = "http://localhost", listener.httpClient()
+		return listener
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.URL = "http://" + listener.Addr().String()
+	return listener
 }
 
 // run serves until the test ends.
@@ -116,9 +131,15 @@ func (s *Server) put(p pool) {
 // Store returns the server's store, which the test can look at and change without HTTP, even while the server is down.
 func (s *Server) Store() tms.Store { return s.store }
 
+// HTTPClient returns a client that reaches the server at its URL.
+func (s *Server) HTTPClient() *http.Client { return cmp.Or(s.http, http.DefaultClient) }
+
 // Client returns a new client of the server. It is closed when the test ends.
 func (s *Server) Client(opts ...client.Option) *client.Client {
 	s.t.Helper()
+	if s.http != nil {
+		opts = append([]client.Option{client.WithHTTPClient(s.http)}, opts...)
+	}
 	c, err := client.New(s.URL, opts...)
 	if err != nil {
 		s.t.Fatal(err)

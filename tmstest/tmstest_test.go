@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -114,4 +115,32 @@ func TestTheServerSweeps(t *testing.T) {
 			t.Fatal("nothing was swept")
 		}
 	}
+}
+
+// A server in memory lets an hour pass at once: a lease of a minute is kept for it, and is another's after an outage.
+func TestAServerInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ttl := time.Minute
+		policy := tms.PolicyChange{LeaseTTL: &ttl, TokenTTL: new(time.Duration(0))}
+		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, policy, "KEY"))
+		held, err := s.Client().Acquire(t.Context(), pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if got := states(t, s); got.Assigned != 1 || held.Err() != nil {
+			t.Errorf("after an hour: %+v, error %v", got, held.Err())
+		}
+		s.Down()
+		time.Sleep(2 * time.Minute)
+		if got := states(t, s); got.Available != 1 || !errors.Is(held.Err(), client.ErrExpired) {
+			t.Errorf("after two minutes without the server: %+v, error %v", got, held.Err())
+		}
+		s.Up()
+		response, err := s.HTTPClient().Get(s.URL + "/livez")
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("back again: %v, error %v", response, err)
+		}
+		response.Body.Close()
+	})
 }
