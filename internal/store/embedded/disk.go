@@ -21,13 +21,14 @@ type logDisk struct {
 	vfs.FS
 	dir      string
 	deferred bool // syncs of the log come with [logDisk.sync]
+	marks    *marks
 
 	mu  sync.Mutex
 	log *logFile // that Pebble writes; nil: none yet
 }
 
-func newLogDisk(o Options) *logDisk {
-	return &logDisk{FS: diskFS, dir: filepath.Clean(o.Dir), deferred: o.SyncInterval > 0}
+func newLogDisk(o Options, m *marks) *logDisk {
+	return &logDisk{FS: diskFS, dir: filepath.Clean(o.Dir), deferred: o.SyncInterval > 0, marks: m}
 }
 
 // Unwrap implements [vfs.FS].
@@ -45,20 +46,21 @@ func (d *logDisk) ReuseForWrite(oldName, newName string, category vfs.DiskWriteC
 	return d.written(newName, f, err)
 }
 
-// written returns the file, which is the log from now on if its name is that of one.
-func (d *logDisk) written(name string, f vfs.File, err error) (vfs.File, error) {
-	if err != nil || !d.isLog(name) {
+// written returns the file, which is the log from now on if its name is that of one. How far the log and Pebble's list of
+// its files are synced is marked.
+func (d *logDisk) written(path string, f vfs.File, err error) (vfs.File, error) {
+	name := filepath.Base(path)
+	_, isLog := numberOf(name)
+	if err != nil || filepath.Dir(path) != d.dir || !isLog && !isList(name) {
 		return f, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.log = &logFile{File: f, deferred: d.deferred}
-	return d.log, nil
-}
-
-// isLog says whether the name is that of a log of the store, and not that of a copy elsewhere.
-func (d *logDisk) isLog(name string) bool {
-	return filepath.Ext(name) == ".log" && filepath.Dir(name) == d.dir
+	file := &logFile{File: f, name: name, deferred: d.deferred && isLog, marks: d.marks}
+	if isLog {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.log = file
+	}
+	return file, nil
 }
 
 // sync carries out the syncs of the log that were put off.
@@ -72,11 +74,13 @@ func (d *logDisk) sync() error {
 	return log.sync()
 }
 
-// logFile is a log that Pebble writes. Pebble asks for a sync only when whole records were written, since one goroutine
+// logFile is a log that Pebble writes, or the list of its files. Pebble asks for a sync only when whole records were written, since one goroutine
 // alone commits.
 type logFile struct {
 	vfs.File
+	name     string
 	deferred bool
+	marks    *marks
 
 	written atomic.Int64 // bytes
 	asked   atomic.Int64 // of them, to be synced
@@ -120,6 +124,7 @@ func (f *logFile) syncLocked() error {
 	}
 	if f.failed = f.File.SyncData(); f.failed == nil {
 		f.synced = asked
+		f.failed = f.marks.reach(f.name, asked)
 	}
 	return f.failed
 }

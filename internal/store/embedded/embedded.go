@@ -38,6 +38,9 @@ type Options struct {
 type Store struct {
 	now   func() time.Time
 	newID func() string
+	log   *slog.Logger
+
+	*failure // what stopped it
 
 	mu        sync.Mutex // orders the steps and guards what follows
 	pools     map[string]*pool
@@ -50,7 +53,11 @@ type Store struct {
 // Open opens the store in o.Dir, or an empty one in memory. It fails if another process holds the directory, or if what
 // lies there cannot be read. Reading takes about a second for a million tokens.
 func Open(o Options) (*Store, error) {
-	s := &Store{now: o.Now, newID: o.NewID, pools: map[string]*pool{}, wakes: wakes{some: make(chan struct{}, 1)}}
+	s := &Store{now: o.Now, newID: o.NewID, log: o.Logger, failure: newFailure()}
+	s.pools, s.wakes = map[string]*pool{}, wakes{some: make(chan struct{}, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if s.now == nil {
 		start := time.Now()
 		s.now = func() time.Time { return start.Add(time.Since(start)) }
@@ -70,31 +77,21 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Failed returns a channel that is closed when a write or an fsync has failed. From then on no step is answered; the
-// process should end with [Store.Err]. What was acknowledged is in the data directory.
-func (s *Store) Failed() <-chan struct{} {
-	if s.journal == nil {
-		return nil
-	}
-	return s.journal.failed
-}
+// Failed returns a channel that is closed when a write or an fsync has failed, or a step has panicked. From then on no step
+// is answered; the process should end with [Store.Err]. What was acknowledged is in the data directory.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // Err returns what closed the channel of [Store.Failed], or nil.
-func (s *Store) Err() error {
-	if s.journal == nil {
-		return nil
-	}
-	return s.journal.err()
-}
+func (s *Store) Err() error { return s.err() }
 
-// Ready implements [tms.Readier]: a store is ready unless a write has failed.
+// Ready implements [tms.Readier]: a store is ready unless it has failed.
 func (s *Store) Ready(context.Context) error { return s.Err() }
 
 // Close writes what is not yet durable, and frees the data directory. It returns the error that stopped the store, if
 // one did.
 func (s *Store) Close() error {
 	if s.journal == nil {
-		return nil
+		return s.err()
 	}
 	return s.journal.close()
 }
@@ -168,11 +165,19 @@ func (s *Store) locked(ctx context.Context, f func() error) error {
 	return err
 }
 
-// run runs f under the lock, and returns the group that everything so far is durable with.
-func (s *Store) run(f func() error) (*group, error) {
+// run runs f under the lock, and returns the group that everything so far is durable with. If f panics, the store stops.
+func (s *Store) run(f func() error) (pending *group, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := f()
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.panicked(r, s.log)
+		}
+	}()
+	if err := s.stopped(); err != nil {
+		return nil, err
+	}
+	err = f()
 	return s.journal.pending(), err
 }
 

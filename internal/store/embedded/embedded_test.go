@@ -254,6 +254,12 @@ func TestTheDataDirectoryIsLocked(t *testing.T) {
 	if _, err := Open(Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), dir+" is in use") {
 		t.Errorf("a second store in the process: %v", err)
 	}
+	inAnotherProcess(t, dir)
+}
+
+// inAnotherProcess fails the test unless another process is refused the directory.
+func inAnotherProcess(t *testing.T, dir string) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "TMS_TEST_HOLD_DIR="+dir)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "is in use") {

@@ -23,20 +23,19 @@ import (
 type journal struct {
 	db    *pebble.DB
 	disk  *logDisk      // under db
-	held  *pebble.Lock  // on the data directory
+	held  *dirLock      // on the data directory
 	every time.Duration // between fsyncs; zero: with every group
 
 	// Guarded by the store's lock.
 	open    *group // gathers; empty if its batch is nil
 	writing *group // was taken last
 
-	wake   chan struct{} // holds one token when the open group is not empty
-	stop   chan struct{}
-	idle   sync.WaitGroup
-	lock   sync.Locker // the store's
-	failed chan struct{}
-	once   sync.Once
-	cause  error // set before failed is closed
+	wake chan struct{} // holds one token when the open group is not empty
+	stop chan struct{}
+	idle sync.WaitGroup
+	lock sync.Locker // the store's
+
+	*failure // the store's, which a write or fsync that fails is
 }
 
 // group is what one write makes durable, as far as the store promises it.
@@ -46,14 +45,14 @@ type group struct {
 	done    chan struct{} // closed when the group is durable
 }
 
-func newJournal(o Options, lock sync.Locker) *journal {
+func newJournal(o Options, s *Store, held *dirLock) *journal {
 	j := &journal{
-		disk:   newLogDisk(o),
-		every:  o.SyncInterval,
-		wake:   make(chan struct{}, 1),
-		stop:   make(chan struct{}),
-		lock:   lock,
-		failed: make(chan struct{}),
+		held:    held,
+		every:   o.SyncInterval,
+		wake:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		lock:    &s.mu,
+		failure: s.failure,
 	}
 	j.open = j.newGroup()
 	return j
@@ -160,7 +159,7 @@ func (g *group) wait(ctx context.Context) error {
 	case <-g.done:
 		return nil
 	case <-g.journal.failed:
-		return fmt.Errorf("the store has stopped: %w", g.journal.err())
+		return g.journal.stopped()
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the log: %w", ctx.Err())
 	}
@@ -226,23 +225,6 @@ func (j *journal) sync() {
 	}
 }
 
-// fail ends the journal.
-func (j *journal) fail(err error) {
-	j.once.Do(func() {
-		j.cause = err
-		close(j.failed)
-	})
-}
-
-func (j *journal) err() error {
-	select {
-	case <-j.failed:
-		return j.cause
-	default:
-		return nil
-	}
-}
-
 // close writes the open group and closes the database. After a failure it leaves the database as it is: closing would
 // write.
 func (j *journal) close() error {
@@ -260,7 +242,9 @@ func (j *journal) close() error {
 	return j.closeDB()
 }
 
-func (j *journal) closeDB() error { return errors.Join(j.db.Close(), j.held.Close()) }
+func (j *journal) closeDB() error {
+	return errors.Join(j.db.Close(), j.disk.marks.close(), j.held.Close())
+}
 
 // pebbleLog hears from Pebble what concerns the journal. Pebble expects Fatalf not to return; it returns here so that
 // the process can say what happened and end in order, and the journal takes no step after it.

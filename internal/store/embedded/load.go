@@ -3,10 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -15,44 +12,51 @@ import (
 
 // load opens the log in o.Dir, reads the state back and begins a new epoch.
 func (s *Store) load(o Options) error {
-	j, err := openJournal(o, &s.mu)
+	j, err := openJournal(o, s)
 	if err != nil {
 		return err
 	}
 	s.journal = j
-	if err := errors.Join(s.read(), s.beginEpoch()); err != nil {
-		return errors.Join(fmt.Errorf("reading %s: %w", o.Dir, err), j.closeDB())
+	err = caught(s.read)
+	if err == nil {
+		err = s.beginEpoch()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("reading %s: %w", o.Dir, inOneLine(err)), j.closeDB())
 	}
 	j.start()
 	return nil
 }
 
-func openJournal(o Options, lock sync.Locker) (*journal, error) {
-	logger := o.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+func openJournal(o Options, s *Store) (*journal, error) {
+	if err := prepareDir(o.Dir, s.log); err != nil {
+		return nil, err
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
-	}
-	held, err := pebble.LockDirectory(o.Dir, diskFS)
+	held, err := lockDir(o.Dir)
 	if err != nil {
-		return nil, notLocked(o.Dir, err)
+		return nil, err
 	}
-	j := newJournal(o, lock)
-	j.held = held
-	if err := j.openDB(o.Dir, pebbleOptions(j, logger)); err != nil {
-		return nil, fmt.Errorf("opening %s: %w", o.Dir, err)
+	j := newJournal(o, s, held)
+	if err := j.openDisk(o); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", o.Dir, inOneLine(err)), held.Close())
+	}
+	if err := j.openDB(o.Dir, pebbleOptions(j, s.log)); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", o.Dir, inOneLine(err))
 	}
 	return j, nil
 }
 
-// notLocked says why the directory could not be locked.
-func notLocked(dir string, err error) error {
-	if file := new(fs.PathError); errors.As(err, &file) {
-		return fmt.Errorf("locking the data directory: %w", err)
+// openDisk sees that the logs are what they were when they were synced, and goes on marking how far they are.
+func (j *journal) openDisk(o Options) error {
+	v, err := lookAt(o.Dir)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("the data directory %s is in use by another process: %w", dir, err)
+	if err := v.check(); err != nil {
+		return err
+	}
+	j.disk = newLogDisk(o, v.marks)
+	return v.marks.open(diskFS, o.Dir, o.SyncInterval > 0)
 }
 
 // openDB opens the log. Pebble repeats what fails on the disk for ever while it opens, on a full disk for example. Then
@@ -60,9 +64,10 @@ func notLocked(dir string, err error) error {
 func (j *journal) openDB(dir string, o *pebble.Options) error {
 	opened := make(chan error, 1)
 	go func() {
-		db, err := pebble.Open(dir, o)
-		j.db = db
-		opened <- err
+		opened <- caught(func() (err error) {
+			j.db, err = pebble.Open(dir, o)
+			return err
+		})
 	}()
 	select {
 	case err := <-opened:
@@ -82,7 +87,7 @@ func (j *journal) unlockIf(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, j.held.Close())
+	return errors.Join(err, j.disk.marks.close(), j.held.Close())
 }
 
 // pebbleOptions returns what differs from Pebble's defaults: every record is read once, at the start, so that neither
@@ -90,7 +95,7 @@ func (j *journal) unlockIf(err error) error {
 func pebbleOptions(j *journal, logger *slog.Logger) *pebble.Options {
 	return &pebble.Options{
 		FS:                 j.disk,
-		Lock:               j.held,
+		Lock:               j.held.file,
 		Logger:             pebbleLog{j, logger},
 		MemTableSize:       64 << 20,
 		FormatMajorVersion: pebble.FormatWALSyncChunks, // which tells a log that has rotted from one that was cut short
@@ -109,16 +114,27 @@ func (s *Store) read() error {
 	case len(version) != 1 || version[0] < oldestVersion || version[0] > layoutVersion:
 		return fmt.Errorf("its layout is version %d, this program reads version %d to %d", version, oldestVersion, layoutVersion)
 	}
-	err = errors.Join(
-		s.journal.scan(poolPrefix, s.readPool),
-		s.journal.scan(expiredPrefix, s.readExpired),
-		s.journal.scan(tokenPrefix, s.readToken),
-		s.journal.scan(requestPrefix, s.readRequest),
-	)
+	if err := s.readRecords(); err != nil {
+		return err
+	}
 	for _, p := range s.pools {
 		p.restore()
 	}
-	return err
+	return nil
+}
+
+func (s *Store) readRecords() error {
+	for _, kind := range []struct {
+		prefix byte
+		read   func(key, value []byte) error
+	}{
+		{poolPrefix, s.readPool}, {expiredPrefix, s.readExpired}, {tokenPrefix, s.readToken}, {requestPrefix, s.readRequest},
+	} {
+		if err := s.journal.scan(kind.prefix, kind.read); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) readPool(key, value []byte) error {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	tms "github.com/manankarani/token-manager"
 )
 
 // crashed returns a copy of a store's directory as a crash leaves it, with 1,500 acknowledged tokens in its last log, and
@@ -24,15 +27,8 @@ func crashed(t *testing.T) (dir, log string) {
 	for range 15 {
 		fill(t, s, 100)
 	}
-	dir = filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
-	if err != nil || len(logs) == 0 {
-		t.Fatal(logs, err)
-	}
-	return dir, slices.Max(logs)
+	dir = copyOf(t, from)
+	return dir, lastLog(t, dir)
 }
 
 // change rewrites a file.
@@ -64,20 +60,53 @@ func TestARottenLogIsRefused(t *testing.T) {
 	}
 }
 
-// A log whose end was not written, since that step was never acknowledged, is read up to there.
+// A log whose end was not written, since that step was never acknowledged, is read up to there. What is missing of what was
+// acknowledged is no such end.
 func TestALogThatWasCutShortIsRead(t *testing.T) {
-	dir, log := crashed(t)
-	change(t, log, func(text []byte) []byte {
-		end := len(text)
-		for text[end-1] == 0 { // the file is made longer in advance
-			end--
-		}
-		return text[:end-10]
-	})
-	s := open(t, Options{Dir: dir})
-	if n := len(s.pools["default"].tokens); n != 1_400 {
-		t.Errorf("%d tokens are left, want all but the last 100", n)
+	from := t.TempDir()
+	s := open(t, Options{Dir: from})
+	fill(t, s, 100)
+	marks, err := os.ReadFile(filepath.Join(from, marksName))
+	if err != nil {
+		t.Fatal(err)
 	}
+	fill(t, s, 100)
+	for acknowledged, want := range map[bool]int{false: 100, true: 0} {
+		dir := copyOf(t, from)
+		change(t, lastLog(t, dir), func(text []byte) []byte {
+			return text[:len(bytes.TrimRight(text, "\x00"))-10] // the file is made longer in advance
+		})
+		if !acknowledged {
+			change(t, filepath.Join(dir, marksName), func([]byte) []byte { return marks })
+		}
+		if n := opened(t, dir); n != want {
+			t.Errorf("acknowledged %v: %d tokens are left, want %d", acknowledged, n, want)
+		}
+	}
+}
+
+// opened opens what lies in the directory and returns how many tokens there are; 0 if it is refused as damaged, in one
+// line that names the directory.
+func opened(t *testing.T, dir string) int {
+	t.Helper()
+	s, err := Open(Options{Dir: dir})
+	if err == nil {
+		defer shut(t, s)
+		return len(s.pools[tms.DefaultPool].tokens)
+	}
+	if text := err.Error(); !strings.Contains(text, dir) || strings.Contains(text, "\n") {
+		t.Errorf("the refusal is %q", text)
+	}
+	return 0
+}
+
+func lastLog(t *testing.T, dir string) string {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil || len(logs) == 0 {
+		t.Fatal(logs, err)
+	}
+	return slices.Max(logs)
 }
 
 // Pebble tries for ever to write what it has read. Open does not, and the directory can be opened when there is space.

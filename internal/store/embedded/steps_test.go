@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,15 +10,46 @@ import (
 	"github.com/manankarani/token-manager/internal/store/storetest"
 )
 
-// A step that panics, which is a defect that a server of HTTP survives, does not lock the others out.
-func TestAPanicLeavesTheStoreUnlocked(t *testing.T) {
-	s := open(t, Options{})
-	func() {
-		defer func() { _ = recover() }()
-		_ = s.do(t.Context(), tms.DefaultPool, func(*step) error { panic("a defect") })
-	}()
-	fill(t, s, 1)
-	take(t, s, 1)
+// A step that panics, which is a defect, stops the store: what it did in part is seen by no other step, and never written.
+// The panic goes no further, and nobody waits for a lock.
+func TestAPanicStopsTheStore(t *testing.T) {
+	for name, dir := range map[string]string{"in memory": "", "on disk": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(Options{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(t, s, 1)
+			err = s.do(t.Context(), tms.DefaultPool, func(step *step) error {
+				step.store.journal.setEpoch(7)
+				panic("a defect")
+			})
+			if err == nil || tms.CodeOf(err) != "" || !strings.Contains(err.Error(), "a defect") {
+				t.Errorf("the step says %v", err)
+			}
+			<-s.Failed()
+			if _, _, err := s.Pool(t.Context(), tms.DefaultPool); err == nil || tms.CodeOf(err) != "" {
+				t.Errorf("a step after it says %v", err)
+			}
+			if s.Ready(t.Context()) == nil || s.Close() == nil {
+				t.Error("a store that has stopped is ready, or closes as if nothing had been")
+			}
+			if dir != "" {
+				reopenAfterAPanic(t, s, dir)
+			}
+		})
+	}
+}
+
+func reopenAfterAPanic(t *testing.T, s *Store, dir string) {
+	t.Helper()
+	if epoch, err := s.journal.get(epochKey); err != nil || decodeEpoch(epoch) == 7 {
+		t.Errorf("half of the step was written: epoch %d, %v", decodeEpoch(epoch), err)
+	}
+	s.journal.closeDB()
+	if n := len(open(t, Options{Dir: dir}).pools[tms.DefaultPool].tokens); n != 1 {
+		t.Errorf("%d tokens are there after the panic", n)
+	}
 }
 
 // Requests go with the sweeps when their time is over, and make room for each other where there are more of them than

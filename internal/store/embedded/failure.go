@@ -1,0 +1,75 @@
+package embedded
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+)
+
+// failure is what stopped a store, once something has.
+type failure struct {
+	failed chan struct{} // closed when something has
+	once   sync.Once
+	cause  error // set before failed is closed
+}
+
+func newFailure() *failure { return &failure{failed: make(chan struct{})} }
+
+// fail stops the store. Only the first cause counts.
+func (f *failure) fail(err error) {
+	f.once.Do(func() {
+		f.cause = err
+		close(f.failed)
+	})
+}
+
+// err returns what stopped the store, or nil.
+func (f *failure) err() error {
+	select {
+	case <-f.failed:
+		return f.cause
+	default:
+		return nil
+	}
+}
+
+// stopped returns the error of a step that the store does not carry out any more, or nil.
+func (f *failure) stopped() error {
+	if err := f.err(); err != nil {
+		return fmt.Errorf("the store has stopped: %w", err)
+	}
+	return nil
+}
+
+// panicked stops the store because of what a step panicked with. Half of the step may be in memory, so that no other step
+// may see it; none of it is written.
+func (f *failure) panicked(cause any, log *slog.Logger) error {
+	log.Error("a step panicked, which is a defect; the store stops", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	f.fail(fmt.Errorf("a step panicked: %s", firstLine(fmt.Sprint(cause))))
+	return f.stopped()
+}
+
+// caught runs f and returns what it panics with as an error of one line: Pebble panics at some damage that it finds.
+func caught(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("what lies there cannot be read: %s", firstLine(fmt.Sprint(r)))
+		}
+	}()
+	return f()
+}
+
+// inOneLine returns an error with the first line of the text of err, whose further ones say the same again.
+func inOneLine(err error) error { return lineError{err} }
+
+type lineError struct{ error }
+
+func (e lineError) Error() string { return firstLine(e.error.Error()) }
+func (e lineError) Unwrap() error { return e.error }
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
