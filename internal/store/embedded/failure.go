@@ -3,6 +3,7 @@ package embedded
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -46,9 +47,17 @@ func (f *failure) stopped() error {
 // panicked stops the store because of what a step panicked with. Half of the step may be in memory, so that no other step
 // may see it; none of it is written.
 func (f *failure) panicked(cause any, log *slog.Logger) error {
-	log.Error("a step panicked, which is a defect; the store stops", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
-	f.fail(fmt.Errorf("a step panicked: %s", firstLine(fmt.Sprint(cause))))
+	f.fail(fmt.Errorf("a step panicked: %s", safeText(cause)))
+	log.Error("a step panicked, which is a defect; the store stops", "panic", safeText(cause), "stack", string(debug.Stack()))
 	return f.stopped()
+}
+
+// safeText is the type of what was panicked with, unless it is an error of the runtime, because the value may hold a token.
+func safeText(cause any) string {
+	if err, ok := cause.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("with a %T", cause)
 }
 
 // caught runs f and returns what it panics with as an error of one line: Pebble panics at some damage that it finds.
