@@ -11,31 +11,21 @@ local function draw(list, n)
   return drawn
 end
 
--- Returns at most n living available tokens at random, where some that are dead stand in the set: they have the first
--- ranks. Few are drawn by their rank; of not many more than n all are read.
+-- Returns at most n living available tokens at random, each as likely as the other. They are drawn by their rank, from the
+-- end of the set, since those that are dead stand at its beginning; of not many more than n all are read.
 local function drawLiving(key, from, n)
-  local dead, size = call('ZCOUNT', key, '-inf', '(' .. from), call('ZCARD', key)
-  if size - dead <= 2 * n then return draw(call('ZRANGE', key, dead, -1), n) end
+  local living = call('ZCOUNT', key, from, '+inf')
+  if living == 0 then return {} end
+  if living <= 2 * n then return draw(call('ZREVRANGE', key, 0, living - 1), n) end
   local drawn, taken = {}, {}
   while #drawn < n do
-    local rank = random(dead, size - 1)
+    local rank = random(0, living - 1)
     if not taken[rank] then
       taken[rank] = true
-      drawn[#drawn + 1] = call('ZRANGE', key, rank, rank)[1]
+      drawn[#drawn + 1] = call('ZREVRANGE', key, rank, rank)[1]
     end
   end
   return drawn
-end
-
--- Returns at most n available tokens at random. Most pools hold none that is dead, so that they are looked for only
--- when one was drawn.
-local function drawAny(key, from, n)
-  local found, tokens = call('ZRANDMEMBER', key, n, 'WITHSCORES'), {}
-  for i = 1, #found, 2 do
-    if tonumber(found[i + 1]) < from then return drawLiving(key, from, n) end
-    tokens[#tokens + 1] = found[i]
-  end
-  return tokens
 end
 
 -- Returns at most n living available tokens of a set in the order of the pool's selection.
@@ -43,7 +33,7 @@ local function candidates(key, n)
   local from = now - policy.clock
   if policy.selection == 'fifo' then return call('ZRANGEBYSCORE', key, from, '+inf', 'LIMIT', 0, n) end
   if policy.selection == 'lifo' then return call('ZREVRANGEBYSCORE', key, '+inf', from, 'LIMIT', 0, n) end
-  return drawAny(key, from, n)
+  return drawLiving(key, from, n)
 end
 
 -- Returns for how long a lock holds: as long as the lease that left it behind, or as Redis keeps a lock of any other

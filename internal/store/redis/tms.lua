@@ -48,6 +48,8 @@ local function bind()
   call, try, format, match, sub = redis.call, redis.pcall, string.format, string.match, string.sub
   floor, huge, max, min, random = math.floor, math.huge, math.max, math.min, math.random
   ipairs, pairs, tonumber, type, unpack = g.ipairs, g.pairs, g.tonumber, g.type, g.unpack
+  local t = call('TIME')
+  math.randomseed(t[1] % 1000 * 1000000 + t[2]) -- every server process would draw the same otherwise
 end
 
 local AVAILABLE, ASSIGNED, COOLING, QUARANTINED = 1, 2, 3, 4

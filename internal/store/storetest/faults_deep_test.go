@@ -3,6 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"hash/crc32"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -45,6 +48,23 @@ func falls(m *Model) tms.Store {
 	m.draw = func(p tms.Policy, available []string) (string, string, int64) {
 		value, id, fence := m.ownDraw(p, available)
 		return value, id, 1<<40 - fence
+	}
+	return m
+}
+
+// buckets draws a bucket, and then one of what lies in it.
+func buckets(m *Model) tms.Store {
+	m.draw = func(p tms.Policy, available []string) (string, string, int64) {
+		if p.Selection != tms.SelectRandom {
+			return m.ownDraw(p, available)
+		}
+		table := make([][]string, 256)
+		for _, value := range available {
+			bucket := &table[crc32.ChecksumIEEE([]byte(value))%256]
+			*bucket = append(*bucket, value)
+		}
+		table = slices.DeleteFunc(table, func(bucket []string) bool { return len(bucket) == 0 })
+		return m.ownDraw(p, table[rand.IntN(len(table))])
 	}
 	return m
 }

@@ -52,6 +52,7 @@ var mutants = []mutant{
 	deviates("releases only", "ExpiryQuarantines", func(p *tms.Policy) { p.OnLeaseExpiry = tms.ExpiryReleases }),
 	deviates("gives the latest", "FIFOGivesTheOldest", func(p *tms.Policy) { p.Selection = tms.SelectLIFO }),
 	deviates("gives the oldest", "RandomReachesEveryToken", func(p *tms.Policy) { p.Selection = tms.SelectFIFO }),
+	{"draws as a hash table does", "RandomIsFair", true, buckets},
 	{"knows tokens that nobody generated", "UnknownTokenIsNotFound", false, func(m *Model) tms.Store { return strangers{m} }},
 	{"generates in two steps", "MaximumHoldsUnderPressure", true, func(m *Model) tms.Store { return crowded{m} }},
 }

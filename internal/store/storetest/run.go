@@ -38,7 +38,8 @@ func Run(t *testing.T, open Opener) {
 
 func allRules() []rule {
 	return slices.Concat(generateRules, assignRules, keepAliveRules, unblockRules, deleteRules, clockRules, expiryRules,
-		poolRules, putRules, listRules, requestRules, repeatRules, choiceRules, asideRules, defectRules, raceRules, randomRules)
+		poolRules, putRules, listRules, requestRules, repeatRules, choiceRules, asideRules, fairRules, defectRules, raceRules,
+		randomRules)
 }
 
 // check runs the rule on stores of its own, and the invariant check after it.
