@@ -40,6 +40,7 @@ const (
 
 	ErrOverloaded       Code = "overloaded"        // the server has as much to do as it may; the same request may succeed a little later
 	ErrStoreUnavailable Code = "store_unavailable" // the store could not be asked, or turned the request away unchanged
+	ErrStoreReset       Code = "store_reset"       // the store was emptied; its server must be restarted before it changes anything
 )
 
 // Error returns the code itself.

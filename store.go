@@ -12,7 +12,8 @@ import "context"
 //
 // Arguments must be within the limits that the Validate functions of this package check; whoever opens a door to a store
 // checks them there, once. A pool that does not exist is refused with [ErrPoolNotFound] by every method but PutPool; the
-// pool [DefaultPool] always exists. Every method can be refused with [ErrStoreUnavailable].
+// pool [DefaultPool] always exists. Every method can be refused with [ErrStoreUnavailable], and every
+// method that may change something with [ErrStoreReset], where the store finds that it has lost what it held.
 //
 // The cost of a step is O(log n) for each token that it touches, n being the size of the pool.
 type Store interface {

@@ -46,7 +46,7 @@ func TestStatuses(t *testing.T) {
 		415: {tms.ErrUnsupportedMedia},
 		429: {tms.ErrQuotaExceeded},
 		500: {CodeFailed},
-		503: {tms.ErrPoolPaused, tms.ErrOverloaded, tms.ErrStoreUnavailable},
+		503: {tms.ErrPoolPaused, tms.ErrOverloaded, tms.ErrStoreUnavailable, tms.ErrStoreReset},
 	} {
 		for _, code := range codes {
 			if got := Status(code); got != status {

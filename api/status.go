@@ -40,6 +40,7 @@ var meanings = map[tms.Code]meaning{
 	tms.ErrRequestIDReused:  {http.StatusConflict, "the request_id was used for another request before"},
 	tms.ErrOverloaded:       {http.StatusServiceUnavailable, "the server has as much to do as it may; ask again a little later"},
 	tms.ErrStoreUnavailable: {http.StatusServiceUnavailable, "the store cannot be asked for now; nothing changed"},
+	tms.ErrStoreReset:       {http.StatusServiceUnavailable, "the store was emptied; nothing is changed until the server is restarted"},
 	CodeFailed:              {http.StatusInternalServerError, "the operation failed; its outcome is unknown"},
 }
 

@@ -44,7 +44,7 @@ func (c *Client) Assign(ctx context.Context, pool string, requests []tms.AssignR
 // ofItem says whether the error is of one request, and not of the whole batch. A paused pool still answers repeats.
 func ofItem(err error) bool {
 	switch tms.CodeOf(err) {
-	case "", tms.ErrPoolNotFound, tms.ErrStoreUnavailable, tms.ErrOverloaded:
+	case "", tms.ErrPoolNotFound, tms.ErrStoreUnavailable, tms.ErrStoreReset, tms.ErrOverloaded:
 		return false
 	}
 	return true

@@ -180,6 +180,7 @@ func TestWhichAnswersAreFollowedByAnotherAttempt(t *testing.T) {
 		{"over the quota", 429, api.ProblemJSON, `{"code":"quota_exceeded"}`, false, tms.ErrQuotaExceeded, true},
 		{"too many", 429, api.ProblemJSON, `{"code":"rate_limited"}`, true, "rate_limited", true},
 		{"no store", 503, api.ProblemJSON, `{"code":"store_unavailable"}`, true, tms.ErrStoreUnavailable, true},
+		{"a store that was emptied", 503, api.ProblemJSON, `{"code":"store_reset"}`, true, tms.ErrStoreReset, true},
 		{"failed", 500, api.ProblemJSON, `{"code":"failed","status":500,"title":"Failed"}`, true, "", true},
 		{"a proxy's 502", 502, "text/html", `<html>`, true, "", false},
 		{"a proxy's 404", 404, "text/html", `<html>`, false, "", false},

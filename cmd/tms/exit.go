@@ -69,6 +69,7 @@ var advice = map[tms.Code]struct {
 	tms.ErrRequestIDReused:  {exitUsage, "another --request-id"},
 	tms.ErrOverloaded:       {exitUnreachable, "the same again, a little later"},
 	tms.ErrStoreUnavailable: {exitUnreachable, "tms healthcheck, on the server's machine"},
+	tms.ErrStoreReset:       {exitUnreachable, "the server's log; it must be restarted"},
 }
 
 const whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them"

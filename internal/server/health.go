@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	tms "github.com/manankarani/token-manager"
@@ -20,7 +19,7 @@ func (s *Server) ready(c *call) (int, any, error) {
 		return 0, nil, tms.Refuse(tms.ErrStoreUnavailable, "the server is stopping")
 	}
 	err := s.askStore(c.Context())
-	if err != nil && !errors.Is(err, tms.ErrStoreUnavailable) {
+	if err != nil && tms.CodeOf(err) == "" {
 		err = tms.Refuse(tms.ErrStoreUnavailable, "%v", err)
 	}
 	if err != nil {

@@ -46,7 +46,7 @@ func why(err error) []slog.Attr {
 		return []slog.Attr{slog.String("error", panicked.Error()), slog.String("stack", string(panicked.stack))}
 	case tms.CodeOf(err) == "":
 		return []slog.Attr{slog.String("error", err.Error())}
-	case errors.As(err, &refusal) && refusal.Code == tms.ErrStoreUnavailable:
+	case errors.As(err, &refusal) && (refusal.Code == tms.ErrStoreUnavailable || refusal.Code == tms.ErrStoreReset):
 		return []slog.Attr{slog.String("code", string(refusal.Code)), slog.String("error", refusal.Detail)}
 	}
 	return []slog.Attr{slog.String("code", string(tms.CodeOf(err)))}

@@ -46,7 +46,7 @@ func TestLanesOfAnyText(t *testing.T) {
 		must(t, checkRedis(t.Context(), c))
 		must(t, s.DeletePool(t.Context(), pool))
 	})
-	if n := number(t, c, "DBSIZE"); n != 0 {
+	if n := left(t, c); n != 0 {
 		t.Errorf("%d keys are left", n)
 	}
 }

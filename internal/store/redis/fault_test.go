@@ -152,6 +152,11 @@ func TestAFullRedisDrains(t *testing.T) {
 		_, err = s.Assign(ctx, "p", []tms.AssignRequest{r})
 		refused(t, err, tms.ErrStoreUnavailable)
 	}
+	put(t, s, "p", tms.PolicyChange{Paused: new(true)})
+	put(t, s, "p", tms.PolicyChange{Paused: new(false)})
+	_, err = s.PutPool(ctx, "q", tms.PolicyChange{})
+	refused(t, err, tms.ErrStoreUnavailable)
+	saysWhy(t, s, "OOM")
 	release(t, s, "p", broken.Value) // to who waits
 	must(t, s.Leave(ctx, "p", []string{"1"}))
 	restored, err := s.Restore(ctx, "p", []string{spoilt.Value})
@@ -212,29 +217,6 @@ func TestTheLibraryIsLoadedAgainUnderLoad(t *testing.T) {
 	clients.Wait()
 	if n := number(t, c, "ZCARD", "tms:{p}:available"); n != created.Load() || n < 32*45 {
 		t.Errorf("there are %d tokens, %d were created", n, created.Load())
-	}
-}
-
-// A flushed server has lost its pools, and the store works on.
-func TestAFlushedServer(t *testing.T) {
-	server := redistest.New(t)
-	s, c := open(t, server, redis.Options{}), raw(t, server)
-	put(t, s, "p", tms.PolicyChange{})
-	fill(t, s, tms.DefaultPool, "a")
-	old := take(t, s, tms.DefaultPool)
-	ask(t, c, "FLUSHALL")
-	ask(t, c, "FUNCTION", "FLUSH")
-	_, err := s.Token(t.Context(), "p", "a")
-	refused(t, err, tms.ErrPoolNotFound)
-	names, err := s.Pools(t.Context(), "", 10)
-	must(t, err)
-	if fmt.Sprint(names) != "[default]" {
-		t.Errorf("the pools are %v", names)
-	}
-	time.Sleep(2 * time.Millisecond) // fences follow the clock where nothing else is left
-	fill(t, s, tms.DefaultPool, "a")
-	if l := take(t, s, tms.DefaultPool).Lease; l.Fence <= old.Lease.Fence {
-		t.Errorf("fence %d after %d", l.Fence, old.Lease.Fence)
 	}
 }
 

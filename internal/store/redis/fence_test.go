@@ -91,6 +91,7 @@ func TestFencesRiseOverAFlush(t *testing.T) {
 		r.crash()
 		r.rises("after a crash")
 		ask(t, raw(t, r.server), "FLUSHALL")
+		r.store = open(t, r.server, redis.Options{})
 		r.remake()
 		r.rises("after a flush")
 	}

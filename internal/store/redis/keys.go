@@ -3,6 +3,9 @@ package redis
 // poolIndex is the sorted set with the names of all pools. It lies in a slot of its own.
 const poolIndex = "tms:pools"
 
+// storeID is the string with a random ID of the data. It lies in a slot of its own.
+const storeID = "tms:store"
+
 // keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. Those with a colon are prefixes: a
 // token's value follows. The last one is the prefix of the keys in someNames.
 var keyNames = [...]string{
@@ -11,8 +14,11 @@ var keyNames = [...]string{
 
 // someNames are the ends of the keys that only some pools have, in the order in which tms.lua describes them.
 var someNames = [...]string{
-	"lane:", "client:", "holders", "line:", "waiting", "handed", "tickets", "requests", "answers", wakeName,
+	"lane:", "client:", "holders", "line:", "waiting", "handed", "tickets", "requests", "answers", goneName, wakeName,
 }
+
+// goneName is the end of the mark of a pool that was deleted.
+const goneName = "gone"
 
 // wakeName begins the end of a channel's name: the inbox follows.
 const wakeName = "wake:"

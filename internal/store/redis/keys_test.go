@@ -39,7 +39,7 @@ func TestKeysAreThoseOfTheLibrary(t *testing.T) {
 
 func TestKeysOfSomePoolsAreThoseOfTheLibrary(t *testing.T) {
 	var documented []string
-	described := regexp.MustCompile(`(?m)^--     (\w+:?) +(hash|sorted set|prefix)`)
+	described := regexp.MustCompile(`(?m)^--     (\w+:?) +(hash|sorted set|string|prefix)`)
 	for _, line := range described.FindAllStringSubmatch(redis.Library, -1) {
 		documented = append(documented, line[1])
 	}

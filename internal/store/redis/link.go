@@ -73,8 +73,8 @@ type link struct {
 	option  rueidis.ClientOption
 	timeout time.Duration
 	log     *slog.Logger
-	listens bool  // it needs no library
-	version int64 // of the library that it loads
+	version int64                                       // of the library that it loads
+	prepare func(context.Context, rueidis.Client) error // of a new client; nil: nothing
 	client  atomic.Pointer[rueidis.Client]
 	loading sync.Mutex  // held while the library is loaded
 	suspect atomic.Bool // set while nothing was answered since a connection was dialled or broke
@@ -141,12 +141,14 @@ func (a *attempt) over() bool {
 	}
 }
 
-// connect makes the client and, for calls, loads the library.
+// connect makes the client and prepares it.
 func (l *link) connect(a *attempt) {
 	defer close(a.done)
 	client, err := rueidis.NewClient(l.option)
-	if err == nil && !l.listens {
-		if err = l.prepare(client); err != nil {
+	if err == nil && l.prepare != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+		defer cancel()
+		if err = l.prepare(ctx, client); err != nil {
 			client.Close()
 		}
 	}
@@ -155,22 +157,6 @@ func (l *link) connect(a *attempt) {
 		return
 	}
 	l.client.Store(&client)
-}
-
-// prepare holds that the server is fit for the library, and loads it.
-func (l *link) prepare(client rueidis.Client) error {
-	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
-	defer cancel()
-	for _, node := range client.Nodes() {
-		info, err := serverInfo(ctx, node)
-		if err == nil {
-			err = info.checkVersion()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return l.load(ctx, client)
 }
 
 // reload loads the library after a server said that it has not got it.

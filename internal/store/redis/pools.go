@@ -39,15 +39,32 @@ func (s *Store) putDefault(ctx context.Context, change tms.PolicyChange) (tms.Po
 	return p, err
 }
 
+// putNamed changes the pool, unless it must be missing, and otherwise makes it, once it is sure that it was not lost. A full
+// Redis takes the first and not the second.
 func (s *Store) putNamed(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
+	if change.If == tms.IfAny {
+		there := change
+		there.If = tms.IfExists
+		p, err := s.putPool(ctx, name, there)
+		if !errors.Is(err, tms.ErrPoolNotFound) {
+			return s.named(ctx, p, err)
+		}
+	} else if err := s.lookForPool(ctx, name); err != nil {
+		return tms.Pool{}, err
+	}
 	if err := s.addName(ctx, name); err != nil {
 		return tms.Pool{}, err
 	}
 	p, err := s.putPool(ctx, name, change)
+	return s.named(ctx, p, err)
+}
+
+// named returns a pool that was put once its name is in the index.
+func (s *Store) named(ctx context.Context, p tms.Pool, err error) (tms.Pool, error) {
 	if err != nil {
 		return tms.Pool{}, err
 	}
-	if err := s.addName(ctx, name); err != nil {
+	if err := s.addName(ctx, p.Name); err != nil {
 		return tms.Pool{}, fmt.Errorf("the pool is as asked for, but perhaps not listed: %v", err) // no code: something has changed
 	}
 	return p, nil
@@ -122,6 +139,9 @@ func (s *Store) Pools(ctx context.Context, after string, limit int) ([]string, e
 	if err != nil || !lacksDefault(names, after, limit) {
 		return names, err
 	}
+	if err := s.lookForIndex(ctx); err != nil {
+		return names, nil // a listing goes on
+	}
 	if _, err := s.PutPool(ctx, tms.DefaultPool, tms.PolicyChange{}); err != nil {
 		return nil, err
 	}
@@ -154,32 +174,41 @@ func (s *Store) names(ctx context.Context, after string, limit int) ([]string, e
 	return names, nil
 }
 
+// addName puts the name of a pool into the index. One that is there takes no space, so that a full Redis does not refuse.
 func (s *Store) addName(ctx context.Context, name string) error {
+	if listed, err := s.listed(ctx, name); err != nil || listed {
+		return nilOr(err)
+	}
 	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
 		return b.Zadd().Key(poolIndex).ScoreMember().ScoreMember(0, name).Build()
 	})
 	return nilOr(err)
 }
 
-// dropName takes the name of a pool that is gone out of the index, and puts it back if the pool was made again
-// meanwhile.
+// listed says whether the index has the name.
+func (s *Store) listed(ctx context.Context, name string) (bool, error) {
+	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Zscore().Key(poolIndex).Member(name).Build()
+	})
+	if rueidis.IsRedisNil(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (s *Store) exists(ctx context.Context, key string) (bool, error) {
+	m, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Exists().Key(key).Build() })
+	if err != nil {
+		return false, err
+	}
+	return m.AsBool()
+}
+
 func (s *Store) dropName(ctx context.Context, name string) error {
 	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
 		return b.Zrem().Key(poolIndex).Member(name).Build()
 	})
-	if err != nil {
-		return outcome(err)
-	}
-	m, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
-		return b.Exists().Key(poolKeys(name)[0]).Build()
-	})
-	if err != nil {
-		return outcome(err)
-	}
-	if n, err := m.AsInt64(); err != nil || n == 0 {
-		return err
-	}
-	return s.addName(ctx, name)
+	return nilOr(err)
 }
 
 func nilOr(err error) error {
@@ -204,18 +233,30 @@ func (s *Store) DeletePool(ctx context.Context, name string) error {
 	return nil
 }
 
-// finish removes what is left of a pool that is being deleted, and its name.
+// finish removes what is left of a pool that is being deleted, and its name. If the pool was made again meanwhile, its name is
+// put back.
 func (s *Store) finish(ctx context.Context, name string) error {
 	if err := s.purge(ctx, name); err != nil {
 		return err
 	}
-	return s.dropName(ctx, name)
+	s.served.Delete(name)
+	if err := s.dropName(ctx, name); err != nil {
+		return err
+	}
+	if made, err := s.exists(ctx, poolKeys(name)[0]); err != nil || !made {
+		return nilOr(err)
+	}
+	return s.addName(ctx, name)
 }
 
 // purge removes what is left of a pool that is being deleted.
 func (s *Store) purge(ctx context.Context, name string) error {
+	mark := ""
+	if s.onCluster() {
+		mark = "1"
+	}
 	for {
-		a, err := s.callOnce(ctx, name, fnPurge, nil)
+		a, err := s.callOnce(ctx, name, fnPurge, []string{mark})
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,8 @@ local function resume(text)
   catchUp()
 end
 
--- tms1_put_pool makes a pool or changes its policy.
+-- tms1_put_pool makes a pool or changes its policy. On a full Redis the latter must go on, as it may let tokens go; the
+-- former is refused before it is asked for, since the name takes space, too.
 -- ARGV: now, the default policy, the change, both JSON, and on which pools: "missing", "exists", or "" for any.
 -- Answer: {now, policy, the policy as it was, or "" in a new pool}, and beyond that how many tokens there are, and how
 -- many assigned, if the change could not take them along; "pool_exists"; "deleting" while the pool of that name is being
@@ -118,9 +119,11 @@ local function purgeRequests(limit)
   return #ids
 end
 
+local MARK = 60 * 60 * 1000 -- for how long it is there: longer than any server takes to come by
+
 -- tms1_purge removes at most 1,000 tokens, tickets and requests of a pool that is being deleted, and with the last
 -- one the pool.
--- ARGV: now.
+-- ARGV: now, "1" to leave a mark that somebody has deleted the pool, in a cluster.
 -- Answer: {now, 1 if it has to be called again}. It does nothing to a pool that is not being deleted.
 local function purge(k, args)
   enter(k, args[1])
@@ -136,12 +139,13 @@ local function purge(k, args)
   left = left - purgeRequests(left)
   if left == 0 then return {now, 1} end
   call('DEL', k[1])
+  if args[2] == '1' then call('SET', some('gone'), '1', 'PX', MARK) end
   highest = max(highest, tonumber(stored[3]))
   memories[place] = nil
   return {now, 0}
 end
 
-register('put_pool', put_pool, {})
+register('put_pool', put_pool)
 register('pool', pool)
 register('delete_pool', delete_pool)
 register('purge', purge)

@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -55,6 +57,11 @@ type Store struct {
 	now   func() time.Time
 	newID func() string
 	wakes wakes
+
+	id     atomic.Pointer[string]      // of the data, as this server found it
+	reset  atomic.Pointer[tms.Refusal] // set once the data is known to be other than it was
+	unfit  atomic.Pointer[tms.Refusal] // set while no new lease may begin
+	served sync.Map                    // names of pools that were there
 }
 
 // Open returns a store on the Redis at o.URL. It does not wait for Redis, and does not fail because Redis is away: the
@@ -79,7 +86,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.wakes.inbox = tms.NewValue()
 	s.wakes.link = newLink(option, o.Timeout, o.Logger)
-	s.wakes.link.listens = true
+	s.link.prepare = s.prepare
 	return s, nil
 }
 
@@ -126,20 +133,32 @@ func (s *Store) repeat(ctx context.Context, pool, function string, args ...strin
 }
 
 func (s *Store) callOnce(ctx context.Context, pool, function string, args []string) (*answer, error) {
+	if err := s.turnedAway(function); err != nil {
+		return nil, err
+	}
 	build := func(b rueidis.Builder) rueidis.Completed {
 		keys := poolKeys(pool)
 		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.when()).Arg(args...).Build()
 	}
 	result, err := s.do(ctx, build)
 	if isUnknownFunction(err) {
-		if err = s.link.reload(ctx); err == nil {
+		if err = s.reload(ctx, function); err == nil {
 			result, err = s.do(ctx, build)
 		}
 	}
 	if err != nil {
 		return nil, outcome(err)
 	}
-	return readAnswer(pool, result)
+	a, err := readAnswer(pool, result)
+	switch {
+	case errors.Is(err, tms.ErrPoolNotFound):
+		if lost := s.lookForPool(ctx, pool); lost != nil {
+			err = lost
+		}
+	case err == nil && function != fnPurge:
+		s.served.Store(pool, true)
+	}
+	return a, err
 }
 
 // do sends one command and waits for its result until ctx or the step's time is over.

@@ -30,6 +30,7 @@
 --     tickets      hash: ticket -> "print inbox " and JSON of what it asks for and was handed
 --     requests     sorted set: request_id -> the last instant at which the request is remembered
 --     answers      hash: request_id -> "print until " and JSON of what the request was given
+--     gone         string with a TTL, in a cluster: the pool was deleted, and not lost
 --     wake:        prefix of channels: wake:<inbox> is told the tickets of that inbox that should be shown again
 --
 -- ARGV[1] is the instant of the step in ms, or nothing for the server's own clock; in a database other than 0 "@" and

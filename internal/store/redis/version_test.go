@@ -112,16 +112,17 @@ func TestManyVersionsBeginAtOnce(t *testing.T) {
 	for version := range int64(9) {
 		stores = append(stores, openAs(t, server, version+1))
 	}
-	for range 2 {
-		var servers sync.WaitGroup
-		for _, s := range stores {
-			servers.Go(func() {
-				if err := s.Ready(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		servers.Wait()
+	var servers sync.WaitGroup
+	for _, s := range stores {
+		servers.Go(func() {
+			if err := s.Ready(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	servers.Wait()
+	for _, s := range stores {
+		must(t, s.Ready(t.Context()))
 	}
 	if got := loaded(t, raw(t, server)); got != 9 {
 		t.Errorf("version %d is loaded", got)

@@ -153,6 +153,14 @@ func (s *Server) Kill() {
 	<-s.done
 }
 
+// LoseDisk takes the data directory away from the process, which then fails to save anything there.
+func (s *Server) LoseDisk() {
+	s.t.Helper()
+	if err := os.RemoveAll(s.dir); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Stop makes the process hang: it keeps its connections and answers nothing. [Server.Continue] ends that.
 func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
 
