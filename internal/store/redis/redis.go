@@ -133,7 +133,7 @@ func (s *Store) repeat(ctx context.Context, pool, function string, args ...strin
 }
 
 func (s *Store) callOnce(ctx context.Context, pool, function string, args []string) (*answer, error) {
-	if err := s.turnedAway(function); err != nil {
+	if err := s.admit(ctx, function); err != nil {
 		return nil, err
 	}
 	build := func(b rueidis.Builder) rueidis.Completed {

@@ -20,7 +20,18 @@ const making = time.Second
 // reads are the functions that go on although the data is another. They carry out expiries, and give nobody a token.
 var reads = map[string]bool{fnPool: true, fnToken: true, fnTokens: true}
 
-// turnedAway says why a call must not be made.
+// admit says why a call must not be made. The first one finds out whether Redis is fit.
+func (s *Store) admit(ctx context.Context, function string) error {
+	if s.link.client.Load() == nil {
+		ctx, cancel := context.WithTimeout(ctx, s.link.timeout)
+		defer cancel()
+		if _, err := s.link.connected(ctx); err != nil {
+			return outcome(err)
+		}
+	}
+	return s.turnedAway(function)
+}
+
 func (s *Store) turnedAway(function string) error {
 	if r := s.reset.Load(); r != nil && !reads[function] {
 		return r
