@@ -16,14 +16,15 @@ import (
 // tokens are one range.
 //
 //	v                  the version of this layout
-//	e                  the epoch of the last opening
+//	f                  a number that no fence is above which was issued
+//	e                  the epoch of the last opening, in the layouts before the third
 //	p name             the pool's policy, JSON
 //	x name             how often what expired in it
 //	t name 0 value     one token
 //	r name 0 id        a request that is remembered, JSON
 const (
-	layoutVersion = 2
-	oldestVersion = 1 // that is still read: it had no requests, and tokens without a past
+	layoutVersion = 3
+	oldestVersion = 1 // that is still read: it had no requests, and tokens without a past; the second counted openings
 
 	poolPrefix    = 'p'
 	expiredPrefix = 'x'
@@ -33,6 +34,7 @@ const (
 
 var (
 	versionKey = []byte{'v'}
+	fenceKey   = []byte{'f'}
 	epochKey   = []byte{'e'}
 )
 
@@ -68,10 +70,10 @@ func splitKey(key []byte) (pool, value string, err error) {
 	return string(before), string(after), nil
 }
 
-func encodeEpoch(epoch int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(epoch)) }
+func encodeNumber(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
-// decodeEpoch returns 0 for a log that never had one.
-func decodeEpoch(raw []byte) int64 {
+// decodeNumber returns 0 for a log that has none.
+func decodeNumber(raw []byte) int64 {
 	if len(raw) != 8 {
 		return 0
 	}

@@ -46,8 +46,10 @@ type Store struct {
 	pools     map[string]*pool
 	lastNow   int64 // the instant of the last step: the clock never goes back
 	lastFence int64
-	wakes     wakes
-	journal   *journal // nil: memory alone
+
+	fenceBound int64 // that the log remembers: no fence above it was issued
+	wakes      wakes
+	journal    *journal // nil: memory alone
 }
 
 // Open opens the store in o.Dir, or an empty one in memory. It fails if another process holds the directory, or if what
@@ -185,16 +187,4 @@ func (s *Store) run(f func() error) (pending *group, err error) {
 func (s *Store) instant() int64 {
 	s.lastNow = max(s.lastNow, s.now().UnixMilli())
 	return s.lastNow
-}
-
-// epochBits is how far an epoch stands above the counter in a fence.
-const epochBits = 32
-
-// nextFence returns a number above all that were ever issued. The epoch is made durable before its first fence is.
-func (s *Store) nextFence() int64 {
-	s.lastFence++
-	if s.lastFence&(1<<epochBits-1) == 0 {
-		s.journal.setEpoch(s.lastFence >> epochBits)
-	}
-	return s.lastFence
 }

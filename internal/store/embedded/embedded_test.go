@@ -192,40 +192,6 @@ func TestTheFirstLayoutIsRead(t *testing.T) {
 	}
 }
 
-func TestFencesRiseOverOpenings(t *testing.T) {
-	dir, last := t.TempDir(), int64(0)
-	for range 3 {
-		s, err := Open(Options{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fill(t, s, 1)
-		token := take(t, s, 1)[0]
-		if token.Lease.Fence <= last || token.Lease.Fence>>epochBits == last>>epochBits {
-			t.Errorf("fence %d after %d: no new epoch", token.Lease.Fence, last)
-		}
-		last = token.Lease.Fence
-		shut(t, s)
-	}
-}
-
-// The counter of an epoch that is used up carries over, and the next opening stays above it.
-func TestFencesRiseOverACarry(t *testing.T) {
-	dir := t.TempDir()
-	s, err := Open(Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fill(t, s, 5)
-	s.lastFence |= 1<<epochBits - 2
-	carried := take(t, s, 4)[3].Lease.Fence
-	shut(t, s)
-	again := open(t, Options{Dir: dir})
-	if fence := take(t, again, 1)[0].Lease.Fence; fence <= carried {
-		t.Errorf("fence %d was issued after %d", fence, carried)
-	}
-}
-
 func TestTheClockNeverGoesBack(t *testing.T) {
 	var ms atomic.Int64
 	ms.Store(1_000_000)
@@ -373,7 +339,7 @@ func TestAWaitForTheLogEndsWithTheContext(t *testing.T) {
 	s.journal.lock.Lock() // as if the disk took its time: nothing is written meanwhile
 	g := s.journal.pending()
 	if g == nil || g == s.journal.writing {
-		s.journal.setEpoch(7)
+		s.journal.setFenceBound(7)
 		g = s.journal.pending()
 	}
 	ctx, cancel := context.WithCancel(t.Context())

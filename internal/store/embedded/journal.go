@@ -133,9 +133,9 @@ func (j *journal) deleteRequest(pool, id string) {
 	}
 }
 
-func (j *journal) setEpoch(epoch int64) {
+func (j *journal) setFenceBound(bound int64) {
 	if j != nil {
-		j.append(j.batch().Set(epochKey, encodeEpoch(epoch), nil))
+		j.append(j.batch().Set(fenceKey, encodeNumber(bound), nil))
 	}
 }
 

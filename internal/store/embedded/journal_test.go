@@ -34,7 +34,7 @@ func TestAGroupThatFailedIsNotDone(t *testing.T) {
 			}
 			broken.Store(true)
 			s.mu.Lock()
-			s.journal.setEpoch(7)
+			s.journal.setFenceBound(7)
 			g := s.journal.pending()
 			s.mu.Unlock()
 			<-s.Failed()

@@ -189,20 +189,23 @@ func (s *Store) poolOf(key []byte) (*pool, string, error) {
 
 // beginEpoch lifts the fences above all that were issued before this opening, and puts the present version on the layout.
 func (s *Store) beginEpoch() error {
-	if err := s.journal.db.Set(versionKey, []byte{layoutVersion}, pebble.Sync); err != nil {
-		return err
-	}
-	stored, err := s.journal.get(epochKey)
+	issued, err := s.journal.issuedFence()
 	if err != nil {
 		return err
 	}
-	epoch := decodeEpoch(stored) + 1
-	s.lastFence = epoch << epochBits
-	if err := s.journal.db.Set(epochKey, encodeEpoch(epoch), pebble.Sync); err != nil {
+	s.lastFence = max(issued, fenceAt(s.now().UnixMilli()))
+	s.fenceBound = s.lastFence + fencesReserved
+	if err := s.journal.setNow(versionKey, []byte{layoutVersion}, fenceKey, encodeNumber(s.fenceBound)); err != nil {
 		return err
 	}
 	_, err = s.journal.db.AsyncFlush() // begins a new file: Pebble began the first one of a directory in its oldest format
 	return err
+}
+
+// setNow makes a value for each of two keys durable, both at once.
+func (j *journal) setNow(key1, value1, key2, value2 []byte) error {
+	batch := j.db.NewBatch()
+	return errors.Join(batch.Set(key1, value1, nil), batch.Set(key2, value2, nil), batch.Commit(pebble.Sync), batch.Close())
 }
 
 // get returns the value of a key, or nil if there is none.

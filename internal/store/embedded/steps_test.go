@@ -21,7 +21,7 @@ func TestAPanicStopsTheStore(t *testing.T) {
 			}
 			fill(t, s, 1)
 			err = s.do(t.Context(), tms.DefaultPool, func(step *step) error {
-				step.store.journal.setEpoch(7)
+				step.store.journal.setFenceBound(7)
 				panic(step.store.pools["none"].name) // there is no such pool
 			})
 			if err == nil || tms.CodeOf(err) != "" || !strings.Contains(err.Error(), "nil pointer") {
@@ -43,8 +43,8 @@ func TestAPanicStopsTheStore(t *testing.T) {
 
 func reopenAfterAPanic(t *testing.T, s *Store, dir string) {
 	t.Helper()
-	if epoch, err := s.journal.get(epochKey); err != nil || decodeEpoch(epoch) == 7 {
-		t.Errorf("half of the step was written: epoch %d, %v", decodeEpoch(epoch), err)
+	if bound, err := s.journal.get(fenceKey); err != nil || decodeNumber(bound) == 7 {
+		t.Errorf("half of the step was written: %d, %v", decodeNumber(bound), err)
 	}
 	s.journal.closeDB()
 	if n := len(open(t, Options{Dir: dir}).pools[tms.DefaultPool].tokens); n != 1 {
