@@ -14,6 +14,7 @@ import (
 type Client struct {
 	options
 	base    *url.URL
+	wire    wire
 	keepers *keepers
 	work    work
 }
@@ -36,6 +37,7 @@ func New(address string, opts ...Option) (*Client, error) {
 	if c.http == nil {
 		c.http = &http.Client{Transport: newTransport(), CheckRedirect: stay}
 	}
+	c.wire.now = c.http
 	c.keepers = newKeepers(c.keepAliveOnce, c.Unblock)
 	c.work.ended, c.work.end = context.WithCancel(context.Background())
 	return c, nil
@@ -59,6 +61,12 @@ func parse(address string) (*url.URL, error) {
 	return base, nil
 }
 
+// A connection of HTTP/2 that says nothing for a while, under a request that waits, is asked whether it still stands.
+const (
+	pingAfter = 10 * time.Second
+	pingFor   = 5 * time.Second
+)
+
 // newTransport returns a transport that keeps as many connections as a busy program uses. It drops idle ones before the
 // server does.
 func newTransport() *http.Transport {
@@ -66,6 +74,7 @@ func newTransport() *http.Transport {
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 100, 100
 	t.IdleConnTimeout = time.Minute
 	t.DisableCompression = true
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingFor}
 	return t
 }
 
@@ -78,6 +87,6 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 func (c *Client) Close() error {
 	c.work.close()
 	err := errors.Join(c.keepers.close(), c.work.wait(releaseFor))
-	c.http.CloseIdleConnections()
+	c.wire.close()
 	return err
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -48,23 +49,21 @@ func (c *Client) send(ctx context.Context, a ask, out any) error {
 	if ctx.Err() != nil {
 		return &failure{error: fmt.Errorf("%s: %w", c.doing(a), ctx.Err()), unchanged: true}
 	}
-	if a.within == 0 {
-		a.within = c.requestTimeout
-	}
-	attempt, cancel := context.WithTimeout(ctx, a.within+a.wait)
+	limit := c.limit(ctx, a)
+	attempt, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	request, err := c.request(attempt, a)
 	if err != nil {
 		return err
 	}
-	response, err := c.http.Do(request)
+	through := c.wire.through()
+	defer c.wire.watch(ctx, through)()
+	response, body, err := exchange(through, request)
 	if err != nil {
-		return c.unanswered(ctx, attempt, a, err)
-	}
-	defer response.Body.Close()
-	body, err := read(response)
-	if err != nil {
-		return c.unanswered(ctx, attempt, a, err)
+		if attempt.Err() == context.DeadlineExceeded {
+			c.wire.leave(through)
+		}
+		return c.unanswered(ctx, attempt, a, limit, err)
 	}
 	if response.StatusCode/100 != 2 {
 		return c.refused(a, response, body)
@@ -73,6 +72,29 @@ func (c *Client) send(ctx context.Context, a ask, out any) error {
 		return c.failed(a, fmt.Errorf("the answer is not that of a TMS server: %w", err))
 	}
 	return nil
+}
+
+// limit returns how long an attempt may take. Where the call has to end at an instant it leaves time for another one, which
+// goes over other connections.
+func (c *Client) limit(ctx context.Context, a ask) time.Duration {
+	limit := a.wait + cmp.Or(a.within, c.requestTimeout)
+	if deadline, ok := ctx.Deadline(); ok && a.repeat && c.retryFor > 0 {
+		limit = min(limit, max(shortestAttempt, time.Until(deadline)/2))
+	}
+	return limit
+}
+
+const shortestAttempt = 500 * time.Millisecond // where time runs out
+
+// exchange sends a request and reads its answer.
+func exchange(through *http.Client, request *http.Request) (*http.Response, []byte, error) {
+	response, err := through.Do(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer response.Body.Close()
+	body, err := read(response)
+	return response, body, err
 }
 
 func (c *Client) request(ctx context.Context, a ask) (*http.Request, error) {
@@ -109,7 +131,7 @@ func read(response *http.Response) ([]byte, error) {
 }
 
 // unanswered says why there was no answer. The caller's context comes first.
-func (c *Client) unanswered(ctx, attempt context.Context, a ask, err error) error {
+func (c *Client) unanswered(ctx, attempt context.Context, a ask, limit time.Duration, err error) error {
 	var op *net.OpError
 	nobody := errors.As(err, &op) && op.Op == "dial"
 	f := &failure{passing: !hopeless(err), unchanged: nobody, nobody: nobody}
@@ -117,7 +139,7 @@ func (c *Client) unanswered(ctx, attempt context.Context, a ask, err error) erro
 	case ctx.Err() != nil:
 		f.error, f.passing = fmt.Errorf("%s: %w", c.doing(a), ctx.Err()), false
 	case attempt.Err() != nil:
-		f.error = fmt.Errorf("%s: %w within %v", c.doing(a), ErrUnreachable, a.within+a.wait)
+		f.error = fmt.Errorf("%s: %w within %v", c.doing(a), ErrUnreachable, limit)
 	default:
 		f.error = fmt.Errorf("%s: %w: %w", c.doing(a), ErrUnreachable, bare(err))
 	}

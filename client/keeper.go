@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -103,23 +104,26 @@ func (k *keeper) due(now time.Time) []*Held {
 
 // start makes an attempt for the batch in a goroutine of its own. Others may be made before it has ended.
 func (k *keeper) start(batch []*Held, now time.Time) {
+	next := time.Duration(math.MaxInt64)
 	for _, h := range batch {
 		h.attempted(now)
+		next = min(next, h.renewAt.Sub(now))
 	}
-	k.attempts.Go(func() { k.renew(batch) })
+	ctx := context.WithValue(k.ctx, answerWithin{}, next*9/10) // or the next one goes over other connections
+	k.attempts.Go(func() { k.renew(ctx, batch) })
 }
 
 // renew makes one attempt for the batch, or for each half of one that is too long for the server or a proxy.
-func (k *keeper) renew(batch []*Held) {
+func (k *keeper) renew(ctx context.Context, batch []*Held) {
 	keys := make([]tms.LeaseKey, len(batch))
 	for i, h := range batch {
 		keys[i] = h.key()
 	}
 	sent := time.Now()
-	results, err := k.keepAlive(k.ctx, k.pool, keys)
+	results, err := k.keepAlive(ctx, k.pool, keys)
 	if half := len(batch) / 2; half > 0 && errors.Is(err, tms.ErrBodyTooLarge) {
-		k.attempts.Go(func() { k.renew(batch[:half]) })
-		k.renew(batch[half:])
+		k.attempts.Go(func() { k.renew(ctx, batch[:half]) })
+		k.renew(ctx, batch[half:])
 		return
 	}
 	k.settle(batch, results, err, sent)

@@ -24,7 +24,8 @@ type options struct {
 }
 
 // WithHTTPClient sends the requests through c, which may carry a transport with certificates or credentials. It should
-// have no Timeout of its own, and is not closed with the Client. Default: a client of its own that keeps up to 100
+// have no Timeout of its own, and is not closed with the Client. Where a connection of an [http.Transport] falls silent,
+// requests go through a clone of it from then on; another [http.RoundTripper] has to see to that itself. Default: a client of its own that keeps up to 100
 // connections open.
 func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
 

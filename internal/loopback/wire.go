@@ -14,7 +14,8 @@ type Wire struct {
 	to    string
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	flow  chan struct{} // closed while bytes flow
+	mute  map[net.Conn]bool // those that carry nothing any more
+	flow  chan struct{}     // closed while bytes flow
 }
 
 // NewWire returns a wire to the address, which need not be listened on yet. It ends with the test.
@@ -24,7 +25,8 @@ func NewWire(t testing.TB, to string) *Wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Wire{Addr: listener.Addr().String(), to: to, conns: map[net.Conn]bool{}, flow: make(chan struct{})}
+	w := &Wire{Addr: listener.Addr().String(), to: to, conns: map[net.Conn]bool{},
+		mute: map[net.Conn]bool{}, flow: make(chan struct{})}
 	close(w.flow)
 	t.Cleanup(func() {
 		listener.Close()
@@ -65,6 +67,12 @@ func (w *Wire) pump(from, to net.Conn) {
 	for {
 		n, err := from.Read(buffer)
 		w.untilFlows()
+		if w.isMute(from) {
+			if err != nil {
+				return
+			}
+			continue
+		}
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
@@ -102,6 +110,7 @@ func (w *Wire) drop(conns ...net.Conn) {
 	for _, c := range conns {
 		c.Close()
 		delete(w.conns, c)
+		delete(w.mute, c)
 	}
 }
 
@@ -117,6 +126,22 @@ func (w *Wire) Cut() {
 func reset(c net.Conn) {
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
+}
+
+// Mute makes the connections that there are silent for good, as a router does that has forgotten them: they stay, and
+// what is said over them is lost, their end too. New ones are carried.
+func (w *Wire) Mute() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.conns {
+		w.mute[c] = true
+	}
+}
+
+func (w *Wire) isMute(c net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mute[c]
 }
 
 // Hush makes the wire silent: connections stay, are taken too, and nothing is carried, not even their end. What is said
