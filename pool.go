@@ -32,7 +32,7 @@ const (
 type Policy struct {
 	MaxTokens      int           // most tokens in the pool at once, in any state
 	LeaseTTL       time.Duration // how long a lease lasts from its assignment, where the request does not say
-	MaxLease       time.Duration // how long after its assignment a lease must end, whatever keeps it alive; zero: no limit
+	MaxLease       time.Duration // how far a lease may be granted or kept alive, from its assignment; zero: no limit
 	TokenTTL       time.Duration // how long a token lives after its last sign of life; zero: for ever
 	Grace          time.Duration // how long after its end a lease may still be revived by a keep-alive
 	Cooldown       time.Duration // how long a token rests between its return and its next assignment

@@ -20,7 +20,8 @@ type Store interface {
 	// PutPool makes the pool, or changes the policy of one that exists, and returns it, with the policy that it had before.
 	// The change's If says which of the two it may do. Parts of the policy that the change leaves out keep their values. A
 	// change holds at once and for every token: a deadline that has passed and that nothing has carried out yet is
-	// reckoned, and carried out, under the new policy. Codes: [ErrPoolExists] or [ErrPoolNotFound] because of If;
+	// reckoned, and carried out, under the new policy. A lease that stands keeps the end that it has: a lower MaxLease
+	// ends none, it only keeps it from being kept alive for longer. Codes: [ErrPoolExists] or [ErrPoolNotFound] because of If;
 	// [ErrPoolInUse] for a change of Labels in a pool that holds tokens, and for turning MaxLeasesPerClient on or off while
 	// tokens are assigned; before it refuses for that, it carries out a bounded number of expiries that are due.
 	PutPool(ctx context.Context, name string, change PolicyChange) (Pool, error)

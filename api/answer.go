@@ -10,6 +10,7 @@ type Generated struct {
 	Created   int      `json:"created"`
 	Existing  int      `json:"existing"`
 	ExpiresAt Time     `json:"expires_at,omitzero"`
+	Warnings  []string `json:"warnings,omitzero"` // see [tms.GenerateRequest.Warnings]
 }
 
 // Token is a token as every answer shows it; fields that do not apply are left out. The answers of assign and
@@ -45,7 +46,8 @@ type Past struct {
 // Assigned answers an AssignRequest: a lease where one token was asked for, and Leases otherwise.
 type Assigned struct {
 	*Token
-	Leases []Token `json:"leases,omitzero"`
+	Leases   []Token  `json:"leases,omitzero"`
+	Warnings []string `json:"warnings,omitzero"` // see [tms.AssignRequest.Warnings]
 }
 
 // Results answers a batch, in the order of its keys.
@@ -81,6 +83,8 @@ type Pool struct {
 	Tokens  *Counts  `json:"tokens,omitzero"`
 	Expired *Expired `json:"expired,omitzero"`
 	Waiting *int     `json:"waiting,omitzero"` // in the pool's queue
+
+	Warnings []string `json:"warnings,omitzero"` // only in the answer of a PUT: see [tms.Pool.Warnings]
 }
 
 // Counts are the sizes of a pool's sets.

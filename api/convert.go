@@ -319,9 +319,9 @@ func AssignedOf(tokens []tms.Token, count int) *Assigned {
 	return answer
 }
 
-// PoolOf returns the pool with its policy, and what of it has been changed.
+// PoolOf returns the pool as it was put: with its policy, what of it has been changed, and what is to be known of it.
 func PoolOf(p tms.Pool) Pool {
-	pool := Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)}
+	pool := Pool{Pool: p.Name, Policy: NewPolicy(p.Policy), Warnings: p.Warnings()}
 	if p.Was != nil {
 		pool.Was = new(NewPolicy(*p.Was).without(pool.Policy))
 	}
@@ -330,7 +330,7 @@ func PoolOf(p tms.Pool) Pool {
 
 // PoolStatsOf returns the pool with its policy and counts.
 func PoolStatsOf(p tms.Pool, s tms.Stats) Pool {
-	pool := PoolOf(p)
+	pool := Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)}
 	pool.Tokens = &Counts{s.Available, s.Assigned, s.Cooling, s.Quarantined, s.Total()}
 	pool.Expired = &Expired{s.Expired.Released, s.Expired.Quarantined, s.Expired.Deleted}
 	pool.Waiting = &s.Waiting

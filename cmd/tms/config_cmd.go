@@ -28,6 +28,9 @@ func newConfigCheck() *cobra.Command {
 		if _, err := c.ownAddress(); err != nil {
 			return err
 		}
+		for _, text := range c.warnings() {
+			fmt.Fprintln(cmd.ErrOrStderr(), "warning:", text)
+		}
 		fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
 		return nil
 	})

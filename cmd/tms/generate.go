@@ -74,11 +74,12 @@ func (g *generate) own(args []string, metadata map[string]string) error {
 	for i, value := range values {
 		tokens[i] = tms.NewToken{Value: value, Metadata: metadata}
 	}
-	made, err := g.Generate(g.Context(), g.pool, tms.GenerateRequest{Tokens: tokens, RequestID: g.requestID})
+	request := tms.GenerateRequest{Tokens: tokens, RequestID: g.requestID}
+	made, err := g.Generate(g.Context(), g.pool, request)
 	if err != nil {
 		return g.tried(err, "generate %s in the pool %q", countOf(len(values), "token"), g.pool)
 	}
-	return g.finish(made)
+	return g.finish(made, request.Warnings(made)...)
 }
 
 // drawn puts tokens into the pool whose values the server draws. When a batch fails, or a signal ends it, it says what the
@@ -157,13 +158,15 @@ func (g *generate) partly(made tms.Generated, err error) error {
 	return halfway(err)
 }
 
-func (g *generate) finish(made tms.Generated) error {
+func (g *generate) finish(made tms.Generated, warnings ...string) error {
 	answer := api.GeneratedOf(g.pool, made)
+	answer.Warnings = warnings
 	t := table{header: []string{"TOKEN"}}
 	for _, token := range made.Tokens {
 		t.rows = append(t.rows, []string{token})
 	}
 	g.say("%s", generated(g.pool, made.Created, made.Existing))
+	g.warn(warnings)
 	return g.write(answer, t, made.Tokens)
 }
 

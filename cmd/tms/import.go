@@ -73,7 +73,8 @@ type importing struct {
 	bytes  int
 	failed error // of the reader, once there are no more entries
 
-	made imported
+	made     imported
+	warnings []string // of the last batch; all have the same
 }
 
 func (i *importing) open(name string, in io.Reader) {
@@ -117,6 +118,7 @@ func (i *importing) run() error {
 		return interrupted(ctx, i.so(err))
 	}
 	i.say("%v", i.made)
+	i.warn(i.warnings)
 	return i.write(i.made, i.made.table(), nil)
 }
 
@@ -261,7 +263,8 @@ func (i *importing) take(ctx context.Context, e entry) (err error) {
 func (i *importing) send(ctx context.Context) error {
 	for len(i.batch) > 0 {
 		n := min(len(i.batch), i.most)
-		made, err := i.Generate(ctx, i.pool, tms.GenerateRequest{Tokens: i.batch[:n]})
+		request := tms.GenerateRequest{Tokens: i.batch[:n]}
+		made, err := i.Generate(ctx, i.pool, request)
 		if n > 1 && errors.Is(err, tms.ErrBodyTooLarge) {
 			i.most = n / 2
 			continue
@@ -271,6 +274,7 @@ func (i *importing) send(ctx context.Context) error {
 		}
 		i.made.Created += made.Created
 		i.made.Existing += made.Existing
+		i.warnings = request.Warnings(made)
 		i.batch, i.lines = i.batch[n:], i.lines[n:]
 	}
 	i.batch, i.lines, i.bytes = nil, nil, 0

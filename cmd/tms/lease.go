@@ -92,9 +92,12 @@ func (r *remote) assign(request tms.AssignRequest) error {
 	for i, token := range results[0].Tokens {
 		tokens[i] = api.LeaseOf(token)
 	}
+	answer := api.AssignedOf(results[0].Tokens, request.Count)
+	answer.Warnings = request.Warnings(results[0].Tokens)
+	r.warn(answer.Warnings)
 	signal.Ignore(syscall.SIGPIPE) // or a reader that has gone would end tms with the tokens
 	if err = context.Cause(ctx); err == nil {
-		err = r.write(api.AssignedOf(results[0].Tokens, request.Count), tokenTable(tokens), tokenNames(tokens))
+		err = r.write(answer, tokenTable(tokens), tokenNames(tokens))
 	}
 	if err != nil {
 		return interrupted(ctx, r.unwritten(err, request, tokens))

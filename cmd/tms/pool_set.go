@@ -81,6 +81,7 @@ func (r *remote) putPool(what string, policy *pflag.FlagSet, on tms.Condition) e
 	if err := r.sayChanges(pool); err != nil {
 		return err
 	}
+	r.warn(pool.Warnings())
 	return r.write(api.PoolOf(pool), lines, []string{pool.Name})
 }
 

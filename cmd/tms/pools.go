@@ -54,13 +54,27 @@ func decodePolicy(name string, value any) (tms.PolicyChange, error) {
 }
 
 // putPools sets the policies of the file's pools.
-func putPools(ctx context.Context, store tms.Store, pools map[string]tms.PolicyChange) error {
-	for _, name := range slices.Sorted(maps.Keys(pools)) {
-		if _, err := store.PutPool(ctx, name, pools[name]); err != nil {
+func (c *configured) putPools(ctx context.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(c.pools)) {
+		pool, err := c.PutPool(ctx, name, c.pools[name])
+		if err != nil {
 			return fmt.Errorf("%s.%s: %w", poolsKey, name, err)
+		}
+		for _, text := range pool.Warnings() {
+			c.logger.Warn(text, "pool", name)
 		}
 	}
 	return nil
+}
+
+// warnings returns those of the file's pools, as they are where they are made by it.
+func (c *config) warnings() (all []string) {
+	for _, name := range slices.Sorted(maps.Keys(c.Pools)) {
+		for _, text := range c.Pools[name].Apply(tms.DefaultPolicy()).Warnings() {
+			all = append(all, fmt.Sprintf("%s.%s: %s", poolsKey, name, text))
+		}
+	}
+	return all
 }
 
 // canComeRight says whether what was refused or failed may go well later without anybody changing the configuration.

@@ -41,7 +41,7 @@ func (c *configured) Ready(ctx context.Context) error {
 // look sets the pools if that has not been done, and says why the store is not ready.
 func (c *configured) look(ctx context.Context) error {
 	if !c.set.Load() {
-		if err := putPools(ctx, c.Store, c.pools); err != nil {
+		if err := c.putPools(ctx); err != nil {
 			return err
 		}
 		c.set.Store(true)

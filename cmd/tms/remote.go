@@ -144,6 +144,13 @@ func (r *remote) asked(err error, format string, args ...any) error {
 	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, reads: true, err: err}
 }
 
+// warn tells a person what is to be known of what was done.
+func (r *remote) warn(warnings []string) {
+	for _, text := range warnings {
+		r.say("warning: %s", text)
+	}
+}
+
 // say tells a person something, on standard error.
 func (r *remote) say(format string, args ...any) {
 	if !r.quiet {

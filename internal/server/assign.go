@@ -34,7 +34,9 @@ func (s *Server) assign(c *call) (int, any, error) {
 	if request.RequestID == "" { // with one, a repeat fetches the same leases
 		c.given = results[0].Tokens
 	}
-	return http.StatusOK, api.AssignedOf(results[0].Tokens, request.Count), nil
+	answer := api.AssignedOf(results[0].Tokens, request.Count)
+	answer.Warnings = request.Warnings(results[0].Tokens)
+	return http.StatusOK, answer, nil
 }
 
 func (s *Server) assignRequest(c *call) (pool string, request tms.AssignRequest, err error) {

@@ -21,7 +21,9 @@ func (s *Server) generate(ctx context.Context, r *api.GenerateRequest) (int, any
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, api.GeneratedOf(pool, generated), nil
+	answer := api.GeneratedOf(pool, generated)
+	answer.Warnings = request.Warnings(generated)
+	return http.StatusCreated, answer, nil
 }
 
 func (s *Server) keepAlive(ctx context.Context, r *api.KeepAliveRequest) (int, any, error) {

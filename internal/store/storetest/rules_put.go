@@ -14,6 +14,8 @@ var putRules = []rule{
 		"is", putMissing},
 	{"IfExistsOnlyChanges", "a change for a pool that exists changes it, and is refused where it is missing, which it does not " +
 		"make", putExists},
+	{"ALowerMaxLeaseEndsNoLease", "a max_lease that is lowered ends no lease that stands: it only keeps it from being kept alive",
+		putLowerMaxLease},
 	{"OneMakesThePool", "of many that make a pool at once, if it is missing, one does", putRace},
 }
 
@@ -80,6 +82,19 @@ func putExists(e *env) {
 	e.equal("grace", e.change(pool, change).Policy.Grace, second)
 	e.equal("grace of the default pool", e.change(tms.DefaultPool, change).Policy.Grace, second)
 	e.change(tms.DefaultPool, tms.PolicyChange{Grace: new(0 * ms)})
+}
+
+func putLowerMaxLease(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.fill(pool, "a")
+	key := keyOf(e.take(pool))
+	e.change(pool, tms.PolicyChange{MaxLease: new(second)})
+	e.advance(minute)
+	e.is(pool, "a", tms.Assigned)
+	_, err := e.keep(pool, key)
+	e.refused(err, tms.ErrMaxLeaseExceeded)
+	e.advance(ms)
+	e.is(pool, "a", tms.Available)
 }
 
 func putRace(e *env) {
