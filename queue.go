@@ -7,8 +7,11 @@ import (
 
 // The clocks of those who wait.
 const (
-	// TicketTTL is how long a place in the queue is kept without a word from whoever waits. With PickupTime on top, the
-	// waiters of a server that died are out of everybody's way within three seconds.
+	// PresenceTime is how long a ticket counts as present after it was shown. Only those who are present are handed
+	// anything, so that the waiters of a server that died are soon out of everybody's way.
+	PresenceTime = time.Second
+
+	// TicketTTL is how long a place in the queue is kept without a word from whoever waits.
 	TicketTTL = 2 * time.Second
 
 	// PickupTime is how long a token that was handed to one who waits is kept for them to pick up.
@@ -20,13 +23,18 @@ const (
 //
 // Whoever waits draws a ticket, an unguessable text such as [NewValue] returns, and calls [Store.Assign] with it. If a
 // token is free and nobody waits for it the request is granted, as if it had no ticket. Otherwise it joins the queue and
-// is refused with [ErrNoTokenAvailable]; the refusal says its Place. The ticket keeps its place for [TicketTTL] after
-// every Assign with it, and has to be shown again before that.
+// is refused with [ErrNoTokenAvailable]; the refusal says its Place.
+//
+// A ticket is a place in the queue, which it keeps for [TicketTTL] after every Assign with it. The right to be handed
+// something is another thing: it has that while it is present, for [PresenceTime] after the Assign. An absent ticket is
+// handed nothing, keeps nobody waiting, and is not counted among those who wait; shown again before its time is over it
+// stands where it stood.
 //
 // In the atomic step that makes a token available it is handed to the longest waiter whom it suits: it is assigned, with
 // the lease_ids that came with the ticket, for [PickupTime]. The store wakes the waiter; the next Assign with the ticket
 // picks the token up, and the lease begins. A token that nobody picks up in time returns to the pool as if it had never
-// been handed out, goes to the next, and the ticket is void; showing it again joins at the end. Until it is picked up,
+// been handed out, and goes to the next; the ticket is absent from then on, and keeps its place for as long as one that
+// was shown last a PresenceTime ago. Until it is picked up,
 // keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder], and a lookup shows it as assigned to
 // its client, without a fence.
 //
@@ -35,9 +43,10 @@ const (
 // line that ask for fewer. While the pool is paused nobody is handed anything, and no ticket is renewed. One whose client
 // has come to hold as many leases as it may is taken out of the queue when its turn comes, and woken.
 type Queue interface {
-	// Leave takes tickets out of the pool's queue. What they had been handed and had not picked up goes to the next. A
-	// ticket that is not there is passed over.
-	Leave(ctx context.Context, pool string, tickets []string) error
+	// Leave takes tickets out of the pool's queue or, where keep is set, makes them absent: whoever waits may come back,
+	// and finds their places kept for [TicketTTL] from now. What the tickets had been handed and had not picked up goes to
+	// the next. A ticket that is not there is passed over.
+	Leave(ctx context.Context, pool string, tickets []string, keep bool) error
 
 	// Listen calls wake for every ticket, of any Assign on this store value, that should be shown again at once, until
 	// ctx ends, when it returns nil. It returns an error when it can no longer hear of them, and may then be called again.

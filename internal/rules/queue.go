@@ -9,36 +9,41 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// Queue is the queue of a pool: tickets in lines, one for each match, each in the order in which they joined. It knows
-// who waits and for how long; who is served is the pool's to decide. The zero value is not ready: see [NewQueue].
+// Queue is the queue of a pool: the tickets that wait stand in lines, one for each match, each in the order in which they
+// joined. It knows who waits and for how long; who is served is the pool's to decide. The zero value is not ready: see
+// [NewQueue].
 type Queue struct {
 	tickets map[string]*Ticket
 	lines   map[string]*Line // by lane; the tickets that wait
-	clocks  *Line            // all tickets, by when they become void
+	clocks  *Line            // all tickets, by when their time is over
 	joined  int64
 	waiting int
 }
 
-// Ticket is one place in a queue, or what became of it.
+// Ticket is one place in a queue. It waits, or was handed leases, or is absent.
 type Ticket struct {
 	ID      string
 	Request tms.AssignRequest
 	Lane    string
-	Void    int64     // the last instant at which it counts
-	Offer   []Granted // the leases that it was handed, to be picked up; nil while it waits
+	Until   int64     // the last instant at which it waits, can pick up what it was handed, or keeps its place
+	Offer   []Granted // the leases that it was handed, to be picked up; nil otherwise
+	Absent  bool      // it keeps its place, and is handed nothing
 
 	number int64 // the order of joining
 }
 
+// Waits says whether the ticket stands in its line.
+func (t *Ticket) Waits() bool { return t.Offer == nil && !t.Absent }
+
 // Count returns how many tokens the ticket asks for.
 func (t *Ticket) Count() int { return max(1, t.Request.Count) }
 
-// Before says whether the ticket joined before the other; true if there is no other.
-func (t *Ticket) Before(other *Ticket) bool { return other == nil || t.number < other.number }
+// Before says whether the ticket joined before the other; true if that is the same one, or there is none.
+func (t *Ticket) Before(other *Ticket) bool { return other == nil || t.number <= other.number }
 
 // NewQueue returns an empty queue.
 func NewQueue() *Queue {
-	return &Queue{tickets: map[string]*Ticket{}, lines: map[string]*Line{}, clocks: newLine(byVoid)}
+	return &Queue{tickets: map[string]*Ticket{}, lines: map[string]*Line{}, clocks: newLine(byUntil)}
 }
 
 // Line is an ordered set of tickets.
@@ -53,14 +58,14 @@ func newLine(less func(a, b *Ticket) bool) *Line {
 
 func byNumber(a, b *Ticket) bool { return a.number < b.number }
 
-func byVoid(a, b *Ticket) bool {
-	return cmp.Or(cmp.Compare(a.Void, b.Void), cmp.Compare(a.number, b.number)) < 0
+func byUntil(a, b *Ticket) bool {
+	return cmp.Or(cmp.Compare(a.Until, b.Until), cmp.Compare(a.number, b.number)) < 0
 }
 
 // Waiting returns how many tickets wait.
 func (q *Queue) Waiting() int { return q.waiting }
 
-// Empty says whether there are no tickets at all, neither waiting nor with something to pick up.
+// Empty says whether there are no tickets at all, not even absent ones.
 func (q *Queue) Empty() bool { return len(q.tickets) == 0 }
 
 // Get returns the ticket, or nil.
@@ -86,43 +91,64 @@ func (q *Queue) Place(t *Ticket) int {
 }
 
 // Join puts a new ticket at the end of its line.
-func (q *Queue) Join(request tms.AssignRequest, lane string, void int64) *Ticket {
+func (q *Queue) Join(request tms.AssignRequest, lane string, until int64) *Ticket {
 	q.joined++
-	t := &Ticket{ID: request.Ticket, Request: request, Lane: lane, Void: void, number: q.joined}
-	if q.lines[lane] == nil {
-		q.lines[lane] = NewLine()
-	}
+	t := &Ticket{ID: request.Ticket, Request: request, Lane: lane, Until: until, number: q.joined}
 	q.tickets[t.ID] = t
-	q.lines[lane].Set(t)
+	q.enterLine(t)
 	q.clocks.Set(t)
-	q.waiting++
 	return t
 }
 
-// Renew keeps the ticket's place until void.
-func (q *Queue) Renew(t *Ticket, void int64) {
-	q.clocks.Delete(t)
-	t.Void = void
-	q.clocks.Set(t)
+// Show lets the ticket wait until an instant, in its place.
+func (q *Queue) Show(t *Ticket, until int64) {
+	if t.Absent {
+		t.Absent = false
+		q.enterLine(t)
+	}
+	q.renew(t, until)
 }
 
-// Hand takes the ticket out of its line and gives it leases to pick up until void.
-func (q *Queue) Hand(t *Ticket, offer []Granted, void int64) {
+// Hand takes the ticket out of its line and gives it leases to pick up until an instant.
+func (q *Queue) Hand(t *Ticket, offer []Granted, until int64) {
 	q.leaveLine(t)
 	t.Offer = offer
-	q.Renew(t, void)
+	q.renew(t, until)
+}
+
+// Excuse makes the ticket absent, and keeps its place until an instant. Nothing is handed to it any more.
+func (q *Queue) Excuse(t *Ticket, until int64) {
+	q.leaveLine(t)
+	t.Offer, t.Absent = nil, true
+	q.renew(t, until)
 }
 
 // Remove takes the ticket out of the queue.
 func (q *Queue) Remove(t *Ticket) {
-	if t.Offer == nil {
-		q.leaveLine(t)
-	}
+	q.leaveLine(t)
 	q.clocks.Delete(t)
 	delete(q.tickets, t.ID)
 }
 
+func (q *Queue) renew(t *Ticket, until int64) {
+	q.clocks.Delete(t)
+	t.Until = until
+	q.clocks.Set(t)
+}
+
+func (q *Queue) enterLine(t *Ticket) {
+	if q.lines[t.Lane] == nil {
+		q.lines[t.Lane] = NewLine()
+	}
+	q.lines[t.Lane].Set(t)
+	q.waiting++
+}
+
+// leaveLine takes the ticket out of its line, if it waits there.
 func (q *Queue) leaveLine(t *Ticket) {
+	if !t.Waits() {
+		return
+	}
 	line := q.lines[t.Lane]
 	line.Delete(t)
 	q.waiting--
@@ -131,16 +157,16 @@ func (q *Queue) leaveLine(t *Ticket) {
 	}
 }
 
-// First returns the ticket that becomes void first, or nil.
+// First returns the ticket whose time is over first, or nil.
 func (q *Queue) First() *Ticket {
 	first, _ := q.clocks.Min()
 	return first
 }
 
-// Due returns when the first ticket becomes void, or [Never].
+// Due returns when the time of the first ticket is over, or [Never].
 func (q *Queue) Due() int64 {
 	if first := q.First(); first != nil {
-		return first.Void
+		return first.Until
 	}
 	return Never
 }

@@ -140,8 +140,16 @@ func bytesOf(source *rand.ChaCha8) []byte {
 	return random
 }
 
-// TicketLife returns the last instant at which a ticket that is shown at now keeps its place.
-func TicketLife(now int64) int64 { return now + tms.TicketTTL.Milliseconds() }
+// PresentUntil returns the last instant at which a ticket that is shown at now is present.
+func PresentUntil(now int64) int64 { return now + tms.PresenceTime.Milliseconds() }
+
+// KeptUntil returns the last instant at which an absent ticket that leaves at now keeps its place.
+func KeptUntil(now int64) int64 { return now + tms.TicketTTL.Milliseconds() }
+
+// KeptAfter returns the last instant at which a ticket that was present until an instant keeps its place.
+func KeptAfter(present int64) int64 {
+	return present + (tms.TicketTTL - tms.PresenceTime).Milliseconds()
+}
 
 // PickupEnd returns the last instant at which a token that is handed at now can be picked up.
 func PickupEnd(now int64) int64 { return now + tms.PickupTime.Milliseconds() }

@@ -21,9 +21,11 @@ type line struct {
 
 	mu      sync.Mutex
 	waiters map[string][]*waiter
-	woken   []string // tickets to be shown next
-	round   []string // tickets to be shown because it is time
-	turn    bool     // of woken
+	parting []*waiter // who left, and the store is to hear of
+	closed  bool      // the goroutine has ended
+	woken   []string  // tickets to be shown next
+	round   []string  // tickets to be shown because it is time
+	turn    bool      // of woken
 	joined  int
 	retry   time.Duration // until a token is due to come back; 0: not known
 }
@@ -34,14 +36,13 @@ type waiter struct {
 	answer  chan answer // of size 1; what ends the wait
 	last    error       // the store's last refusal
 	number  int
-	shown   *batch // that the store is being asked; nil: none
+	shown   bool          // the store is being asked
+	told    bool          // the answer is in the channel
+	left    chan struct{} // made when it leaves, and closed when the line has done with it
 }
 
-// batch is what the store is asked at once.
-type batch struct {
-	waiters [][]*waiter   // who waits with each ticket
-	done    chan struct{} // closed when all of them have been told
-}
+// returns says whether whoever waits may come back.
+func (w *waiter) returns() bool { return w.request.RequestID != "" }
 
 type answer struct {
 	result tms.AssignResult
@@ -101,28 +102,61 @@ func (l *line) wake(ticket string) {
 	l.show(ticket)
 }
 
-// leave takes the waiter out of the line. It returns a channel that is closed when the ticket is not being shown any
-// more: an answer is then in the waiter's channel, or none comes.
+// leave takes the waiter out of the line. It returns a channel that is closed when an answer is in the waiter's channel or
+// none comes any more: then the store has been told, or could not be.
 func (l *line) leave(w *waiter) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.remove(w)
-	if w.shown == nil {
-		return closed
+	if w.left != nil {
+		return w.left
 	}
-	return w.shown.done
+	w.left = make(chan struct{})
+	if w.told || l.closed {
+		close(w.left)
+		return w.left
+	}
+	l.remove(w)
+	l.parting = append(l.parting, w)
+	l.goOn()
+	return w.left
 }
 
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
+// sayFarewell tells the store who has left since it was last called: tickets that nobody waits with any more leave the
+// queue, and keep their places where a repeat may come.
+func (l *line) sayFarewell() {
+	l.mu.Lock()
+	parting := l.parting
+	l.parting = nil
+	tickets := map[bool][]string{}
+	for _, w := range parting {
+		if ticket := w.request.Ticket; !w.told && l.waiters[ticket] == nil {
+			tickets[w.returns()] = append(tickets[w.returns()], ticket)
+		}
+	}
+	l.mu.Unlock()
+	for keep, list := range tickets {
+		l.giveUp(list, keep)
+	}
+	for _, w := range parting {
+		close(w.left)
+	}
+}
 
-// lastWord returns the store's last refusal of the waiter.
+func (l *line) giveUp(tickets []string, keep bool) {
+	ctx, cancel := l.store.saying()
+	defer cancel()
+	if err := l.store.queue.Leave(ctx, l.pool, tickets, keep); err != nil {
+		l.store.options.Logger.Debug("tickets stay in the queue until their time is over", "pool", l.pool, "error", err)
+	}
+}
+
+// lastWord returns the store's last refusal of the waiter. While it is being asked nobody knows that it refuses.
 func (l *line) lastWord(w *waiter) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if w.shown {
+		return errSilent
+	}
 	return w.last
 }
 
@@ -149,8 +183,10 @@ func (l *line) run() {
 			l.showAll()
 			beat.Reset(l.beat())
 		case <-l.store.life.Done():
+			l.close()
 			return
 		}
+		l.sayFarewell()
 		if l.ask(); l.over() {
 			return
 		}
@@ -214,29 +250,37 @@ func (l *line) over() bool {
 	defer l.store.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waiters) > 0 {
+	if len(l.waiters) > 0 || len(l.parting) > 0 {
 		return false
 	}
 	delete(l.store.lines, l.pool)
+	l.closed = true
 	return true
+}
+
+// close ends the line where somebody may still wait.
+func (l *line) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.sayFarewell()
 }
 
 // ask shows tickets that are due to the store and gives its answers to who waits for them.
 func (l *line) ask() {
-	b := l.batch()
-	if len(b.waiters) == 0 {
+	batch := l.batch()
+	if len(batch) == 0 {
 		return
 	}
-	defer close(b.done)
-	requests := make([]tms.AssignRequest, len(b.waiters))
-	for i, waiters := range b.waiters {
+	requests := make([]tms.AssignRequest, len(batch))
+	for i, waiters := range batch {
 		requests[i] = waiters[0].request
 	}
 	results, err := l.store.Store.Assign(l.store.life, l.pool, requests)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retry = 0
-	for i, waiters := range b.waiters {
+	for i, waiters := range batch {
 		a := answer{err: err}
 		if err == nil {
 			a.result = results[i]
@@ -249,23 +293,25 @@ func (l *line) ask() {
 // fails, nobody would hear what the others were given.
 const most = 1_000
 
-// batch takes tickets that are due, as many as a step of the store answers, each with all who wait with it. The rest is
-// shown next.
-func (l *line) batch() *batch {
+// batch takes tickets that are due, as many as a step of the store answers, and returns who waits with each of them. The
+// rest is shown next.
+func (l *line) batch() (batch [][]*waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := &batch{done: make(chan struct{})}
 	for tokens := 0; ; {
 		waiters, next := l.nextDue()
 		if waiters == nil {
-			return b
+			return batch
 		}
-		if tokens += max(1, waiters[0].request.Count); tokens > most && len(b.waiters) > 0 {
+		if tokens += max(1, waiters[0].request.Count); tokens > most && len(batch) > 0 {
 			l.goOn()
-			return b
+			return batch
 		}
 		*next = (*next)[1:]
-		b.add(waiters)
+		for _, w := range waiters {
+			w.shown = true
+		}
+		batch = append(batch, slices.Clone(waiters))
 	}
 }
 
@@ -279,19 +325,12 @@ func (l *line) nextDue() ([]*waiter, *[]string) {
 	}
 	for _, due := range lists {
 		for ; len(*due) > 0; *due = (*due)[1:] {
-			if waiters := l.waiters[(*due)[0]]; len(waiters) > 0 && waiters[0].shown == nil {
+			if waiters := l.waiters[(*due)[0]]; len(waiters) > 0 && !waiters[0].shown {
 				return waiters, due
 			}
 		}
 	}
 	return nil, nil
-}
-
-func (b *batch) add(waiters []*waiter) {
-	for _, w := range waiters {
-		w.shown = b
-	}
-	b.waiters = append(b.waiters, slices.Clone(waiters))
 }
 
 // tell ends the wait of all who wait with a ticket, or lets them go on if the answer is that there is none yet.
@@ -301,13 +340,14 @@ func (l *line) tell(waiters []*waiter, a answer) {
 		refusal = a.result.Err
 	}
 	for _, w := range waiters {
-		w.shown = nil
+		w.shown = false
 		switch code := tms.CodeOf(refusal); {
 		case code == tms.ErrNoTokenAvailable, code == tms.ErrStoreUnavailable:
 			w.last = refusal
 			l.note(refusal)
 		default:
 			w.answer <- a
+			w.told = true
 			l.remove(w)
 		}
 	}

@@ -80,9 +80,9 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Assign implements [tms.Store] and heeds Wait. Requests that wait are answered each on its own; if one of several fails,
 // all of them do, and what the others were given stays leased until its time is over. A request that gives up,
-// because its time or its context is over, leaves the queue, unless it has a RequestID: then its place is kept for
-// [tms.TicketTTL], so that a repeat goes on where it stood. What comes too late for a request that has given up is given
-// back, unless it has a RequestID: then a repeat fetches it. No call outlives its context, or its time by more than a
+// because its time or its context is over, leaves the queue. Where it has a RequestID its place is kept for
+// [tms.TicketTTL], so that a repeat goes on where it stood; until then it is absent, and nobody waits for it. What comes too
+// late for a request that has given up is given back, unless it has a RequestID: then a repeat fetches it. No call outlives its context, or its time by more than a
 // second, however long the store takes.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	if !s.anyWaits(requests) {
@@ -138,7 +138,7 @@ func (s *Store) assign(ctx context.Context, pool string, r tms.AssignRequest) (t
 	case <-s.stop:
 		return s.refused(ctx, l, w, errStopping)
 	case <-ctx.Done():
-		s.part(ctx, l, w)
+		s.part(l, w)
 		return tms.AssignResult{}, ctx.Err()
 	}
 }
@@ -176,74 +176,55 @@ func (s *Store) stopped() bool {
 // lateness is how long after the end of a wait the store is waited for, that is about to answer or to hear of it.
 const lateness = time.Second
 
-// refused ends a wait with a refusal, that of the store if none is given, unless the answer has come after all. Where the
-// store is being asked all the while, nobody knows that it refuses.
+// refused ends a wait with a refusal, that of the store if none is given, unless the answer has come after all.
 func (s *Store) refused(ctx context.Context, l *line, w *waiter, refusal error) (tms.AssignResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, lateness)
 	defer cancel()
-	var failure error
 	select {
 	case <-l.leave(w):
 	case <-ctx.Done():
-		failure = errSilent
 	}
 	select {
 	case a := <-w.answer:
 		return a.result, a.err
 	default:
 	}
-	s.part(ctx, l, w)
-	if failure != nil {
-		return tms.AssignResult{}, failure
+	s.part(l, w)
+	last := l.lastWord(w)
+	if tms.CodeOf(last) == "" {
+		return tms.AssignResult{}, last
 	}
-	return tms.AssignResult{Err: cmp.Or(refusal, l.lastWord(w))}, nil
+	return tms.AssignResult{Err: cmp.Or(refusal, last)}, nil
 }
 
-// part clears up behind a waiter who hears nothing more. It returns when that is done, or when ctx ends; then it goes on.
-func (s *Store) part(ctx context.Context, l *line, w *waiter) {
-	done := make(chan struct{})
+// part clears up behind a waiter who hears nothing more. It does not block.
+func (s *Store) part(l *line, w *waiter) {
+	left := l.leave(w)
 	s.work.Go(func() {
-		defer close(done)
-		s.clearUp(ctx, l, w)
+		<-left
+		select {
+		case a := <-w.answer:
+			s.giveBack(l.pool, w, a.result.Tokens)
+		default:
+		}
 	})
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
 }
 
-// clearUp takes the waiter's ticket out of the queue, or gives back what it is answered with.
-func (s *Store) clearUp(ctx context.Context, l *line, w *waiter) {
-	<-l.leave(w)
-	select {
-	case a := <-w.answer:
-		s.giveBack(ctx, l.pool, w, a.result.Tokens)
-	default:
-		s.giveUp(ctx, l.pool, w)
-	}
-}
-
-// farewell is how long a caller that gives up takes to say so. If the store does not hear it, its clocks do the same.
+// farewell is how long it may take to tell the store that a caller has given up. If the store does not hear it, its
+// clocks do the same.
 const farewell = 2 * time.Second
 
-// giveUp takes the ticket out of the queue.
-func (s *Store) giveUp(ctx context.Context, pool string, w *waiter) {
-	if w.request.RequestID != "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-	defer cancel()
-	if err := s.queue.Leave(ctx, pool, []string{w.request.Ticket}); err != nil {
-		s.options.Logger.Debug("a ticket stays in the queue until its time is over", "pool", pool, "error", err)
-	}
+// saying returns a context for what is said to the store after a caller has given up.
+func (s *Store) saying() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(s.life), farewell)
 }
 
 // giveBack returns tokens that nobody waits for any more.
-func (s *Store) giveBack(ctx context.Context, pool string, w *waiter, tokens []tms.Token) {
-	if w.request.RequestID != "" || len(tokens) == 0 {
+func (s *Store) giveBack(pool string, w *waiter, tokens []tms.Token) {
+	if w.returns() || len(tokens) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	ctx, cancel := s.saying()
 	defer cancel()
 	keys := make([]tms.LeaseKey, len(tokens))
 	for i, t := range tokens {

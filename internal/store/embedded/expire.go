@@ -74,13 +74,13 @@ func (t *step) expire(limit int) (more bool) {
 	return t.nextDeadline().at < t.now
 }
 
-// tidy takes tickets that no longer count out of the queue, and says whether more are there than it may.
+// tidy lets tickets age whose time is over, and says whether more are there than it may.
 func (t *step) tidy() (more bool) {
 	for range maxStep {
 		if t.queue.Due() >= t.now {
 			return false
 		}
-		t.dismiss(t.queue.First())
+		t.age(t.queue.First())
 	}
 	return t.queue.Due() < t.now
 }

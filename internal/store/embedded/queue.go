@@ -19,12 +19,12 @@ func (t *step) ticket(r tms.AssignRequest) (*rules.Ticket, error) {
 
 // queueUp lets the request's ticket take or keep its place, and returns the refusal that says which.
 func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) error {
-	void := rules.TicketLife(t.now)
+	until := rules.PresentUntil(t.now)
 	switch {
 	case ticket != nil:
-		t.queue.Renew(ticket, void)
+		t.queue.Show(ticket, until)
 	case r.Ticket != "":
-		ticket = t.queue.Join(r, lane, void)
+		ticket = t.queue.Join(r, lane, until)
 	}
 	refusal := t.noneAvailable(t.supply(lane), max(1, r.Count))
 	if ticket != nil {
@@ -33,13 +33,26 @@ func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) e
 	return refusal
 }
 
-// turn says whether the ticket, or a request without one, may be served before everybody else in its line. Whoever waits
-// for any token is owed every token: they wait only because they want more than there are.
+// turn says whether the ticket, or a request without one, may be served before everybody else who waits in its line.
+// Whoever waits for any token is owed every token: they wait only because they want more than there are.
 func (t *step) turn(lane string, ticket *rules.Ticket) bool {
+	first, any := t.queue.Head(lane), t.queue.Head("")
 	if ticket == nil {
-		return t.queue.Head(lane) == nil && t.queue.Head("") == nil
+		return first == nil && any == nil
 	}
-	return t.queue.Head(lane) == ticket && (lane == "" || ticket.Before(t.queue.Head("")))
+	return ticket.Before(first) && ticket.Before(any)
+}
+
+// age carries out the end of the ticket's time: whoever waited is absent, and whoever was absent is gone. What a ticket
+// was handed comes back by the token's own clock.
+func (t *step) age(ticket *rules.Ticket) {
+	kept := rules.KeptAfter(ticket.Until)
+	if ticket.Absent || kept < t.now {
+		t.dismiss(ticket)
+		return
+	}
+	t.queue.Excuse(ticket, kept)
+	t.letGo(ticket)
 }
 
 // dismiss takes the ticket, if there is one, out of the queue.
@@ -210,20 +223,26 @@ func (t *step) pickUp(ticket *rules.Ticket, r tms.AssignRequest) (tokens []tms.T
 }
 
 // Leave implements [tms.Queue].
-func (s *Store) Leave(ctx context.Context, pool string, tickets []string) error {
+func (s *Store) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
 	return s.do(ctx, pool, func(t *step) error {
 		for _, id := range tickets {
 			if ticket := t.queue.Get(id); ticket != nil {
-				t.leave(ticket)
+				t.leave(ticket, keep)
 			}
 		}
 		return nil
 	})
 }
 
-func (t *step) leave(ticket *rules.Ticket) {
-	t.dismiss(ticket)
-	for _, e := range t.offered(ticket) {
+func (t *step) leave(ticket *rules.Ticket, keep bool) {
+	offered := t.offered(ticket)
+	if keep {
+		t.queue.Excuse(ticket, rules.KeptUntil(t.now))
+		t.letGo(ticket)
+	} else {
+		t.dismiss(ticket)
+	}
+	for _, e := range offered {
 		t.put(e, e.record.TakeBack())
 	}
 }

@@ -221,8 +221,10 @@ func (p *poolKeys) checkQueue() error {
 			return err
 		}
 		_, waits := p.sets["waiting"][ticket]
-		if _, handed := p.sets["handed"][ticket]; waits == handed || handed != (wish.Tokens != nil) {
-			return fmt.Errorf("ticket %q waits: %v, was handed: %v, tokens %q", ticket, waits, handed, wish.Tokens)
+		_, handed := p.sets["handed"][ticket]
+		_, absent := p.sets["absent"][ticket]
+		if waits && handed || waits && absent || handed != (wish.Tokens != nil) {
+			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed, absent, wish.Tokens)
 		}
 		if waits {
 			insert(lines, "line:"+wish.Lane, ticket, true)
@@ -237,7 +239,7 @@ func (p *poolKeys) checkQueue() error {
 			insert(got, line, ticket, true)
 		}
 	}
-	placed, there := len(p.sets["waiting"])+len(p.sets["handed"]), len(p.hashes["tickets"])
+	placed, there := len(p.sets["waiting"])+len(p.sets["handed"])+len(p.sets["absent"]), len(p.hashes["tickets"])
 	if placed != there || (p.pool["queue"] != "") != (there > 0) {
 		return fmt.Errorf("%d tickets have a place, %d are there, and queue is %q", placed, there, p.pool["queue"])
 	}

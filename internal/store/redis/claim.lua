@@ -98,15 +98,14 @@ local function pickUp(s, w)
   return records
 end
 
+-- Gives the wish a ticket, which stands nowhere yet.
 local function join(w, inbox)
-  local number = call('HINCRBY', keys[1], 'joined', 1)
-  local wish = {client = w.client, ttl = w.ttl, count = w.count, lane = w.lane, prefer = w.prefer, ids = w.ids}
-  local s = {ticket = w.ticket, print = w.print, inbox = inbox, json = cjson.encode(wish), void = 0, waits = true,
-    wish = wish}
-  queue.waiting, queue.open = howManyWait() + 1, queue.open or call('HSET', keys[1], 'queue', '1') and true
-  call('ZADD', some('line:' .. w.lane), number, w.ticket)
+  local wish = {client = w.client, ttl = w.ttl, count = w.count, lane = w.lane, prefer = w.prefer, ids = w.ids,
+    number = call('HINCRBY', keys[1], 'joined', 1)}
+  local s = {ticket = w.ticket, print = w.print, inbox = inbox, json = cjson.encode(wish), wish = wish}
+  queue.open = queue.open or call('HSET', keys[1], 'queue', '1') and true
+  queue.seats[w.ticket] = s
   writeSeat(s)
-  queue.seats[w.ticket], queue.heads[w.lane] = s, queue.heads[w.lane] or nil
   return s
 end
 
@@ -118,8 +117,7 @@ local function queueUp(w, s, inbox)
     s.inbox = inbox
     writeSeat(s)
   end
-  s.void = now + TICKET
-  call('ZADD', some('waiting'), digits(s.void), w.ticket)
+  show(s, now + PRESENCE)
   return noneAvailable(supply(w.lane), call('ZRANK', some('line:' .. w.lane), w.ticket) + 1)
 end
 
@@ -130,7 +128,7 @@ local function grantWish(w, s, inbox)
     if s then drop(s) end
     return format('quota_exceeded %d %d', has, policy.max_leases_per_client)
   end
-  local records = turn(w.lane, s and w.ticket) and give(w)
+  local records = turn(w.lane, s and wishOf(s).number) and give(w)
   if not records then return queueUp(w, s, inbox) end
   if s then drop(s) end
   local result = fulfil(w, records)
@@ -144,16 +142,15 @@ local function claimOne(w, inbox)
   local refused = reused or policy.paused and 'pool_paused' or check(w)
   if refused then return refused end
   local s = w.ticket ~= '' and seatOf(w.ticket)
-  if s and s.void < now then
-    dismiss(s)
-    s = false
+  if s and s.till < now then
+    dismiss(s, s.place ~= 'absent' and keptAfter(s.till) or nil)
+    s = seatOf(w.ticket)
   end
   if s and s.print ~= w.print then return 'request_id_reused' end
-  if s and not s.waits then
+  if s and s.place == 'handed' then
     local records = pickUp(s, w)
     if records then return fulfil(w, records) end
-    dismiss(s)
-    s = false
+    dismiss(s, now + TICKET)
   end
   return grantWish(w, s, inbox)
 end

@@ -76,5 +76,5 @@ func waitOnACluster(t *testing.T, s *redis.Store, pool string, woken <-chan stri
 	}
 	wakes(t, woken, pool+"1")
 	picks(t, s, pool, matching(pool+"1", "red"), "x")
-	must(t, s.Leave(t.Context(), pool, []string{pool + "2"}))
+	must(t, s.Leave(t.Context(), pool, []string{pool + "2"}, false))
 }

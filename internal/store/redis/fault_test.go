@@ -158,7 +158,7 @@ func TestAFullRedisDrains(t *testing.T) {
 	refused(t, err, tms.ErrStoreUnavailable)
 	saysWhy(t, s, "OOM")
 	release(t, s, "p", broken.Value) // to who waits
-	must(t, s.Leave(ctx, "p", []string{"1"}))
+	must(t, s.Leave(ctx, "p", []string{"1"}, false))
 	restored, err := s.Restore(ctx, "p", []string{spoilt.Value})
 	must(t, errors.Join(err, restored[0].Err))
 

@@ -64,7 +64,8 @@ func TestKeysOfSomePoolsAreThoseOfTheLibrary(t *testing.T) {
 
 // The library keeps the clocks of those who wait that the contract says.
 func TestClocksOfTheQueueAreThoseOfTheContract(t *testing.T) {
-	want := fmt.Sprintf("local TICKET, PICKUP = %d, %d ", tms.TicketTTL.Milliseconds(), tms.PickupTime.Milliseconds())
+	want := fmt.Sprintf("local TICKET, PRESENCE, PICKUP = %d, %d, %d ", tms.TicketTTL.Milliseconds(),
+		tms.PresenceTime.Milliseconds(), tms.PickupTime.Milliseconds())
 	if !strings.Contains(redis.Library, want) {
 		t.Errorf("the library has not %q", want)
 	}

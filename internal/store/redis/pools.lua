@@ -136,6 +136,7 @@ local function purge(k, args)
   for state = AVAILABLE, QUARANTINED do left = left - purgeTokens(state, left) end
   left = left - purgeTickets('waiting', left)
   left = left - purgeTickets('handed', left)
+  left = left - purgeTickets('absent', left)
   left = left - purgeRequests(left)
   if left == 0 then return {now, 1} end
   call('DEL', k[1])

@@ -2,8 +2,8 @@
 
 -- What a step knows of the queue. seats: what it has read of tickets, false for one that is not there. heads: the
 -- first ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that
--- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: void tickets were
--- looked for. crowded: there are more than one step may drop, so that nobody's turn is known. budget: how many tokens
+-- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: those whose time is over
+-- were looked for. crowded: there are more than one step may age, so that nobody's turn is known. budget: how many tokens
 -- the step may still hand. waiting: how many wait. open: the pool has tickets. left: some have left.
 -- owes: a step before this one could not hand out all that it made available.
 function newQueue(open)
@@ -11,13 +11,23 @@ function newQueue(open)
     budget = STEP, open = open, waiting = nil, left = false, owes = false}
 end
 
--- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also the tokens
--- that it was handed.
+-- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also its number, and
+-- the tokens that it was handed.
 
-local function seat(ticket, text, waiting, handed)
+-- A seat is a ticket as this step sees it: place says in which set it stands, till its score there.
+local function seat(ticket, text)
   local print, inbox, json = match(text, '^(%S+) (%S+) (.*)$')
-  return {ticket = ticket, print = print, inbox = inbox, json = json, void = tonumber(waiting or handed or 0),
-    waits = waiting and true, wish = nil}
+  return {ticket = ticket, print = print, inbox = inbox, json = json, place = nil, till = 0, wish = nil}
+end
+
+-- Finds out where those of the seats stand that are not known to stand elsewhere.
+local function locate(place, seats)
+  local tickets, left = {}, {}
+  for i, s in ipairs(seats) do tickets[i] = s.ticket end
+  for i, till in ipairs(#tickets > 0 and call('ZMSCORE', some(place), unpack(tickets)) or {}) do
+    if till then seats[i].place, seats[i].till = place, tonumber(till) else left[#left + 1] = seats[i] end
+  end
+  return left
 end
 
 -- Reads tickets that the step has not read yet.
@@ -30,12 +40,14 @@ local function seatAll(tickets)
     end
   end
   if #unread == 0 or not queue.open then return end
-  local texts = call('HMGET', some('tickets'), unpack(unread))
-  local waiting = call('ZMSCORE', some('waiting'), unpack(unread))
-  local handed = call('ZMSCORE', some('handed'), unpack(unread))
+  local texts, seats = call('HMGET', some('tickets'), unpack(unread)), {}
   for i, ticket in ipairs(unread) do
-    if texts[i] then queue.seats[ticket] = seat(ticket, texts[i], waiting[i], handed[i]) end
+    if texts[i] then
+      queue.seats[ticket] = seat(ticket, texts[i])
+      seats[#seats + 1] = queue.seats[ticket]
+    end
   end
+  locate('absent', locate('handed', locate('waiting', seats)))
 end
 
 local function seatOf(ticket)
@@ -58,35 +70,44 @@ local function howManyWait()
   return queue.waiting
 end
 
--- Takes a waiting ticket out of its line.
-local function leaveLine(s)
-  local lane = wishOf(s).lane
-  howManyWait()
-  queue.waiting, queue.heads[lane], s.waits = queue.waiting - 1, nil, false
-  call('ZREM', some('line:' .. lane), s.ticket)
-  call('ZREM', some('waiting'), s.ticket)
+-- Takes the ticket out of the set in which it stands, and out of its line. One who waited for several and waits no longer
+-- may have had some kept back.
+local function leavePlace(s)
+  local wish = wishOf(s)
+  if s.place == 'waiting' then
+    howManyWait()
+    queue.waiting, queue.heads[wish.lane] = queue.waiting - 1, nil
+    call('ZREM', some('line:' .. wish.lane), s.ticket)
+    if wish.lane == '' and wish.count > 1 then queue.kept = true end
+  end
+  if s.place then call('ZREM', some(s.place), s.ticket) end
+  s.place = nil
 end
 
--- Takes note that the ticket, which waits no longer, is owed no token any more. One who waited for several may have had
--- some kept back.
-local function letGo(wish)
-  if wish.lane == '' and wish.count > 1 then queue.kept = true end
+-- Puts the ticket into its line, unless it stands there, and lets it wait until an instant.
+local function show(s, till)
+  local wish = wishOf(s)
+  if s.place ~= 'waiting' then
+    if s.place then call('ZREM', some(s.place), s.ticket) end
+    queue.waiting, queue.heads[wish.lane] = howManyWait() + 1, nil
+    call('ZADD', some('line:' .. wish.lane), wish.number, s.ticket)
+  end
+  s.place, s.till = 'waiting', till
+  call('ZADD', some('waiting'), digits(till), s.ticket)
 end
 
 -- Takes the ticket out of the queue.
 local function drop(s)
-  local wish = wishOf(s)
-  if s.waits then leaveLine(s) else call('ZREM', some('handed'), s.ticket) end
+  leavePlace(s)
   call('HDEL', some('tickets'), s.ticket)
   queue.seats[s.ticket], queue.left = false, true
-  letGo(wish)
 end
 
--- Says whether the token is still on its way to the ticket, as the wish's nth. Of a void ticket, Redis may have removed
--- the lease string.
+-- Says whether the token is still on its way to the ticket, as the wish's nth. Of one that was not picked up in time,
+-- Redis may have removed the lease string.
 local function underway(s, wish, n, r)
   if r.was ~= ASSIGNED then return false end
-  return r.at == '0' and r.id == wish.ids[n] or r.id == '-' and s.void < now and r.score == s.void
+  return r.at == '0' and r.id == wish.ids[n] or r.id == '-' and s.till < now and r.score == s.till
 end
 
 -- Returns those of the tokens that the ticket was handed and that nobody has taken back since.
@@ -102,37 +123,58 @@ local function offered(s)
   return records
 end
 
--- Takes the ticket out of the queue, and what it was handed back, as if it had never been handed. Returns how many
--- tokens that were.
-local function dismiss(s)
+-- Makes the ticket absent: it keeps its place until an instant, if that is not over, and is handed nothing.
+local function excuse(s, till)
+  if till < now then return drop(s) end
+  leavePlace(s)
+  if s.wish.tokens then
+    s.wish.tokens = nil
+    s.json = cjson.encode(s.wish)
+    writeSeat(s)
+  end
+  s.place, s.till = 'absent', till
+  call('ZADD', some('absent'), digits(till), s.ticket)
+end
+
+-- Makes the ticket absent until an instant, or takes it out of the queue where none is given. What it was handed comes
+-- back, as if it had never been handed. Returns how many tokens that were.
+local function dismiss(s, till)
   local records = offered(s)
-  drop(s)
+  if till then excuse(s, till) else drop(s) end
   for _, r in ipairs(records) do r.state = AVAILABLE end
   if #records > 0 then save(records) end
   return #records
 end
 
-local function voidOf(set, limit)
-  return call('ZRANGEBYSCORE', some(set), '-inf', '(' .. digits(now), 'LIMIT', '0', limit)
+-- Returns the seats of at most limit tickets of a set whose time is over.
+local function over(set, limit)
+  local tickets = call('ZRANGEBYSCORE', some(set), '-inf', '(' .. digits(now), 'LIMIT', '0', limit)
+  seatAll(tickets)
+  local seats = {}
+  for i, ticket in ipairs(tickets) do seats[i] = queue.seats[ticket] end
+  return seats
 end
+
+-- Returns until when a ticket keeps its place that was present until an instant.
+local function keptAfter(present) return present + TICKET - PRESENCE end
 
 -- Takes back at most about limit tokens that nobody has picked up in time. Returns how many.
 function lapse(limit)
-  local tickets, done = voidOf('handed', limit), 0
-  seatAll(tickets)
-  for _, ticket in ipairs(tickets) do
+  local done = 0
+  for _, s in ipairs(over('handed', limit)) do
     if done >= limit then break end
-    done = done + max(1, dismiss(queue.seats[ticket]))
+    done = done + max(1, dismiss(s, keptAfter(s.till)))
   end
   return done
 end
 
--- Drops at most limit tickets that no longer wait. Returns how many.
+-- Lets at most limit tickets age that are present no longer, and as many that are absent. Returns how many of the
+-- former.
 local function tidy(limit)
-  local tickets = voidOf('waiting', limit)
-  seatAll(tickets)
-  for _, ticket in ipairs(tickets) do drop(queue.seats[ticket]) end
-  return #tickets
+  for _, s in ipairs(over('absent', limit)) do drop(s) end
+  local seats = over('waiting', limit)
+  for _, s in ipairs(seats) do excuse(s, keptAfter(s.till)) end
+  return #seats
 end
 
 -- Returns the first ticket of a line, its number and its lane, or false.
@@ -151,13 +193,13 @@ local function head(lane)
   return first
 end
 
--- Says whether the ticket, or a request without one, may be served before everybody else in its line. Whoever waits for
--- any token is owed every token: they wait only because they want more than there are.
-local function turn(lane, ticket)
+-- Says whether the ticket of that number, or a request without one, may be served before everybody else who waits in its
+-- line. Whoever waits for any token is owed every token: they wait only because they want more than there are.
+local function turn(lane, number)
   local first, any = head(lane), head('')
   if queue.crowded then return false end
-  if not ticket then return not first and not any end
-  return first and first.ticket == ticket and (not any or lane == '' or first.number < any.number)
+  if not number then return not first and not any end
+  return (not first or number <= first.number) and (not any or number <= any.number)
 end
 
 -- Returns how many tokens of a lane can be assigned.
@@ -226,12 +268,11 @@ local function hand(s)
   local wish = wishOf(s)
   local records = give(wish, now + PICKUP)
   if not records then return false end
-  leaveLine(s)
-  letGo(wish)
+  leavePlace(s)
   wish.tokens = {}
   for i, r in ipairs(records) do wish.tokens[i] = r.token end
-  s.json, s.void = cjson.encode(wish), now + PICKUP
-  call('ZADD', some('handed'), digits(s.void), s.ticket)
+  s.json, s.place, s.till = cjson.encode(wish), 'handed', now + PICKUP
+  call('ZADD', some('handed'), digits(s.till), s.ticket)
   writeSeat(s)
   wake(s)
   queue.budget = queue.budget - #records
@@ -242,7 +283,7 @@ end
 -- as many leases as it may is taken out, and woken. Returns false if nothing came of it.
 local function serveFirst(first)
   local lane = first.lane
-  if not turn(lane, first.ticket) then return false end
+  if not turn(lane, first.number) then return false end
   local s = seatOf(first.ticket)
   local wish = wishOf(s)
   if supply(lane) < wish.count then return false end
@@ -337,7 +378,7 @@ end
 local function catchUp()
   if not queue then return end
   comeBack(STEP)
-  head('') -- drops void tickets
+  head('') -- lets tickets age
   handOut()
 end
 
@@ -348,16 +389,16 @@ local function start(k, instant)
   return true
 end
 
--- tms1_leave takes tickets out of the queue, and hands what they had been handed to those who wait.
--- ARGV: now, the tickets. At most 1,000.
+-- tms1_leave takes tickets out of the queue, or makes them absent, and hands what they had been handed to those who wait.
+-- ARGV: now, "1" to keep their places or "", the tickets. At most 1,000.
 -- Answer: {now}.
 local function leaveQueue(k, args)
   if not start(k, args[1]) then return NO_POOL end
   if queue then
-    local tickets = {unpack(args, 2)}
+    local tickets, till = {unpack(args, 3)}, args[2] ~= '' and now + TICKET
     seatAll(tickets)
     for _, ticket in ipairs(tickets) do
-      if queue.seats[ticket] then dismiss(queue.seats[ticket]) end
+      if queue.seats[ticket] then dismiss(queue.seats[ticket], till) end
     end
   end
   return {now}

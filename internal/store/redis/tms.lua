@@ -25,8 +25,9 @@
 --                  of its lease, of the tokens that are assigned to the client
 --     holders      hash, in such a pool: assigned token -> client_id
 --     line:        prefix of sorted sets: line:<lane> is ticket -> its number in the order of joining, while it waits
---     waiting      sorted set: waiting ticket -> the last instant at which it counts
+--     waiting      sorted set: waiting ticket -> the last instant at which it is present
 --     handed       sorted set: ticket that was handed tokens -> the last instant at which it can pick them up
+--     absent       sorted set: absent ticket -> the last instant at which it keeps its place
 --     tickets      hash: ticket -> "print inbox " and JSON of what it asks for and was handed
 --     requests     sorted set: request_id -> the last instant at which the request is remembered
 --     answers      hash: request_id -> "print until " and JSON of what the request was given
@@ -58,7 +59,7 @@ local SEEN, STRINGS, PAST = 5, 6, 7 -- no states: the set beside cooling, string
 local SEARCH = {ASSIGNED, AVAILABLE, COOLING, QUARANTINED}
 local STEP = 1000 -- most tokens that one step touches beyond those it was asked for
 local BACKSTOP = (30 * 24 * 60 + 10) * 60 * 1000 -- ten minutes more than tms.MaxTTL
-local TICKET, PICKUP = 2000, 1000 -- tms.TicketTTL and tms.PickupTime
+local TICKET, PRESENCE, PICKUP = 2000, 1000, 1000 -- tms.TicketTTL, tms.PresenceTime and tms.PickupTime
 local NO_POOL = 'pool_not_found'
 
 -- What lives as long as the library in this server process. It is neither stored nor replicated.

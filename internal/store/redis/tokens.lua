@@ -2,7 +2,7 @@
 
 -- tms1_expire is one sweep.
 -- ARGV: now, limit (at most 1,000).
--- It also drops at most 1,000 tickets that are void, and forgets as many requests as limit says, at most.
+-- It also lets at most 1,000 tickets age, and forgets as many requests as limit says, at most.
 -- Answer: {now, released, quarantined, deleted, next deadline or -1, the oldest deadline before the sweep or -1}.
 local function expire(k, args)
   if not open(k, args[1]) then return NO_POOL end
@@ -14,7 +14,7 @@ local function expire(k, args)
   local done = {released, quarantined, deleted}
   finish()
   if oldest < now or queue then next = nextDeadline() end
-  if queue and queue.open then next = min(next, firstScore(some('waiting'))) end
+  if queue and queue.open then next = min(next, firstScore(some('waiting')), firstScore(some('absent'))) end
   return {now, done[1], done[2], done[3], instant(next), instant(oldest)}
 end
 

@@ -22,9 +22,13 @@ const idle = 3 * tms.TicketTTL
 const courtesy = 500 * time.Millisecond
 
 // Leave implements [tms.Queue]. More than 1,000 tickets go in several steps.
-func (s *Store) Leave(ctx context.Context, pool string, tickets []string) error {
+func (s *Store) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
+	kept := ""
+	if keep {
+		kept = "1"
+	}
 	for part := range slices.Chunk(tickets, maxStep) {
-		if _, err := s.call(ctx, pool, fnLeave, part...); err != nil {
+		if _, err := s.call(ctx, pool, fnLeave, append([]string{kept}, part...)...); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ var queueMutants = []mutant{
 	{"serves the latest first", "UnblockedGoesToTheLongestWaiter", true, func(m *Model) tms.Store { return upsideDown{m} }},
 	{"lets those who do not wait overtake", "NobodyOvertakes", false, func(m *Model) tms.Store { return pushy{m} }},
 	{"keeps what nobody picks up", "NotPickedUpGoesToTheNext", true, func(m *Model) tms.Store { return clingy{m} }},
+	{"keeps those in the queue who have left", "WhoLivesIsServed", true, func(m *Model) tms.Store { return patient{m} }},
 	{"quarantines nothing", "UnblockQuarantines", false, func(m *Model) tms.Store { return trusting{m} }},
 	{"forgets the past", "PastIsRemembered", false, func(m *Model) tms.Store { return blank{m} }},
 	{"releases every client's leases", "ClientGivesAllBack", false, func(m *Model) tms.Store { return sweeping{m} }},
@@ -96,6 +97,15 @@ func (m clingy) Token(ctx context.Context, pool, value string) (tms.Token, error
 		return r
 	})
 	return m.Model.Token(ctx, pool, value)
+}
+
+type patient struct{ *Model }
+
+func (m patient) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
+	if keep {
+		return nil
+	}
+	return m.Model.Leave(ctx, pool, tickets, false)
 }
 
 type trusting struct{ *Model }

@@ -100,7 +100,7 @@ func (m *Model) step(ctx context.Context, name string, run func(p *modelPool, no
 func (m *Model) settled(ctx context.Context, name string, run func(p *modelPool, now int64) error) error {
 	return m.step(ctx, name, func(p *modelPool, now int64) error {
 		p.settleAll(now)
-		p.dropVoid(now)
+		p.age(now)
 		p.serve(now)
 		defer p.serve(now)
 		return run(p, now)
@@ -147,7 +147,7 @@ func (m *Model) PutPool(ctx context.Context, name string, change tms.PolicyChang
 	}
 	p.policy = policy
 	p.settleAll(now) // under the new policy more may be due
-	p.dropVoid(now)
+	p.age(now)
 	p.serve(now)
 	put.Policy = p.policy
 	return put, err
@@ -222,10 +222,10 @@ func (m *Model) Expire(ctx context.Context, name string, limit int) (done tms.Ex
 			p.settle(value, due+1)
 		}
 		done.ExpiryCounts = p.expired.Sub(before)
-		p.dropVoid(now)
+		p.age(now)
 		p.serve(now)
 		_, due := p.next()
-		done.NextDue = rules.Instant(min(due, p.nextVoid()))
+		done.NextDue = rules.Instant(min(due, p.nextAged()))
 		return nil
 	})
 	return done, err

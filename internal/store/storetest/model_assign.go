@@ -9,12 +9,18 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// modelTicket is one who waits in the model.
+// modelTicket is one who waits in the model, was handed something, or is absent.
 type modelTicket struct {
 	request tms.AssignRequest
-	void    int64    // the last instant at which it counts
-	offer   []string // what it was handed; nil while it waits
+	until   int64    // the last instant at which it is what it is
+	offer   []string // what it was handed; nil otherwise
+	absent  bool
 }
+
+func (t *modelTicket) waits() bool { return t.offer == nil && !t.absent }
+
+// excuse makes the ticket absent until an instant.
+func (t *modelTicket) excuse(until int64) { t.until, t.offer, t.absent = until, nil, true }
 
 func (t *modelTicket) lane() string { return rules.Lane(t.request.Match) }
 func (t *modelTicket) count() int   { return max(1, t.request.Count) }
@@ -142,11 +148,11 @@ func (p *modelPool) queueUp(t *modelTicket, r tms.AssignRequest, now int64) erro
 	}
 	refusal := tms.Refuse(tms.ErrNoTokenAvailable, "there are not enough tokens that are free for this request")
 	refusal.RetryAfter = p.retryAfter(now)
-	refusal.Waiting = p.waiting()
 	if t != nil {
-		t.void = rules.TicketLife(now)
+		t.until, t.absent = rules.PresentUntil(now), false
 		refusal.Place = 1 + slices.Index(p.line(t.lane()), t)
 	}
+	refusal.Waiting = p.waiting()
 	return refusal
 }
 
@@ -164,14 +170,20 @@ func (p *modelPool) drop(gone *modelTicket) {
 	p.tickets = slices.DeleteFunc(p.tickets, func(t *modelTicket) bool { return t == gone })
 }
 
-func (p *modelPool) dropVoid(now int64) {
-	p.tickets = slices.DeleteFunc(p.tickets, func(t *modelTicket) bool { return t.void < now })
+// age makes those absent whose time is over, and forgets those that were it.
+func (p *modelPool) age(now int64) {
+	for _, t := range p.tickets {
+		if t.until < now && !t.absent {
+			t.excuse(rules.KeptAfter(t.until))
+		}
+	}
+	p.tickets = slices.DeleteFunc(p.tickets, func(t *modelTicket) bool { return t.until < now })
 }
 
-func (p *modelPool) nextVoid() int64 {
+func (p *modelPool) nextAged() int64 {
 	next := int64(rules.Never)
 	for _, t := range p.tickets {
-		next = min(next, t.void)
+		next = min(next, t.until)
 	}
 	return next
 }
@@ -179,7 +191,7 @@ func (p *modelPool) nextVoid() int64 {
 // line returns the tickets that wait in a lane, in order.
 func (p *modelPool) line(lane string) (line []*modelTicket) {
 	for _, t := range p.tickets {
-		if t.offer == nil && t.lane() == lane {
+		if t.waits() && t.lane() == lane {
 			line = append(line, t)
 		}
 	}
@@ -188,7 +200,7 @@ func (p *modelPool) line(lane string) (line []*modelTicket) {
 
 func (p *modelPool) waiting() (n int) {
 	for _, t := range p.tickets {
-		if t.offer == nil {
+		if t.waits() {
 			n++
 		}
 	}
@@ -202,7 +214,7 @@ func (p *modelPool) turn(t *modelTicket, lane string) bool {
 		switch {
 		case other == t:
 			return true
-		case other.offer == nil && (other.lane() == lane || other.lane() == ""):
+		case other.waits() && (other.lane() == lane || other.lane() == ""):
 			return false
 		}
 	}
@@ -217,7 +229,7 @@ func (p *modelPool) serve(now int64) {
 	}
 	for i := 0; i < len(p.tickets) && len(p.free) > 0 && !p.policy.Paused; i++ {
 		t := p.tickets[i]
-		if t.offer != nil || t.void < now || !p.turn(t, t.lane()) || len(p.suitable(t.request.Match)) < t.count() {
+		if !t.waits() || !p.turn(t, t.lane()) || len(p.suitable(t.request.Match)) < t.count() {
 			continue
 		}
 		if p.quota(t.request) != nil {
@@ -239,11 +251,11 @@ func (p *modelPool) hand(t *modelTicket, now int64) {
 		p.taken(value)
 		t.offer = append(t.offer, value)
 	}
-	t.void = rules.PickupEnd(now)
+	t.until = rules.PickupEnd(now)
 }
 
-// Leave takes tickets out of the queue.
-func (m *Model) Leave(ctx context.Context, pool string, tickets []string) error {
+// Leave takes tickets out of the queue, or makes them absent.
+func (m *Model) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
 	return m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		for _, id := range tickets {
 			t := p.ticket(id)
@@ -254,7 +266,11 @@ func (m *Model) Leave(ctx context.Context, pool string, tickets []string) error 
 				p.tokens[value] = p.tokens[value].TakeBack()
 				p.settle(value, now)
 			}
-			p.drop(t)
+			if keep {
+				t.excuse(rules.KeptUntil(now))
+			} else {
+				p.drop(t)
+			}
 		}
 		return nil
 	})

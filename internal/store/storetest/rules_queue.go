@@ -22,7 +22,6 @@ var queueRules = []rule{
 	{"NotPickedUpGoesToTheNext",
 		"a token that is not picked up in a second goes to the next, as if it had never been handed out", queueLapse},
 	{"NotPickedUpIsNoExpiry", "a token that nobody picks up keeps its clocks, counts and state, whatever the policy", queueLapseTraceless},
-	{"SilentTicketLosesItsPlace", "a ticket that is not shown for two seconds is out of the queue", queueSilent},
 	{"ShownTicketKeepsItsPlace", "a ticket that is shown in time keeps its place for as long as it takes", queueRenewed},
 	{"LeaveLeavesTheQueue", "a ticket that leaves is out of the queue, and what it was handed goes to the next", queueLeave},
 	{"UnblockedRequestIsHandedNothing", "a ticket whose request was unblocked is given nothing, whatever it was handed", queueUnblocked},
@@ -41,7 +40,9 @@ var queueRules = []rule{
 	{"NoTokenIsLostToTheDead", "tokens that were handed to tickets nobody shows come back, all of them", queueDead},
 }
 
-func allQueueRules() []rule { return slices.Concat(queueRules, crowdRules, moreQueueRules) }
+func allQueueRules() []rule {
+	return slices.Concat(queueRules, presenceRules, livingRules, crowdRules, moreQueueRules)
+}
 
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.
 func RunQueue(t *testing.T, open Opener) {
@@ -265,7 +266,7 @@ func queueLapse(e *env) {
 	e.queues(pool, 1, "two")
 	e.advance(ms)
 	e.equal("holder", e.look(pool, "a").Lease.ClientID, "of two")
-	e.waitsAt(1, e.show(pool, "one").Err) // it was void, and joins anew
+	e.waitsAt(1, e.show(pool, "one").Err)
 	e.picksUp(pool, "two", "a")
 }
 
@@ -286,32 +287,11 @@ func queueLapseTraceless(e *env) {
 	}
 }
 
-func queueSilent(e *env) {
-	pool, keys := e.busy(tms.PolicyChange{}, "a")
-	e.queues(pool, 1, "one", "two")
-	e.advance(tms.TicketTTL)
-	e.queues(pool, 2, "two")
-	e.advance(ms)
-	e.queues(pool, 1, "two")
-	e.equal("waiting", e.stats(pool).Waiting, 1)
-	e.queues(pool, 2, "one")
-	_, err := e.giveBack(pool, keys[0])
-	e.must(err)
-	e.picksUp(pool, "two", "a")
-	pool, _ = e.busy(tms.PolicyChange{TokenTTL: new(0 * ms)}, "a")
-	e.queues(pool, 1, "one")
-	due := e.sweep(pool, 10).NextDue
-	e.equal("a sweep comes back for the queue", due, e.instant(tms.TicketTTL))
-	e.advance(tms.TicketTTL + ms)
-	e.sweep(pool, 10)
-	e.equal("waiting", e.stats(pool).Waiting, 0)
-}
-
 func queueRenewed(e *env) {
 	pool, keys := e.busy(tms.PolicyChange{LeaseTTL: new(minute)}, "a")
 	e.queues(pool, 1, "one", "two")
-	for range 15 {
-		e.advance(2 * second)
+	for range 30 {
+		e.advance(tms.PresenceTime)
 		e.queues(pool, 2, "two")
 		e.queues(pool, 1, "one")
 	}
@@ -323,12 +303,12 @@ func queueRenewed(e *env) {
 func queueLeave(e *env) {
 	pool, keys := e.busy(tms.PolicyChange{}, "a")
 	e.queues(pool, 1, "one", "two", "three", "four")
-	e.must(e.Leave(e.Context(), pool, []string{"two", "nobody"}))
+	e.must(e.Leave(e.Context(), pool, []string{"two", "nobody"}, false))
 	e.queues(pool, 2, "three", "four")
 	_, err := e.giveBack(pool, keys[0])
 	e.must(err)
-	e.must(e.Leave(e.Context(), pool, []string{"one"}))
+	e.must(e.Leave(e.Context(), pool, []string{"one"}, false))
 	e.equal("holder", e.look(pool, "a").Lease.ClientID, "of three")
 	e.picksUp(pool, "three", "a")
-	e.refused(e.Leave(e.Context(), newName(), []string{"one"}), tms.ErrPoolNotFound)
+	e.refused(e.Leave(e.Context(), newName(), []string{"one"}, false), tms.ErrPoolNotFound)
 }

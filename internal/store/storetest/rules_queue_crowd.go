@@ -58,7 +58,7 @@ func (e *env) handedToCrowd(change tms.PolicyChange) (pool string) {
 func (e *env) leaveLate(pool string) {
 	e.Helper()
 	for i := crowd - 400; i < crowd; i++ {
-		e.must(e.Leave(e.Context(), pool, []string{fmt.Sprint("a", i)}))
+		e.must(e.Leave(e.Context(), pool, []string{fmt.Sprint("a", i)}, false))
 	}
 }
 

@@ -39,12 +39,12 @@ func queueKeptBack(e *env) {
 		e.must(err)
 		e.equal("kept back", e.stats(pool).Available, 2)
 		if leaves {
-			e.must(e.Leave(e.Context(), pool, []string{"all"}))
+			e.must(e.Leave(e.Context(), pool, []string{"all"}, false))
 		} else {
-			e.advance(2 * second)
+			e.advance(tms.PresenceTime)
 			e.queues(pool, 2, "one")
 			e.waitsAt(1, e.tryTake(pool, oslo).Err)
-			e.advance(second + ms)
+			e.advance(ms)
 			e.sweep(pool, 10)
 		}
 		e.picksUp(pool, "one", "a")
@@ -71,11 +71,11 @@ func queueKeptEverywhere(e *env) {
 			e.must(err)
 		}
 		e.equal("kept back", e.stats(pool).Available, 2)
-		e.advance(second)
+		e.advance(tms.PresenceTime)
 		for _, colour := range colours {
 			e.waitsAt(1, e.tryTake(pool, coloured(colour)).Err)
 		}
-		e.advance(tms.TicketTTL - second + ms)
+		e.advance(ms)
 		step(pool)
 		for _, colour := range colours {
 			if token := e.look(pool, colour); token.State != tms.Assigned || token.Lease.ClientID != colour {
@@ -265,6 +265,6 @@ func queueDead(e *env) {
 }
 
 // Leave takes tickets out of the queue of the next store in turn.
-func (w *witness) Leave(ctx context.Context, pool string, tickets []string) error {
-	return w.next().(tms.Queue).Leave(ctx, pool, tickets)
+func (w *witness) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
+	return w.next().(tms.Queue).Leave(ctx, pool, tickets, keep)
 }

@@ -118,7 +118,7 @@ func freedAmongVoid(e *env) {
 	e.fillLabelled(pool, "t", map[string]string{"x": "1"})
 	held := e.take(pool)
 	e.equal("served", len(e.showAll(pool, ticketed("dead"))), 0)
-	e.advance(tms.TicketTTL - ms)
+	e.advance(tms.PresenceTime - ms)
 	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old", Match: map[string]string{"x": "1"}}).Err)
 	e.advance(2 * ms)
 	_, err := e.giveBack(pool, keyOf(held))
