@@ -106,7 +106,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
 	n, err := s.Store.UnblockRequest(ctx, pool, requestID)
 	if err == nil && s.queue != nil {
-		err = s.queue.Leave(ctx, pool, []string{ticketOf(tms.AssignRequest{RequestID: requestID})})
+		err = s.queue.Leave(ctx, pool, []string{ticketOf(tms.AssignRequest{RequestID: requestID})}, false)
 	}
 	return n, err
 }

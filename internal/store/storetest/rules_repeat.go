@@ -247,7 +247,7 @@ func queueUnblocked(e *env) {
 	e.must(err)
 	e.equal("ended", e.endRequest(pool, "r"), 0)
 	e.refused(e.tryTake(pool, request).Err, tms.ErrLeaseLost)
-	e.must(e.Leave(e.Context(), pool, []string{"one"}))
+	e.must(e.Leave(e.Context(), pool, []string{"one"}, false))
 	e.refused(e.tryTake(pool, request).Err, tms.ErrLeaseLost)
 	e.picksUp(pool, "two", "a")
 }
