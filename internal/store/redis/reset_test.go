@@ -25,7 +25,7 @@ func onlyReads(t *testing.T, s *redis.Store, pool string) {
 		},
 		"assign":         func() error { _, err := s.Assign(ctx, pool, make([]tms.AssignRequest, 1)); return err },
 		"wait":           func() error { _, err := s.Assign(ctx, pool, []tms.AssignRequest{ticket("1")}); return err },
-		"leave":          func() error { return s.Leave(ctx, pool, []string{"1"}) },
+		"leave":          func() error { return s.Leave(ctx, pool, []string{"1"}, false) },
 		"keep alive":     func() error { _, err := s.KeepAlive(ctx, pool, keys); return err },
 		"unblock":        func() error { _, err := s.Unblock(ctx, pool, keys); return err },
 		"unblock client": func() error { _, err := s.UnblockClient(ctx, pool, "c"); return err },
