@@ -97,9 +97,10 @@ func (s *Server) listen(inMemory bool) net.Listener {
 func (s *Server) run(listener net.Listener) {
 	var running sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
-	handler := server.New(server.Config{Store: s.store}).Handler()
+	sweeper := expiry.New(s.store, expiry.Options{})
+	handler := server.New(server.Config{Store: sweeper.Store()}).Handler()
 	hs := &http.Server{Handler: s.wrap(handler), ErrorLog: quiet}
-	running.Go(func() { expiry.New(s.store, expiry.Options{}).Run(ctx) })
+	running.Go(func() { sweeper.Run(ctx) })
 	running.Go(func() { hs.Serve(gate{listener, s.misbehaviour}) })
 	s.t.Cleanup(func() {
 		s.Down()

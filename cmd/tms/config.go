@@ -74,7 +74,7 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", http.MaxBodyBytes, "largest body of a request, in `bytes`")
 
 	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
-	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second, "longest `time` between two sweeps of a pool")
+	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second, "longest `time` between two sweeps of a pool that the server uses")
 
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
 	fs.Var(&c.LogLevel, "log-level", "lowest `level` that is logged: debug, info, warn or error")

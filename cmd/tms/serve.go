@@ -68,10 +68,11 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 			cancel()
 		}
 	})
-	background.Go(func() { expiry.New(store, c.sweeps(registry, logger)).Run(ctx) })
+	sweeper := expiry.New(store, c.sweeps(registry, logger))
+	background.Go(func() { sweeper.Run(ctx) })
 
 	greet(out, c, listener.Addr(), unready)
-	served := c.server(store, registry, logger)
+	served := c.server(sweeper.Store(), registry, logger)
 	served.Stopping = waiting.Stop
 	return server.New(served).Serve(ctx, listener)
 }

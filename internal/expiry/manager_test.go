@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,27 @@ type deadlines struct {
 	pools  map[string][]time.Time
 	sweeps []sweep
 	err    error
+	listed atomic.Int64 // steps of listings
+}
+
+func (s *deadlines) PutPool(context.Context, string, tms.PolicyChange) (p tms.Pool, err error) {
+	return
+}
+func (s *deadlines) Generate(context.Context, string, tms.GenerateRequest) (g tms.Generated, err error) {
+	return
+}
+func (s *deadlines) Assign(context.Context, string, []tms.AssignRequest) (r []tms.AssignResult, err error) {
+	return
+}
+func (s *deadlines) KeepAlive(context.Context, string, []tms.LeaseKey) (r []tms.TokenResult, err error) {
+	return
+}
+func (s *deadlines) Unblock(context.Context, string, []tms.LeaseKey) (r []tms.TokenResult, err error) {
+	return
+}
+func (s *deadlines) UnblockClient(context.Context, string, string) (n int, err error) { return }
+func (s *deadlines) Restore(context.Context, string, []string) (r []tms.TokenResult, err error) {
+	return
 }
 
 type sweep struct {
@@ -75,6 +97,7 @@ func (s *deadlines) swept() []sweep {
 }
 
 func (s *deadlines) Pools(_ context.Context, after string, limit int) ([]string, error) {
+	s.listed.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -156,25 +179,129 @@ func TestSleepsUntilSomethingIsDue(t *testing.T) {
 	}
 }
 
-func TestLooksAgainAfterTheIntervalWhateverTheNextDeadline(t *testing.T) {
+// startUsed runs a manager as start does, and returns the store for those who change it as well.
+func startUsed(store tms.Store, options expiry.Options) (used tms.Store, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	m, done := expiry.New(store, options), make(chan struct{})
+	go func() {
+		defer close(done)
+		m.Run(ctx)
+	}()
+	return m.Store(), func() {
+		cancel()
+		<-done
+	}
+}
+
+// A pool that this server uses is swept within an interval, whatever was known of its deadlines; others are left alone.
+func TestSweepsWhatIsUsedWithinTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newDeadlines()
 		store.add("p", 1, time.Hour)
-		store.add("empty", 0, 0)
-		defer start(t, store, expiry.Options{Interval: time.Second})()
+		store.add("idle", 1, time.Hour)
+		used, stop := startUsed(store, expiry.Options{})
+		defer stop()
+		time.Sleep(30 * time.Second)
+		began := len(store.swept())
+		for _, use := range []func(pool string){
+			func(pool string) { used.PutPool(t.Context(), pool, tms.PolicyChange{}) },
+			func(pool string) { used.Generate(t.Context(), pool, tms.GenerateRequest{}) },
+			func(pool string) { used.Assign(t.Context(), pool, nil) },
+			func(pool string) { used.KeepAlive(t.Context(), pool, nil) },
+			func(pool string) { used.Unblock(t.Context(), pool, nil) },
+			func(pool string) { used.UnblockClient(t.Context(), pool, "c") },
+			func(pool string) { used.Restore(t.Context(), pool, nil) },
+		} {
+			store.add("p", 1, 0)
+			store.add("new", 1, 0) // a pool that the manager does not know
+			use("p")
+			use("new")
+			time.Sleep(1010 * time.Millisecond)
+			if store.left("p") != 1 || store.left("new") != 0 {
+				t.Errorf("left %d and %d, want 1 and 0", store.left("p"), store.left("new"))
+			}
+		}
+		for range 10_000 {
+			used.Assign(t.Context(), "p", nil)
+			time.Sleep(time.Millisecond)
+		}
+		if n := len(store.swept()) - began; n > 2*2*(7+10) {
+			t.Errorf("%d sweeps of 2 pools in 17 intervals", n)
+		}
+		time.Sleep(time.Minute)
+		before := len(store.swept())
+		time.Sleep(time.Minute)
+		if n := len(store.swept()) - before; n > 3*2 {
+			t.Errorf("%d sweeps in the second minute after the last use", n)
+		}
+	})
+}
 
-		time.Sleep(100 * time.Millisecond)
-		store.add("p", 1, 0)    // as another server does
-		store.add("new", 1, 0)  // a pool that the manager does not know
-		time.Sleep(time.Second) // an interval
+// What another server added before it died is met within a round, and so is a pool that it made.
+func TestMeetsWhatADeadServerLeftWithinARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newDeadlines()
+		store.add("p", 1, time.Hour)
+		defer start(t, store, expiry.Options{})()
+		time.Sleep(time.Second)
+		store.add("p", 1, time.Second)
+		store.add("new", 1, time.Second)
+		time.Sleep(2*time.Minute + 50*time.Millisecond)
 		if store.left("p") != 1 || store.left("new") != 0 {
 			t.Errorf("left %d and %d, want 1 and 0", store.left("p"), store.left("new"))
 		}
-		time.Sleep(9 * time.Second)
-		if n := len(store.swept()); n > 45 {
-			t.Errorf("%d sweeps of 3 quiet pools in 10 intervals, want at most 45", n)
+	})
+}
+
+// The rounds that idle pools cost are few, and a deadline of one of them is met all the same.
+func TestIdlePoolsCostNextToNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pools, minutes = 10_000, 10
+		store := newDeadlines()
+		for i := range pools {
+			store.pools[fmt.Sprint("p", i)] = []time.Time{store.now().Add(time.Hour)}
+		}
+		store.add("p77", 1, 5*time.Minute)
+		defer start(t, store, expiry.Options{})()
+		time.Sleep(5*time.Minute + 30*time.Millisecond)
+		if store.left("p77") != 1 {
+			t.Error("the deadline of an idle pool was not met")
+		}
+		time.Sleep((minutes - 5) * time.Minute)
+		if n := len(store.swept()); n > pools*(1+minutes) {
+			t.Errorf("%d sweeps of %d idle pools in %d minutes", n, pools, minutes)
+		}
+		if n := store.listed.Load(); n > 11*2*minutes {
+			t.Errorf("%d steps of a listing in %d minutes", n, minutes)
 		}
 	})
+}
+
+// A store that turns calls away is not asked for one pool after the other.
+func TestAsksAStoreThatIsAwayOnce(t *testing.T) {
+	for _, code := range []tms.Code{tms.ErrStoreUnavailable, tms.ErrStoreReset} {
+		synctest.Test(t, func(t *testing.T) {
+			store := newDeadlines()
+			for i := range 500 {
+				store.add(fmt.Sprint("p", i), 1, time.Minute)
+			}
+			defer start(t, store, expiry.Options{})()
+			time.Sleep(time.Second)
+			before := len(store.swept())
+			store.fail(code)
+			time.Sleep(5 * time.Minute)
+			if n := len(store.swept()) - before; n == 0 || n > 30 {
+				t.Errorf("%s: asked %d times in five minutes", code, n)
+			}
+			store.fail(nil)
+			time.Sleep(20 * time.Second)
+			for i := range 500 {
+				if store.left(fmt.Sprint("p", i)) > 0 {
+					t.Fatalf("%s: pool %d is not swept", code, i)
+				}
+			}
+		})
+	}
 }
 
 func TestCatchesUpInBoundedSweepsThatTakeTurns(t *testing.T) {
@@ -248,7 +375,7 @@ func TestBacksOffFromAFailingStoreAndComesBack(t *testing.T) {
 		store := newDeadlines()
 		store.add("p", 1, time.Hour)
 		var failures int
-		defer start(t, store, expiry.Options{Observe: func(_ string, _ tms.Expired, err error) {
+		defer start(t, store, expiry.Options{Round: time.Second, Observe: func(_ string, _ tms.Expired, err error) {
 			if err != nil {
 				failures++
 			}
@@ -278,7 +405,7 @@ func TestForgetsAPoolThatIsGone(t *testing.T) {
 		store := newDeadlines()
 		store.add("p", 1, time.Hour)
 		var gone int
-		defer start(t, store, expiry.Options{Observe: func(pool string, _ tms.Expired, err error) {
+		defer start(t, store, expiry.Options{Round: time.Second, Observe: func(pool string, _ tms.Expired, err error) {
 			if pool == "p" && errors.Is(err, tms.ErrPoolNotFound) {
 				gone++
 			}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidwall/btree"
+
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
 )
@@ -44,7 +46,8 @@ type Store struct {
 
 	mu        sync.Mutex // orders the steps and guards what follows
 	pools     map[string]*pool
-	lastNow   int64 // the instant of the last step: the clock never goes back
+	names     *btree.Set[string] // of the pools; nil until somebody needs it
+	lastNow   int64              // the instant of the last step: the clock never goes back
 	lastFence int64
 
 	fenceBound int64 // that the log remembers: no fence above it was issued

@@ -2,8 +2,8 @@ package embedded
 
 import (
 	"context"
-	"maps"
-	"slices"
+
+	"github.com/tidwall/btree"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -35,8 +35,20 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 func (s *Store) make(name string) *pool {
 	if s.pools[name] == nil {
 		s.pools[name] = newPool(name, tms.DefaultPolicy())
+		s.named().Insert(name)
 	}
 	return s.pools[name]
+}
+
+// named returns the names of the pools in order, which the first one who asks puts together. The lock must be held.
+func (s *Store) named() *btree.Set[string] {
+	if s.names == nil {
+		s.names = &btree.Set[string]{}
+		for name := range s.pools {
+			s.names.Insert(name)
+		}
+	}
+	return s.names
 }
 
 // change changes the policy, or refuses to because of what the pool holds, of which it lets go what is due first. Under
@@ -79,14 +91,15 @@ func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms
 // Pools implements [tms.Store].
 func (s *Store) Pools(ctx context.Context, after string, limit int) (names []string, err error) {
 	err = s.locked(ctx, func() error {
-		names = slices.Sorted(maps.Keys(s.pools))
+		s.named().Ascend(after, func(name string) bool {
+			if name > after && len(names) < limit {
+				names = append(names, name)
+			}
+			return len(names) < limit
+		})
 		return nil
 	})
-	from, found := slices.BinarySearch(names, after)
-	if found {
-		from++
-	}
-	return names[from:min(len(names), from+limit)], err
+	return names, err
 }
 
 // DeletePool implements [tms.Store]. It is one step whatever the pool's size: the log forgets a range.
@@ -96,6 +109,7 @@ func (s *Store) DeletePool(ctx context.Context, name string) error {
 	}
 	return s.do(ctx, name, func(*step) error {
 		delete(s.pools, name)
+		s.named().Delete(name)
 		s.journal.deletePool(name)
 		return nil
 	})
