@@ -57,7 +57,7 @@ func (c *Client) take(ctx context.Context, pool string, a acquire) ([]*Held, err
 	w := c.asking(ctx, pool, a.request)
 	w.onWait = a.onWait
 	if a.onWait != nil {
-		w.most = reportSlice
+		w.most = min(slice, max(shortSlice, a.hears.Truncate(time.Millisecond)))
 	}
 	for {
 		g, err := w.ask(ctx)

@@ -50,6 +50,7 @@ type acquire struct {
 	margin   func(ttl time.Duration) time.Duration // nil, or not positive: the default
 	progress time.Duration
 	onWait   func(tms.Refusal)
+	hears    time.Duration // how often onWait is called
 }
 
 // Wait lets Acquire wait its turn for up to d where no token is free. Zero, the default: it does not wait.
@@ -88,4 +89,9 @@ func RequireProgress(d time.Duration) AcquireOption { return func(a *acquire) { 
 
 // OnWait calls f about once a second while Acquire waits, with the server's last refusal: its Waiting says how many
 // wait, its Place which of them this one is. f runs in the goroutine of Acquire.
-func OnWait(f func(tms.Refusal)) AcquireOption { return func(a *acquire) { a.onWait = f } }
+func OnWait(f func(tms.Refusal)) AcquireOption { return OnWaitEvery(reportSlice, f) }
+
+// OnWaitEvery is [OnWait] with another time between two calls, of 15 seconds at most. The first call comes after a second.
+func OnWaitEvery(every time.Duration, f func(tms.Refusal)) AcquireOption {
+	return func(a *acquire) { a.onWait, a.hears = f, every }
+}

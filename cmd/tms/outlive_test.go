@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -42,9 +43,15 @@ func TestAWaitOutlivesItsServer(t *testing.T) {
 // waiting starts a command that asks the server, with a deadline.
 func waiting(t *testing.T, p *process, args ...string) *exec.Cmd {
 	t.Helper()
+	return waitingTo(t, &strings.Builder{}, p, args...)
+}
+
+// waitingTo is waiting for a command whose standard error is read while it runs.
+func waitingTo(t *testing.T, stderr io.Writer, p *process, args ...string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.Command("tms", args...)
 	cmd.Env = append(cmd.Environ(), serverVariable+"="+p.url)
-	cmd.Stderr, cmd.Stdout = &strings.Builder{}, &strings.Builder{}
+	cmd.Stderr, cmd.Stdout = stderr, &strings.Builder{}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

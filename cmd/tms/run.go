@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,8 +29,10 @@ type jobRun struct {
 	file      string
 	killAfter time.Duration
 	onLost    string
+	noneFree  int // the exit code where no token is free
 
 	helds  []*client.Held
+	aside  sync.Map // of helds, those whose token is known to have been put aside
 	herald *herald
 	follow func() // ends tms as the job ended, where its exit code does not say it all
 }
@@ -54,6 +58,7 @@ func newRun() *cobra.Command {
 	flags.StringVar(&j.file, "file", "", "`PATH` of a file for the token, with mode 0600, instead of the environment")
 	flags.DurationVar(&j.killAfter, "kill-after", 5*time.Second, "`time` that the job, or what its command left, has to end")
 	flags.StringVar(&j.onLost, "on-lost", onLostStop, "what to do when the lease is lost: `stop` the job, or only warn")
+	flags.IntVarP(&j.noneFree, "conflict-exit-code", "E", exitNoneFree, "exit `CODE` where no token is free, or the wait for one is over")
 	choices := cobra.FixedCompletions([]string{onLostStop, onLostWarn}, cobra.ShellCompDirectiveNoFileComp)
 	cmd.RegisterFlagCompletionFunc("on-lost", choices)
 	return asksPool(cmd, nil, func(r *remote, args []string) error {
@@ -70,6 +75,9 @@ func (j *jobRun) run(argv []string) error {
 	if err == nil {
 		err = notNegative("--kill-after", j.killAfter)
 	}
+	if err == nil && (j.noneFree < 0 || j.noneFree > 255) {
+		err = errors.New("--conflict-exit-code: must be 0 to 255")
+	}
 	if err == nil && j.file != "" {
 		err = checkFile(j.file)
 	}
@@ -82,13 +90,22 @@ func (j *jobRun) run(argv []string) error {
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // what guards the job must not die of a closed standard error
 	signals := job.Signals()
+	j.herald, j.follow = newHerald(j.ErrOrStderr(), request.Count+8), func() {}
 	if err := j.acquire(request, signals); err != nil {
-		return err
+		j.herald.end()
+		return j.instead(err)
 	}
-	j.herald, j.follow = newHerald(j.ErrOrStderr(), len(j.helds)+8), func() {}
 	err = j.finish(j.hold(job.Command{Path: path, Args: argv, Signals: signals}))
 	j.herald.end()
 	j.follow()
+	return err
+}
+
+// instead returns the error of a job that got no token with the exit code that was asked for.
+func (j *jobRun) instead(err error) error {
+	if exitCode(err, true) == exitNoneFree && j.noneFree != exitNoneFree {
+		return &ended{j.noneFree, err}
+	}
 	return err
 }
 
@@ -103,7 +120,7 @@ func (j *jobRun) hold(c job.Command) (code int, err error) {
 		}
 		defer file.remove()
 	}
-	c.MayContinue = func() bool { return firstLost(j.helds) == nil || j.onLost == onLostWarn }
+	c.MayContinue = func() bool { return j.firstLost() == nil || j.onLost == onLostWarn }
 	lost := make(chan *client.Held, len(j.helds))
 	running, err := job.Start(c)
 	if errors.Is(err, fs.ErrNotExist) { // of what the first line of a script names
@@ -143,6 +160,13 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 				j.herald.say("lost a token of the pool %q: %v; the job goes on", j.pool, h.Err())
 				continue
 			}
+			if j.isAside(h) {
+				j.herald.say("a token of the pool %q was put aside; the job goes on", j.pool)
+				continue
+			}
+			if errors.Is(h.Err(), client.ErrDeleted) && endsWithin(over, j.killAfter) {
+				continue
+			}
 			j.herald.say("lost a token of the pool %q: %v; stopping the job", j.pool, h.Err())
 			running.Stop(j.timeToStop(h))
 			return exitLeaseLost
@@ -153,6 +177,7 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 // finish gives the tokens back, and ends as the job did.
 func (j *jobRun) finish(code int, err error) error {
 	switch err := j.Close(); {
+	case slices.ContainsFunc(j.helds, j.isAside):
 	case errors.Is(err, client.ErrLost), errors.Is(err, client.ErrDeleted):
 		j.herald.say("before the job was over the server had ended the lease")
 	case err != nil:
@@ -162,16 +187,6 @@ func (j *jobRun) finish(code int, err error) error {
 		return nil
 	}
 	return &ended{code, err}
-}
-
-// firstLost returns the first of those whose lease has ended, or nil.
-func firstLost(helds []*client.Held) *client.Held {
-	for _, h := range helds {
-		if h.Err() != nil {
-			return h
-		}
-	}
-	return nil
 }
 
 // A lease is taken for lost so long before its end that the job can be stopped within it: as long as the job has to end,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"sync"
 	"syscall"
 
@@ -32,24 +31,38 @@ func (j *jobRun) acquire(request tms.AssignRequest, signals <-chan os.Signal) er
 }
 
 func (j *jobRun) take(ctx context.Context, request tms.AssignRequest) error {
-	options := []client.AcquireOption{
-		client.Wait(request.Wait), client.TTL(request.TTL), client.ClientID(request.ClientID),
-		client.Prefer(request.Prefer), client.Match(request.Match),
+	if j.clientID == "" {
+		j.clientID = whoAmI()
 	}
-	if request.ClientID == "" {
-		options = append(options, client.ClientID(whoAmI()))
+	options := []client.AcquireOption{
+		client.Wait(request.Wait), client.TTL(request.TTL), client.ClientID(j.clientID),
+		client.Prefer(request.Prefer), client.Match(request.Match),
 	}
 	if j.onLost == onLostStop {
 		options = append(options, client.MarginOf(j.stopMargin))
 	}
-	line := j.waitLine()
-	if line != nil {
-		defer line.end()
-		options = append(options, client.OnWait(line.update))
+	onWait, end := j.watchWait()
+	if onWait != nil {
+		options = append(options, onWait)
 	}
 	var err error
 	j.helds, err = j.AcquireN(ctx, j.pool, request.Count, options...)
+	end(err == nil)
 	return j.tried(err, "run with %s of the pool %q", countOf(request.Count, "token"), j.pool)
+}
+
+// watchWait has a person told how the wait stands: by a line on a terminal, by lines elsewhere, unless it is to be quiet. end
+// is called when the wait is over, with whether it was served.
+func (j *jobRun) watchWait() (onWait client.AcquireOption, end func(served bool)) {
+	switch {
+	case j.quiet:
+		return nil, func(bool) {}
+	case smart(j.ErrOrStderr()):
+		line := j.waitLine()
+		return client.OnWait(line.update), func(bool) { line.end() }
+	}
+	report := newWaitReport(j.pool, j.herald.say, j.holders)
+	return client.OnWaitEvery(hearingEvery, report.update), report.end
 }
 
 // untilSignal returns a context that ends with a signal, which is then its cause. After stop, signals are left where they
@@ -69,18 +82,4 @@ func untilSignal(parent context.Context, signals <-chan os.Signal) (ctx context.
 		close(stopped)
 		listener.Wait()
 	}
-}
-
-// whoAmI returns who holds a token where the command line does not say: user@host.
-func whoAmI() string {
-	name, host := "", ""
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	host, _ = os.Hostname()
-	id := name + "@" + host
-	if (tms.AssignRequest{ClientID: id}).Validate() != nil {
-		return ""
-	}
-	return id
 }

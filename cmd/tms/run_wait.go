@@ -32,11 +32,7 @@ type waitLine struct {
 	holders string
 }
 
-// waitLine returns nil where nobody would see it.
 func (r *remote) waitLine() *waitLine {
-	if r.quiet || !smart(r.ErrOrStderr()) {
-		return nil
-	}
 	l := &waitLine{r: r, began: time.Now(), updates: make(chan tms.Refusal, 1)}
 	l.done.Go(l.run)
 	return l
@@ -83,18 +79,12 @@ func (l *waitLine) show(how string) {
 }
 
 // standing says what the server said last: the place in the queue, and who holds the tokens.
-func (l *waitLine) standing(r tms.Refusal) (text string) {
+func (l *waitLine) standing(r tms.Refusal) string {
 	if time.Since(l.asked) >= holdersEvery {
 		l.asked = time.Now()
 		l.holders = l.r.holders()
 	}
-	if r.Place > 0 {
-		text += fmt.Sprintf(", place %d", r.Place)
-	}
-	if r.Waiting > 0 {
-		text += fmt.Sprintf(" of %d", r.Waiting)
-	}
-	return text + l.holders
+	return placeOf(r) + l.holders + dueIn(r.RetryAfter)
 }
 
 // holders says who holds the first tokens of the pool, or nothing.
