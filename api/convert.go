@@ -236,8 +236,11 @@ func ttl(d *Duration) (time.Duration, error) {
 }
 
 func checkBatch(field string, n int) error {
-	if n < 1 || n > tms.MaxBatch {
-		return tms.Invalid(field, "must have 1 to %d entries, has %d", tms.MaxBatch, n)
+	if n > tms.MaxBatch { // of which not all were read
+		return tms.Invalid(field, "must have 1 to %d entries, has more", tms.MaxBatch)
+	}
+	if n < 1 {
+		return tms.Invalid(field, "must have 1 to %d entries, has 0", tms.MaxBatch)
 	}
 	return nil
 }

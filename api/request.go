@@ -9,9 +9,9 @@ import (
 // GenerateRequest asks for new tokens: Count of them with drawn values, or those of Tokens. The zero value asks for
 // one.
 type GenerateRequest struct {
-	Pool   string     `json:"pool,omitzero"`
-	Count  *int       `json:"count,omitzero"`
-	Tokens []NewToken `json:"tokens,omitzero"`
+	Pool   string          `json:"pool,omitzero"`
+	Count  *int            `json:"count,omitzero"`
+	Tokens Batch[NewToken] `json:"tokens,omitzero"`
 
 	// RequestID makes the request safe to repeat. It may come as the header [HeaderRequestID] instead.
 	RequestID string `json:"request_id,omitzero"`
@@ -100,7 +100,7 @@ type KeepAliveKey struct {
 type KeepAliveRequest struct {
 	Pool string `json:"pool,omitzero"`
 	KeepAliveKey
-	Leases []KeepAliveKey `json:"leases,omitzero"`
+	Leases Batch[KeepAliveKey] `json:"leases,omitzero"`
 }
 
 // Outcome says what becomes of a token that is unblocked.
@@ -133,9 +133,9 @@ type UnblockKey struct {
 type UnblockRequest struct {
 	Pool string `json:"pool,omitzero"`
 	UnblockKey
-	Leases    []UnblockKey `json:"leases,omitzero"`
-	ClientID  string       `json:"client_id,omitzero"`
-	RequestID string       `json:"request_id,omitzero"`
+	Leases    Batch[UnblockKey] `json:"leases,omitzero"`
+	ClientID  string            `json:"client_id,omitzero"`
+	RequestID string            `json:"request_id,omitzero"`
 }
 
 // Key names a token and its lease.
@@ -148,14 +148,14 @@ type Key struct {
 type DeleteRequest struct {
 	Pool string `json:"pool,omitzero"`
 	Key
-	Leases []Key `json:"leases,omitzero"`
+	Leases Batch[Key] `json:"leases,omitzero"`
 }
 
 // RestoreRequest asks to return quarantined tokens to the pool: either one Token or a batch of Tokens.
 type RestoreRequest struct {
-	Pool   string   `json:"pool,omitzero"`
-	Token  string   `json:"token,omitzero"`
-	Tokens []string `json:"tokens,omitzero"`
+	Pool   string        `json:"pool,omitzero"`
+	Token  string        `json:"token,omitzero"`
+	Tokens Batch[string] `json:"tokens,omitzero"`
 }
 
 // LookupRequest asks for one token.

@@ -36,6 +36,7 @@ type config struct {
 	MaxWaiting      int
 	MaxHeaderBytes  int
 	MaxBodyBytes    int64
+	MaxBodyMemory   int64
 
 	SweepLimit    int
 	SweepInterval time.Duration
@@ -72,6 +73,7 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.IntVar(&c.MaxWaiting, "max-waiting", 0, "most assigns that wait for a token at once, fewer than --max-connections; 0: the half of these")
 	fs.IntVar(&c.MaxHeaderBytes, "max-header-bytes", http.MaxHeaderBytes, "largest header of a request, in `bytes`")
 	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", http.MaxBodyBytes, "largest body of a request, in `bytes`")
+	fs.Int64Var(&c.MaxBodyMemory, "max-body-memory", http.MaxBodyMemory, "most memory for the bodies of all requests, beyond 64 KiB each, in `bytes`; an address has a quarter")
 
 	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
 	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second, "longest `time` between two sweeps of a pool that the server uses")
@@ -99,6 +101,7 @@ func (c *config) validate() error {
 		c.validateWaiting(),
 		positive("max_header_bytes", c.MaxHeaderBytes),
 		positive("max_body_bytes", c.MaxBodyBytes),
+		positive("max_body_memory", c.MaxBodyMemory),
 		positive("sweep_limit", c.SweepLimit),
 		positive("sweep_interval", c.SweepInterval),
 		c.validateStore(),

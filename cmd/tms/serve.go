@@ -135,5 +135,6 @@ func (c *config) server(store tms.Store, registry *prometheus.Registry, logger *
 		MaxWaiting:      c.MaxWaiting,
 		MaxHeaderBytes:  c.MaxHeaderBytes,
 		MaxBodyBytes:    c.MaxBodyBytes,
+		MaxBodyMemory:   c.MaxBodyMemory,
 	}
 }

@@ -16,6 +16,7 @@ func (s *Server) assign(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	c.lighten() // what may wait holds nobody up
 	if request.Wait > 0 {
 		if err := s.waiting.enter(); err != nil {
 			return 0, nil, err

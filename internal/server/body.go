@@ -27,7 +27,8 @@ func (s *Server) readBody(c *call, buffer *bytes.Buffer) ([]byte, error) {
 	if c.ContentLength < 0 {
 		body = http.MaxBytesReader(c.writer, body, s.config.MaxBodyBytes)
 	}
-	if _, err := buffer.ReadFrom(body); err != nil {
+	if err := c.room.fill(buffer, body); err != nil {
+		c.writer.Header().Set("Connection", "close") // the rest will not be read
 		return nil, s.unreadable(err)
 	}
 	if buffer.Len() == 0 {
@@ -39,6 +40,8 @@ func (s *Server) readBody(c *call, buffer *bytes.Buffer) ([]byte, error) {
 func (s *Server) unreadable(err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, tms.ErrOverloaded):
+		return err
 	case errors.As(err, &tooLarge):
 		return s.tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -22,6 +22,15 @@ type call struct {
 	writer http.ResponseWriter // of the answer; an endpoint sets headers only
 	body   []byte              // of the request; valid until the endpoint returns
 	given  []tms.Token         // what is to be taken back if the answer does not reach the client
+	room   reading             // what the body takes of the budget, until the answer is written
+	leave  func()              // lets the next heavy request in; nil: this one is none
+}
+
+// lighten says that what was heavy about the call is over.
+func (c *call) lighten() {
+	if c.leave != nil {
+		c.leave()
+	}
 }
 
 // mayTake lets the call take that long from now, whatever the connection's clock for writing says; that for reading has
@@ -56,8 +65,6 @@ type verbatim struct {
 // streamed is an answer that another handler writes.
 type streamed struct{ http.Handler }
 
-const keptBuffer = 1 << 20 // bytes, for a batch of some thousands; a larger buffer is not kept for the next request
-
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // serve is the handler of a route: it reads the request, has it answered, writes the answer, counts and logs.
@@ -67,17 +74,19 @@ func (s *Server) serve(route route) http.HandlerFunc {
 		s.active.Add(1)
 		defer s.active.Add(-1)
 		buffer := buffers.Get().(*bytes.Buffer)
-		c := call{Request: r, writer: w}
+		c := call{Request: r, writer: w, room: reading{budget: s.budget, from: addressOf(r.RemoteAddr), size: r.ContentLength}}
+		defer c.room.done()
 		status, answer, err := s.answer(&c, route, buffer)
 		if c.left() { // before a word is written: one that still reads must not read of a lease that it does not have
 			err = s.takeBack(&c)
 		}
 		buffer.Reset()
 		status, err = s.write(&c, buffer, status, answer, err)
+		c.lighten()
 		if c.given != nil && status != http.StatusOK {
 			err = s.takeBack(&c)
 		}
-		if buffer.Cap() <= keptBuffer {
+		if buffer.Cap() <= freeBytes {
 			buffer.Reset()
 			buffers.Put(buffer)
 		}
@@ -108,6 +117,11 @@ func (s *Server) answer(c *call, route route, buffer *bytes.Buffer) (status int,
 	}
 	if reserved {
 		c.mayTake(reservedTime)
+	}
+	if len(c.body) > freeBytes {
+		if c.leave, err = s.heavy.enter(c.Context()); err != nil {
+			return 0, nil, err
+		}
 	}
 	return route.answer(c)
 }

@@ -32,6 +32,7 @@ type Config struct {
 
 	MaxWait         time.Duration // longest time that an assign may ask to wait; it comes on top of WriteTimeout
 	MaxBodyBytes    int64         // most bytes of a request's body
+	MaxBodyMemory   int64         // most bytes of memory for all bodies, beyond 64 KiB each; a quarter for one address
 	MaxHeaderBytes  int           // most bytes of a request's header
 	MaxConnections  int           // most connections at once, beside ReservedConnections; more take the place of idle ones
 	MaxWaiting      int           // most assigns that wait at once, fewer than MaxConnections; its default is the half of these
@@ -56,6 +57,7 @@ func (c Config) WithDefaults() Config {
 	byDefault(&c.Logger, slog.New(slog.DiscardHandler))
 	byDefault(&c.MaxWait, time.Minute)
 	byDefault(&c.MaxBodyBytes, api.MaxBodyBytes)
+	byDefault(&c.MaxBodyMemory, 8*c.MaxBodyBytes)
 	byDefault(&c.MaxHeaderBytes, 32<<10)
 	byDefault(&c.MaxConnections, 10_000)
 	byDefault(&c.MaxWaiting, c.MaxConnections/2)

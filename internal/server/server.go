@@ -28,12 +28,15 @@ type Server struct {
 	stopping atomic.Bool  // from the end of Serve's context: /readyz says no
 	active   atomic.Int64 // requests that may be inside the store
 	waiting  crowd
+	budget   *budget
+	heavy    heavy
 }
 
 // New returns a server for the store of the configuration. It does nothing before [Server.Serve].
 func New(config Config) *Server {
 	config = config.WithDefaults()
 	s := &Server{config: config, store: config.Store, log: config.Logger, origins: http.NewCrossOriginProtection()}
+	s.budget, s.heavy = newBudget(config.MaxBodyMemory, config.MaxBodyBytes), newHeavy()
 	s.waiting.most = int64(config.MaxWaiting)
 	s.handler = s.mux()
 	return s
