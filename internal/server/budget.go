@@ -125,10 +125,10 @@ func (r *reading) done() {
 }
 
 // heavy are the requests with large bodies that are carried out at once: what they are decoded into, and their answers,
-// take several times the memory of their bodies.
+// take several times the memory of their bodies, and half of the processors are for others.
 type heavy chan struct{}
 
-func newHeavy() heavy { return make(heavy, runtime.GOMAXPROCS(0)) }
+func newHeavy() heavy { return make(heavy, max(1, runtime.GOMAXPROCS(0)/2)) }
 
 // enter waits until the request may be carried out, and returns what lets the next one in.
 func (h heavy) enter(ctx context.Context) (leave func(), err error) {

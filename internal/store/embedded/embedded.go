@@ -114,12 +114,16 @@ type step struct {
 // do runs one step on the named pool and waits until everything that the step may have seen is durable. The step is
 // carried out whether or not ctx ends during that wait.
 func (s *Store) do(ctx context.Context, name string, run func(*step) error) error {
-	return s.on(ctx, func() (*pool, error) {
+	return s.on(ctx, s.named(name), (*step).catchUp, run)
+}
+
+func (s *Store) named(name string) func() (*pool, error) {
+	return func() (*pool, error) {
 		if p := s.pools[name]; p != nil {
 			return p, nil
 		}
 		return nil, rules.NoPool(name)
-	}, (*step).catchUp, run)
+	}
 }
 
 // on runs one step as do does, on the pool that find returns. It begins with prepare, which says whether it must have
@@ -127,8 +131,22 @@ func (s *Store) do(ctx context.Context, name string, run func(*step) error) erro
 func (s *Store) on(
 	ctx context.Context, find func() (*pool, error), prepare func(*step) (more bool), run func(*step) error,
 ) error {
-	for more := true; more; {
-		err := s.locked(ctx, func() error {
+	pending, err := s.begin(ctx, find, prepare, run)
+	if lost := pending.wait(ctx); lost != nil {
+		return lost
+	}
+	return err
+}
+
+// begin is on without the wait: it returns the group that the step is durable with.
+func (s *Store) begin(
+	ctx context.Context, find func() (*pool, error), prepare func(*step) (more bool), run func(*step) error,
+) (pending *group, err error) {
+	for more := true; more && err == nil; {
+		if err = ctx.Err(); err != nil {
+			return pending, err
+		}
+		pending, err = s.run(func() error {
 			p, err := find()
 			if err != nil {
 				return err
@@ -140,11 +158,8 @@ func (s *Store) on(
 				return run(t)
 			})
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return pending, err
 }
 
 // step runs one step, hands on what it makes available, and has its expiries counted. The lock must be held.

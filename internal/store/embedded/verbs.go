@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"runtime"
 	"slices"
 
 	tms "github.com/manankarani/token-manager"
@@ -11,6 +12,9 @@ import (
 // maxStep is how many tokens one step touches at most, so that nobody waits long behind it. Generate, which is all or
 // nothing, may touch as many as a request can carry.
 const maxStep = 1_000
+
+// turn is how many keys of a batch are dealt with before others have their turn.
+const turn = 100
 
 // add remembers a token that the pool does not have, in memory and in the log.
 func (t *step) add(value string, record rules.Record) {
@@ -203,19 +207,28 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 	}, func(err error) error { return err })
 }
 
-// each runs act for every key, in as many steps as it takes.
+// each runs act for every key, in short steps between which others have their turn, and waits once for all of them.
 func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey, act func(*step, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
 	results := make([]R, 0, len(keys))
-	for part := range slices.Chunk(keys, maxStep) {
-		err := s.do(ctx, pool, func(t *step) error {
+	var last *group
+	var err error
+	for part := range slices.Chunk(keys, turn) {
+		last, err = s.begin(ctx, s.named(pool), (*step).catchUp, func(t *step) error {
 			for _, key := range part {
 				results = append(results, act(t, key))
 			}
 			return nil
 		})
 		if err != nil {
-			return rules.Spread(results, len(keys), err, refused)
+			break
 		}
+		runtime.Gosched()
+	}
+	if lost := last.wait(ctx); lost != nil {
+		return nil, lost
+	}
+	if err != nil {
+		return rules.Spread(results, len(keys), err, refused)
 	}
 	return results, nil
 }

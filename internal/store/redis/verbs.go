@@ -14,6 +14,9 @@ import (
 // request can carry.
 const maxStep = 1_000
 
+// turn is how many keys of a batch are dealt with before others have their turn.
+const turn = 100
+
 // Generate implements [tms.Store].
 func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
 	seed := s.newID()
@@ -102,7 +105,7 @@ func (a *answer) refused(pool string) error {
 func each[R any](ctx context.Context, s *Store, pool, function string, keys []tms.LeaseKey,
 	read func(*answer, tms.Policy, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
 	results := make([]R, 0, len(keys))
-	for part := range slices.Chunk(keys, maxStep) {
+	for part := range slices.Chunk(keys, turn) {
 		a, err := s.call(ctx, pool, function, keyArgs(function, part)...)
 		if err != nil {
 			return rules.Spread(results, len(keys), err, refused)
