@@ -114,10 +114,10 @@ type step struct {
 // do runs one step on the named pool and waits until everything that the step may have seen is durable. The step is
 // carried out whether or not ctx ends during that wait.
 func (s *Store) do(ctx context.Context, name string, run func(*step) error) error {
-	return s.on(ctx, s.named(name), (*step).catchUp, run)
+	return s.on(ctx, s.find(name), (*step).catchUp, run)
 }
 
-func (s *Store) named(name string) func() (*pool, error) {
+func (s *Store) find(name string) func() (*pool, error) {
 	return func() (*pool, error) {
 		if p := s.pools[name]; p != nil {
 			return p, nil

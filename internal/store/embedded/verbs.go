@@ -213,7 +213,7 @@ func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey
 	var last *group
 	var err error
 	for part := range slices.Chunk(keys, turn) {
-		last, err = s.begin(ctx, s.named(pool), (*step).catchUp, func(t *step) error {
+		last, err = s.begin(ctx, s.find(pool), (*step).catchUp, func(t *step) error {
 			for _, key := range part {
 				results = append(results, act(t, key))
 			}
