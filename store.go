@@ -38,8 +38,11 @@ type Store interface {
 	DeletePool(ctx context.Context, name string) error
 
 	// Generate puts tokens into the pool, all or none. A value that the pool has already, or that stands twice in the
-	// request, is counted as existing: its token clock is wound, and nothing else of it changes. New tokens go to those
-	// who wait in the pool's queue first. Codes: [ErrPoolFull].
+	// request, is counted as existing: its token clock is wound, and nothing else of it changes. Where the pool's token has
+	// other metadata than a NewToken that brings some, it is counted as differing, too, and has it after an Update: it is
+	// found by its new labels from this step on, while a lease of it, or what was handed to a ticket, goes on. Of a value
+	// that stands twice in the request only the first counts. New tokens, and those with other labels, go to those who wait
+	// in the pool's queue first. Codes: [ErrPoolFull].
 	//
 	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago changes
 	// nothing: if it asks for the same it is answered the same, and otherwise refused with [ErrRequestIDReused]. The two

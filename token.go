@@ -59,6 +59,10 @@ type Past struct {
 type GenerateRequest struct {
 	Tokens []NewToken
 
+	// Update gives tokens that the pool has already the metadata that the request brings for them. Those that it brings
+	// without any keep theirs.
+	Update bool
+
 	// RequestID makes the request safe to repeat: see [Store.Generate]. Empty: a repeat is another request.
 	RequestID string
 }
@@ -73,7 +77,8 @@ type NewToken struct {
 type Generated struct {
 	Tokens    []string
 	Created   int       // how many are new
-	Existing  int       // how many were there already; generate wound their clocks and changed nothing else
+	Existing  int       // how many were there already; generate wound their clocks
+	Differing int       // how many of these had other metadata than was brought for them, which an Update has changed
 	ExpiresAt time.Time // when their token clocks run out; zero: never
 }
 

@@ -9,6 +9,7 @@ type Generated struct {
 	Tokens    []string `json:"tokens"`
 	Created   int      `json:"created"`
 	Existing  int      `json:"existing"`
+	Differing int      `json:"differing,omitzero"`
 	ExpiresAt Time     `json:"expires_at,omitzero"`
 	Warnings  []string `json:"warnings,omitzero"` // see [tms.GenerateRequest.Warnings]
 }

@@ -11,7 +11,7 @@ import (
 
 // GenerateRequestOf returns the request on the wire.
 func GenerateRequestOf(pool string, r tms.GenerateRequest) *GenerateRequest {
-	request := &GenerateRequest{Pool: pool, RequestID: r.RequestID}
+	request := &GenerateRequest{Pool: pool, Update: r.Update, RequestID: r.RequestID}
 	if allDrawn(r.Tokens) {
 		request.Count = new(len(r.Tokens))
 		return request
@@ -92,7 +92,7 @@ func wireKeys[K any](keys []tms.LeaseKey, wire func(tms.LeaseKey) K) []K {
 
 // TMS returns what became of the tokens.
 func (g Generated) TMS() tms.Generated {
-	return tms.Generated{Tokens: g.Tokens, Created: g.Created, Existing: g.Existing, ExpiresAt: g.ExpiresAt.Time}
+	return tms.Generated{Tokens: g.Tokens, Created: g.Created, Existing: g.Existing, Differing: g.Differing, ExpiresAt: g.ExpiresAt.Time}
 }
 
 // TMS returns the token, with its lease where it is assigned.

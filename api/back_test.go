@@ -126,7 +126,7 @@ func TestGeneratedAndPoolsComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		generated := tms.Generated{
 			Tokens: rapid.SliceOfN(texts, 1, 4).Draw(t, "tokens"), Created: counts.Draw(t, "created"), Existing: counts.Draw(t, "existing"),
-			ExpiresAt: maybeTime.Draw(t, "expires"),
+			Differing: counts.Draw(t, "differing"), ExpiresAt: maybeTime.Draw(t, "expires"),
 		}
 		same(t, generated, sent(t, GeneratedOf("p", generated)).TMS())
 		pool := tms.Pool{Name: "p", Policy: drawPolicy(t)}
@@ -186,7 +186,7 @@ func drawTTL(t *rapid.T) time.Duration {
 }
 
 func drawGenerate(t *rapid.T) tms.GenerateRequest {
-	r := tms.GenerateRequest{RequestID: maybeText.Draw(t, "id")}
+	r := tms.GenerateRequest{RequestID: maybeText.Draw(t, "id"), Update: rapid.Bool().Draw(t, "update")}
 	for range rapid.IntRange(1, 4).Draw(t, "tokens") {
 		r.Tokens = append(r.Tokens, tms.NewToken{Value: strings.TrimSpace(maybeText.Draw(t, "value")), Metadata: maybeMap.Draw(t, "metadata")})
 	}

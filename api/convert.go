@@ -22,7 +22,7 @@ func (r *GenerateRequest) GenerateRequest() (tms.GenerateRequest, error) {
 	if err == nil {
 		err = tms.ValidateRequestID("request_id", r.RequestID)
 	}
-	return tms.GenerateRequest{Tokens: tokens, RequestID: r.RequestID}, err
+	return tms.GenerateRequest{Tokens: tokens, Update: r.Update, RequestID: r.RequestID}, err
 }
 
 func (r *GenerateRequest) newTokens() ([]tms.NewToken, error) {
@@ -266,6 +266,7 @@ func GeneratedOf(pool string, g tms.Generated) *Generated {
 		Tokens:    g.Tokens,
 		Created:   g.Created,
 		Existing:  g.Existing,
+		Differing: g.Differing,
 		ExpiresAt: Time{g.ExpiresAt},
 	}
 	if len(g.Tokens) == 1 {

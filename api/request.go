@@ -13,6 +13,9 @@ type GenerateRequest struct {
 	Count  *int            `json:"count,omitzero"`
 	Tokens Batch[NewToken] `json:"tokens,omitzero"`
 
+	// Update gives tokens that the pool has already the metadata that is brought for them.
+	Update bool `json:"update,omitzero"`
+
 	// RequestID makes the request safe to repeat. It may come as the header [HeaderRequestID] instead.
 	RequestID string `json:"request_id,omitzero"`
 }

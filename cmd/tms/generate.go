@@ -19,6 +19,7 @@ type generate struct {
 	metadata  []string
 	requestID string
 	rules     newValue
+	update    bool
 }
 
 func newGenerate() *cobra.Command {
@@ -36,6 +37,7 @@ func newGenerate() *cobra.Command {
 	flags.StringArrayVarP(&g.metadata, "metadata", "m", nil, "`KEY=VALUE` to keep with each token; can be repeated")
 	flags.StringVar(&g.requestID, "request-id", "", "`text` that makes the request safe to repeat")
 	addTrim(cmd, &g.rules)
+	addUpdate(cmd, &g.update)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
 		g.remote = r
 		return g.run(args)
@@ -74,7 +76,7 @@ func (g *generate) own(args []string, metadata map[string]string) error {
 	for i, value := range values {
 		tokens[i] = tms.NewToken{Value: value, Metadata: metadata}
 	}
-	request := tms.GenerateRequest{Tokens: tokens, RequestID: g.requestID}
+	request := tms.GenerateRequest{Tokens: tokens, Update: g.update, RequestID: g.requestID}
 	made, err := g.Generate(g.Context(), g.pool, request)
 	if err != nil {
 		return g.tried(err, "generate %s in the pool %q", countOf(len(values), "token"), g.pool)
@@ -143,6 +145,7 @@ func sum(a, b tms.Generated) tms.Generated {
 		Tokens:    append(a.Tokens, b.Tokens...),
 		Created:   a.Created + b.Created,
 		Existing:  a.Existing + b.Existing,
+		Differing: a.Differing + b.Differing,
 		ExpiresAt: b.ExpiresAt,
 	}
 }
@@ -165,18 +168,28 @@ func (g *generate) finish(made tms.Generated, warnings ...string) error {
 	for _, token := range made.Tokens {
 		t.rows = append(t.rows, []string{token})
 	}
-	g.say("%s", generated(g.pool, made.Created, made.Existing))
+	g.say("%s", generated(g.pool, made, g.update))
 	g.warn(warnings)
 	return g.write(answer, t, made.Tokens)
 }
 
 // generated says what became of tokens that were brought.
-func generated(pool string, created, existing int) string {
-	text := fmt.Sprintf("%s created in the pool %q", countOf(created, "token"), pool)
-	if existing > 0 {
-		text += fmt.Sprintf(", %d existed already", existing)
+func generated(pool string, made tms.Generated, update bool) string {
+	text := fmt.Sprintf("%s created in the pool %q", countOf(made.Created, "token"), pool)
+	if made.Existing > 0 {
+		text += fmt.Sprintf(", %d existed already", made.Existing)
+	}
+	switch {
+	case made.Differing > 0 && update:
+		text += fmt.Sprintf(", of which %d got other metadata", made.Differing)
+	case made.Differing > 0:
+		text += fmt.Sprintf(", of which %d have other metadata and keep it; --update changes it", made.Differing)
 	}
 	return text
+}
+
+func addUpdate(cmd *cobra.Command, update *bool) {
+	cmd.Flags().BoolVar(update, "update", false, "give tokens that the pool has already the metadata that is brought for them")
 }
 
 func countOf(n int, what string) string {

@@ -28,7 +28,8 @@ func newImport() *cobra.Command {
 			"begins with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": \"Oslo\"}}, as tms export\n"+
 			"writes them; with --column they are the cells of a column of CSV. A file is read to its end before anything\n"+
 			"of it is imported, of a pipe the first %d MiB. They go in batches of up to %d, each all or none.\n"+
-			"Tokens that the pool has already are counted and left as they are, so that an import can be repeated.\n"+
+			"Tokens that the pool has already are counted and left as they are, so that an import can be repeated;\n"+
+			"with --update they get the metadata that the input has for them.\n"+
 			"Tokens that were put aside, whose \"state\" is \"quarantined\", are counted and passed over.",
 			mostChecked>>20, tms.MaxBatch),
 		Args: cobra.MaximumNArgs(1),
@@ -36,6 +37,7 @@ func newImport() *cobra.Command {
 	in := &importing{most: tms.MaxBatch}
 	cmd.Flags().StringVar(&in.column, "column", "", "`name` of the column to take, of CSV whose first row names them")
 	addTrim(cmd, &in.rules)
+	addUpdate(cmd, &in.update)
 	cmd.Flags().BoolVar(&in.quarantined, "quarantined", false, "import quarantined tokens as well; they become available")
 	return asksPool(cmd, []string{formTable, formJSON}, func(r *remote, args []string) error {
 		in.remote = r
@@ -63,6 +65,7 @@ type importing struct {
 	column      string // of CSV; empty: it is none
 	rules       newValue
 	quarantined bool // these, too
+	update      bool // the metadata of those that exist
 	name        string
 	in          io.Reader
 	size        int64 // bytes of the input, which can then be read twice; zero: unknown
@@ -91,11 +94,13 @@ type imported struct {
 	Pool       string `json:"pool"`
 	Created    int    `json:"created"`
 	Existing   int    `json:"existing"`
-	PassedOver int    `json:"passed_over"` // because they were quarantined
+	Differing  int    `json:"differing,omitzero"` // of the existing, in their metadata
+	PassedOver int    `json:"passed_over"`        // because they were quarantined
+	updated    bool
 }
 
 func (m imported) String() string {
-	text := generated(m.Pool, m.Created, m.Existing)
+	text := generated(m.Pool, tms.Generated{Created: m.Created, Existing: m.Existing, Differing: m.Differing}, m.updated)
 	if m.PassedOver > 0 {
 		text += fmt.Sprintf(", %d quarantined passed over, which --quarantined takes", m.PassedOver)
 	}
@@ -103,12 +108,14 @@ func (m imported) String() string {
 }
 
 func (m imported) table() table {
-	row := []string{m.Pool, fmt.Sprint(m.Created), fmt.Sprint(m.Existing), number(int64(m.PassedOver))}
-	return table{[]string{"POOL", "CREATED", "EXISTING", "PASSED OVER"}, [][]string{row}}
+	row := []string{
+		m.Pool, fmt.Sprint(m.Created), fmt.Sprint(m.Existing), number(int64(m.Differing)), number(int64(m.PassedOver)),
+	}
+	return table{[]string{"POOL", "CREATED", "EXISTING", "DIFFERING", "PASSED OVER"}, [][]string{row}}
 }
 
 func (i *importing) run() error {
-	i.made.Pool = i.pool
+	i.made.Pool, i.made.updated = i.pool, i.update
 	ctx, stop := interruptible(i.Context())
 	defer stop()
 	progress := i.progress("import")
@@ -263,7 +270,7 @@ func (i *importing) take(ctx context.Context, e entry) (err error) {
 func (i *importing) send(ctx context.Context) error {
 	for len(i.batch) > 0 {
 		n := min(len(i.batch), i.most)
-		request := tms.GenerateRequest{Tokens: i.batch[:n]}
+		request := tms.GenerateRequest{Tokens: i.batch[:n], Update: i.update}
 		made, err := i.Generate(ctx, i.pool, request)
 		if n > 1 && errors.Is(err, tms.ErrBodyTooLarge) {
 			i.most = n / 2
@@ -274,6 +281,7 @@ func (i *importing) send(ctx context.Context) error {
 		}
 		i.made.Created += made.Created
 		i.made.Existing += made.Existing
+		i.made.Differing += made.Differing
 		i.warnings = request.Warnings(made)
 		i.batch, i.lines = i.batch[n:], i.lines[n:]
 	}

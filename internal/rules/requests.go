@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -20,6 +21,7 @@ type Remembered struct {
 	Seed      string `json:",omitempty"` // of a generate: what its values were drawn from
 	Created   int    `json:",omitempty"`
 	Existing  int    `json:",omitempty"`
+	Differing int    `json:",omitempty"`
 	ExpiresAt int64  `json:",omitempty"`
 }
 
@@ -58,7 +60,7 @@ func Gave(r tms.AssignRequest, tokens []tms.Token) *Remembered {
 
 // Made is what is to be remembered of a generate whose missing values were drawn from the seed.
 func Made(r tms.GenerateRequest, seed string, g tms.Generated) *Remembered {
-	m := &Remembered{Print: GeneratePrint(r), Seed: seed, Created: g.Created, Existing: g.Existing}
+	m := &Remembered{Print: GeneratePrint(r), Seed: seed, Created: g.Created, Existing: g.Existing, Differing: g.Differing}
 	if !g.ExpiresAt.IsZero() {
 		m.ExpiresAt = g.ExpiresAt.UnixMilli()
 	}
@@ -73,7 +75,7 @@ func (r *Remembered) Generated(request tms.GenerateRequest) (g tms.Generated) {
 	for _, t := range Values(request.Tokens, r.Seed) {
 		g.Tokens = append(g.Tokens, t.Value)
 	}
-	g.Created, g.Existing = r.Created, r.Existing
+	g.Created, g.Existing, g.Differing = r.Created, r.Existing, r.Differing
 	if r.ExpiresAt > 0 {
 		g.ExpiresAt = Instant(r.ExpiresAt)
 	}
@@ -96,7 +98,22 @@ func AssignPrint(r tms.AssignRequest) string {
 }
 
 // GeneratePrint returns what tells the content of a request from that of others.
-func GeneratePrint(r tms.GenerateRequest) string { return fingerprint("generate", r.Tokens) }
+func GeneratePrint(r tms.GenerateRequest) string {
+	if r.Update {
+		return fingerprint("update", r.Tokens)
+	}
+	return fingerprint("generate", r.Tokens)
+}
+
+// Brings says whether any of the tokens has metadata.
+func Brings(tokens []tms.NewToken) bool {
+	return slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return len(t.Metadata) > 0 })
+}
+
+// Differs says whether a token has other metadata than is brought for it. Where none is brought, nothing is said of it.
+func Differs(has, brought map[string]string) bool {
+	return len(brought) > 0 && !maps.Equal(has, brought)
+}
 
 func fingerprint(content ...any) string {
 	text, _ := json.Marshal(content) // of strings, numbers and maps of strings cannot fail

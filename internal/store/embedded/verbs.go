@@ -61,7 +61,7 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 			return false, err
 		}
 		if t.fits(tokens) {
-			result = t.generate(tokens)
+			result = t.generate(tokens, request.Update)
 			t.remember(request.RequestID, rules.Made(request, seed, result))
 			return false, nil
 		}
@@ -88,22 +88,44 @@ func (t *step) fits(tokens []tms.NewToken) bool {
 	return len(fresh) == 0 || len(fresh) <= t.policy.MaxTokens-len(t.tokens)
 }
 
-func (t *step) generate(tokens []tms.NewToken) tms.Generated {
+func (t *step) generate(tokens []tms.NewToken, update bool) tms.Generated {
 	result := tms.Generated{Tokens: make([]string, len(tokens))}
+	seen := map[string]bool{} // in this request, where that matters
+	brings := rules.Brings(tokens)
 	for i, n := range tokens {
 		result.Tokens[i] = n.Value
 		if e, alive := t.living(n.Value); alive {
 			result.Existing++
-			t.put(e, e.record.Touch(t.now))
-			continue
+			differs := !seen[n.Value] && rules.Differs(e.record.Metadata, n.Metadata)
+			if differs {
+				result.Differing++
+			}
+			t.wind(e, n.Metadata, differs && update)
+		} else {
+			result.Created++
+			t.add(n.Value, rules.New(t.now, n.Metadata))
 		}
-		result.Created++
-		t.add(n.Value, rules.New(t.now, n.Metadata))
+		if brings {
+			seen[n.Value] = true
+		}
 	}
 	if t.policy.TokenTTL > 0 {
 		result.ExpiresAt = rules.Instant(t.now).Add(t.policy.TokenTTL)
 	}
 	return result
+}
+
+// wind winds the clock of a token, and gives it other metadata where it is amended. With other labels a free one may suit
+// others who wait.
+func (t *step) wind(e *entry, metadata map[string]string, amended bool) {
+	record := e.record.Touch(t.now)
+	if amended {
+		record.Metadata = metadata
+	}
+	t.put(e, record)
+	if amended && record.State == tms.Available {
+		t.freed = append(t.freed, e)
+	}
 }
 
 // repeat runs steps until one does not ask for more.

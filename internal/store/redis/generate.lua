@@ -1,5 +1,7 @@
 -- Generate.
 
+local UPDATE = '2' -- in ARGV
+
 local function room() return policy.max_tokens - size() end
 
 -- Returns ARGV's tokens, from a place on, without repetitions in lists of at most STEP.
@@ -64,11 +66,37 @@ local function split(tokens)
   return {new = new, living = living}
 end
 
--- Puts all tokens of ARGV into the pool. Returns how many are new, or why none was put there.
+-- Gives a token that lives other metadata.
+local function relabel(r, text)
+  if policy.labelled and r.was == AVAILABLE then r.oldLanes = lanesOf(r) end
+  r.metadata, r.lanes = text, nil
+end
+
+-- Compares the metadata of tokens that live with what is brought for them, and takes over what is brought if ARGV says
+-- so. Returns how many differ.
+local function amend(args, at, living)
+  if not policy.labelled then describe(living) end
+  local differing, amended = 0, {}
+  for _, r in ipairs(living) do
+    local text = args[at[r.token] + 1]
+    if text ~= '' and text ~= (r.metadata or '') then
+      differing = differing + 1
+      if args[5] == UPDATE then
+        relabel(r, text)
+        amended[#amended + 1] = r.token
+      end
+    end
+  end
+  inscribe(args, at, amended)
+  return differing
+end
+
+-- Puts all tokens of ARGV into the pool. Returns how many are new, why none was put there, and how many of those that
+-- were there differ.
 local function putAll(args)
   local metadata = args[5] ~= ''
   local lists, at = distinct(args, 6, metadata and 2 or 1)
-  local parts, created = {}, 0
+  local parts, created, differing = {}, 0, 0
   for i, list in ipairs(lists) do
     parts[i] = split(list)
     created = created + #parts[i].new
@@ -76,28 +104,31 @@ local function putAll(args)
   if created > 0 and created > room() then return nil, sweep(STEP) > 0 and 'again' or 'pool_full' end
   for _, part in ipairs(parts) do
     create(args, at, part.new)
-    if metadata then inscribe(args, at, part.new) end
+    if metadata then
+      inscribe(args, at, part.new)
+      differing = differing + amend(args, at, part.living)
+    end
     for _, r in ipairs(part.living) do touch(r) end
     save(part.living)
   end
-  return created
+  return created, nil, differing
 end
 
 -- tms1_generate puts tokens into the pool, all or none; of those that exist it winds the token clock.
--- ARGV: now, request_id or "", the request's print, the seed of the values that were missing, 1 if metadata is given or
--- "", the tokens; with metadata, each token is followed by its own or "".
--- Answer: {now, created, when the token clocks run out or -1, seed}, all of them those of the first time if the request
--- is repeated; "again" if tokens of a full pool are due to expire, of which it expired some; "pool_full";
+-- ARGV: now, request_id or "", the request's print, the seed of the values that were missing, 1 if metadata is given, 2 if
+-- tokens that are there get it as well, or "", the tokens; with metadata, each token is followed by its own or "".
+-- Answer: {now, created, when the token clocks run out or -1, seed, how many tokens that are there had other metadata},
+-- all of them those of the first time if the request is repeated; "again" if tokens of a full pool are due to expire, of which it expired some; "pool_full";
 -- "request_id_reused".
 local function generate(k, args)
   if not start(k, args[1]) then return NO_POOL end
   local past, reused = recall(args[2], args[3])
   if reused or past and not past.seed then return 'request_id_reused' end
-  if past then return {now, past.created, past.expires, past.seed} end
-  local created, refused = putAll(args)
-  local made = {created = created, expires = instant(now + policy.clock), seed = args[4]}
+  if past then return {now, past.created, past.expires, past.seed, past.differing or 0} end
+  local created, refused, differing = putAll(args)
+  local made = {created = created, expires = instant(now + policy.clock), seed = args[4], differing = differing}
   if created then remember(args[2], args[3], made) end
-  return refused or {now, created, made.expires, made.seed}
+  return refused or {now, created, made.expires, made.seed, differing}
 end
 
 register('generate', generate, {})

@@ -25,8 +25,9 @@ local function note(lists, key, a, b)
 end
 
 local function indexLanes(r, removed, added)
-  local moved = r.state ~= r.was or r.seen ~= r.score
+  local moved = r.state ~= r.was or r.seen ~= r.score or r.oldLanes
   if not moved or r.was ~= AVAILABLE and r.state ~= AVAILABLE then return end
+  for _, lane in ipairs(r.oldLanes or {}) do note(removed, laneKey(lane), r.token) end
   for _, lane in ipairs(lanesOf(r)) do
     if r.state == AVAILABLE then
       note(added, laneKey(lane), digits(r.seen), r.token)

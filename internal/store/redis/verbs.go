@@ -33,6 +33,7 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 	if first := a.text(); first != seed {
 		tokens = rules.Values(request.Tokens, first) // as the request was answered before
 	}
+	result.Differing = int(a.int())
 	for _, t := range tokens {
 		result.Tokens = append(result.Tokens, t.Value)
 	}
@@ -40,15 +41,21 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 }
 
 func generateArgs(request tms.GenerateRequest, tokens []tms.NewToken, seed string) []string {
-	described := slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return len(t.Metadata) > 0 })
+	described := rules.Brings(tokens)
 	args := make([]string, 4, 4+2*len(tokens))
 	if args[2] = seed; request.RequestID != "" {
 		args[0], args[1] = request.RequestID, rules.GeneratePrint(request)
 	}
+	switch {
+	case described && request.Update:
+		args[3] = "2"
+	case described:
+		args[3] = "1"
+	}
 	for _, t := range tokens {
 		args = append(args, t.Value)
 		if described {
-			args[3], args = "1", append(args, encodeMetadata(t.Metadata))
+			args = append(args, encodeMetadata(t.Metadata))
 		}
 	}
 	return args

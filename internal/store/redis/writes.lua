@@ -36,7 +36,7 @@ end
 local function arrive(r, added)
   local score = r.state == AVAILABLE and r.seen or r.till
   if r.state ~= r.was or score ~= r.score then push(added, r.state, digits(score), r.token) end
-  if queue and r.state == AVAILABLE and r.was ~= AVAILABLE then queue.freed[#queue.freed + 1] = r end
+  if queue and r.state == AVAILABLE and (r.was ~= AVAILABLE or r.oldLanes) then queue.freed[#queue.freed + 1] = r end
   if r.state == COOLING and r.touched then push(added, SEEN, digits(r.seen), r.token) end
   if r.state == ASSIGNED and r.touched then
     call('SET', keys[7] .. r.token, r.text, 'PX', digits(backstop(r.till)))
@@ -75,7 +75,7 @@ local function save(records)
       ended = ended or {}
       ended[#ended + 1] = r
     end
-    r.was, r.touched = r.state, nil
+    r.was, r.touched, r.oldLanes = r.state, nil, nil
   end
   for at = AVAILABLE, SEEN do
     if removed[at] then call('ZREM', set(at), unpack(removed[at])) end

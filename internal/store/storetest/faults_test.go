@@ -24,6 +24,7 @@ var mutants = []mutant{
 	{"drops a token between two pages", "ListingShowsEveryToken", false, func(m *Model) tms.Store { return gapped{m} }},
 	{"shortens leases", "KeepAliveNeverShortens", false, func(m *Model) tms.Store { return shortens{m} }},
 	{"forgets the metadata", "GenerateKeepsMetadata", false, func(m *Model) tms.Store { return forgetful{m} }},
+	{"ignores an update", "UpdateChangesMetadata", false, func(m *Model) tms.Store { return stale{m} }},
 	{"resets a policy that is changed", "ChangeKeepsTheRest", false, func(m *Model) tms.Store { return resets{m} }},
 	{"shows lease_ids", "ListingHidesLeaseIDs", false, func(m *Model) tms.Store { return talkative{m} }},
 	{"never has a next deadline", "SweepSaysWhenToComeBack", false, func(m *Model) tms.Store { return careless{m} }},
@@ -74,6 +75,13 @@ func (m *Model) meddle(pool string, change func(p *modelPool, value string, r ru
 		}
 		return nil
 	})
+}
+
+type stale struct{ *Model }
+
+func (m stale) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
+	request.Update = false
+	return m.Model.Generate(ctx, pool, request)
 }
 
 type anyoneKeeps struct{ *Model }

@@ -26,20 +26,29 @@ func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateR
 		if request.RequestID != "" {
 			tokens = rules.Values(tokens, seed)
 		}
-		fresh := map[string]rules.Record{}
+		fresh, amended, seen := map[string]rules.Record{}, map[string]map[string]string{}, map[string]bool{}
 		for _, t := range tokens {
 			if t.Value == "" {
 				t.Value = tms.NewValue()
 			}
 			done.Tokens = append(done.Tokens, t.Value)
-			if _, twice := fresh[t.Value]; twice || p.has(t.Value) {
+			twice := seen[t.Value]
+			seen[t.Value] = true
+			if twice || p.has(t.Value) {
 				done.Existing++
+				if !twice && rules.Differs(p.tokens[t.Value].Metadata, t.Metadata) {
+					done.Differing++
+					amended[t.Value] = t.Metadata
+				}
 				continue
 			}
 			fresh[t.Value] = rules.New(now, t.Metadata)
 		}
 		if done.Created = len(fresh); done.Created > 0 && len(p.tokens)+done.Created > p.policy.MaxTokens {
 			return tms.Refuse(tms.ErrPoolFull, "the pool holds at most %d tokens", p.policy.MaxTokens)
+		}
+		if request.Update {
+			p.amend(amended)
 		}
 		done.ExpiresAt = rules.Instant(p.windAll(done.Tokens, fresh, now))
 		p.remember(request.RequestID, rules.Made(request, seed, done), now)
@@ -49,6 +58,15 @@ func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateR
 		return tms.Generated{}, err
 	}
 	return done, nil
+}
+
+// amend gives tokens other metadata.
+func (p *modelPool) amend(metadata map[string]map[string]string) {
+	for value, brought := range metadata {
+		r := p.tokens[value]
+		r.Metadata = brought
+		p.tokens[value] = r
+	}
 }
 
 func (p *modelPool) has(value string) bool {

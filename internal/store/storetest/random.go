@@ -113,11 +113,12 @@ func sameCode(a, b error) bool { return tms.CodeOf(a) == tms.CodeOf(b) && (a == 
 
 func (p *program) generate(t *rapid.T) {
 	tokens := rapid.SliceOfN(newTokenGen, 1, 6).Draw(t, "tokens")
-	got, gotErr := p.Generate(t.Context(), p.pool, tms.GenerateRequest{Tokens: tokens})
+	update := rapid.Bool().Draw(t, "update")
+	got, gotErr := p.Generate(t.Context(), p.pool, tms.GenerateRequest{Tokens: tokens, Update: update})
 	for i := range got.Tokens {
 		tokens[i].Value = got.Tokens[i] // the model need not draw
 	}
-	want, wantErr := p.model.Generate(t.Context(), p.pool, tms.GenerateRequest{Tokens: tokens})
+	want, wantErr := p.model.Generate(t.Context(), p.pool, tms.GenerateRequest{Tokens: tokens, Update: update})
 	p.agree("generate", got, want, gotErr, wantErr)
 }
 

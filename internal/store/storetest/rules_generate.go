@@ -17,12 +17,104 @@ var generateRules = []rule{
 		"generate winds the token clock of an existing token and changes nothing else of it", generateWinds},
 	{"GenerateKeepsMetadata",
 		"a token keeps the metadata it was brought with, in every answer about it", generateMetadata},
+	{"GenerateTellsOfOtherMetadata",
+		"a token that has other metadata than is brought for it counts as differing, and keeps its own", generateDiffers},
+	{"UpdateChangesMetadata",
+		"an update gives existing tokens, in any state, the metadata that is brought for them, and changes nothing else", generateUpdates},
+	{"UpdateMovesToTheNewLabels", "an updated token is found by its new labels, and no more by its old ones", updateRelabels},
+	{"RepeatedUpdateChangesOnce", "an update that is repeated with its request_id changes nothing more", updateRepeats},
 	{"PoolHasAMaximum", "generate beyond max_tokens is refused with pool_full, and creates nothing", generateFull},
 	{"DeadTokensTakeNoRoom",
 		"a token whose clock has run out does not count towards max_tokens, swept or not", generateOverDead},
 	{"EveryStateTakesRoom", "max_tokens counts the tokens in any state", generateAllStates},
 	{"GenerateTenThousand", "one generate takes 10,000 tokens", generateMany},
 	{"TokenTTLZeroIsForEver", "token_ttl 0 means that the token clock never runs out", tokenTTLZero},
+}
+
+func described(value string, pairs ...string) tms.NewToken {
+	return tms.NewToken{Value: value, Metadata: mapOf(pairs...)}
+}
+
+func (e *env) put(pool string, update bool, tokens ...tms.NewToken) tms.Generated {
+	e.Helper()
+	return e.generateAs(pool, tms.GenerateRequest{Tokens: tokens, Update: update})
+}
+
+// counted are the counts of a generate.
+func counted(g tms.Generated) []int { return []int{g.Created, g.Existing, g.Differing} }
+
+func generateDiffers(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.put(pool, false, described("same", "k", "v", "l", "w"), described("other", "k", "v"), tms.NewToken{Value: "bare"})
+	g := e.put(pool, false, described("same", "l", "w", "k", "v"), described("other", "k", "x"), described("bare", "k", "v"),
+		described("new", "k", "v"), described("new", "k", "x"), described("other", "k", "y"))
+	e.equal("created, existing and differing", counted(g), []int{1, 5, 2})
+	e.equal("created, existing and differing without metadata", counted(e.generate(pool, "same", "other")), []int{0, 2, 0})
+	for value, metadata := range map[string]map[string]string{"other": mapOf("k", "v"), "bare": nil, "new": mapOf("k", "v")} {
+		e.equal("metadata of "+value, e.look(pool, value).Metadata, metadata)
+	}
+}
+
+func generateUpdates(e *env) {
+	pool := e.pool(tms.PolicyChange{Cooldown: new(minute), MaxLeasesPerClient: new(9)})
+	values := []string{"free", "held", "resting", "broken", "bare"}
+	for _, value := range values {
+		e.put(pool, false, described(value, "k", "v"))
+	}
+	held := e.takeAs(pool, tms.AssignRequest{ClientID: "c", Prefer: "held"})[0]
+	for value, quarantine := range map[string]bool{"resting": false, "broken": true} {
+		key := keyOf(e.takeAs(pool, tms.AssignRequest{ClientID: "c", Prefer: value})[0])
+		key.Quarantine = quarantine
+		_, err := e.giveBack(pool, key)
+		e.must(err)
+	}
+	before := map[string]tms.Token{}
+	for _, value := range values {
+		before[value] = e.lookUp(pool, value)
+	}
+	g := e.put(pool, true, described("free", "k", "x"), described("held", "l", "y"), described("resting", "k", "x"),
+		described("broken", "k", "x", "l", "y"), tms.NewToken{Value: "bare"}, described("new", "k", "x"), described("free", "k", "z"))
+	e.equal("created, existing and differing", counted(g), []int{1, 6, 4})
+	for value, metadata := range map[string]map[string]string{
+		"free": mapOf("k", "x"), "held": mapOf("l", "y"), "resting": mapOf("k", "x"), "broken": mapOf("k", "x", "l", "y"), "bare": mapOf("k", "v"),
+	} {
+		want := before[value]
+		want.Metadata = metadata
+		e.equal(value, e.lookUp(pool, value), want)
+	}
+	kept, err := e.keep(pool, keyOf(held))
+	e.must(err)
+	e.equal("metadata in an answer", kept.Metadata, mapOf("l", "y"))
+	e.equal("differing now", counted(e.put(pool, true, described("free", "k", "x"))), []int{0, 1, 0})
+}
+
+func updateRelabels(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"site", "floor"}})
+	oslo, bergen := mapOf("site", "Oslo"), mapOf("site", "Bergen")
+	e.put(pool, false, described("a", "site", "Oslo", "floor", "1"), described("b", "site", "Oslo"))
+	held := e.takeAs(pool, tms.AssignRequest{Prefer: "b"})[0]
+	e.put(pool, true, described("a", "site", "Bergen", "floor", "1"), described("b", "site", "Bergen"))
+	e.refused(e.tryTake(pool, tms.AssignRequest{Match: oslo}).Err, tms.ErrNoTokenAvailable)
+	a := e.takeAs(pool, tms.AssignRequest{Match: mapOf("site", "Bergen", "floor", "1")})[0]
+	e.equal("the relabelled", a.Value, "a")
+	_, err := e.giveBack(pool, keyOf(held))
+	e.must(err)
+	e.refused(e.tryTake(pool, tms.AssignRequest{Match: oslo}).Err, tms.ErrNoTokenAvailable)
+	e.equal("the one relabelled under its lease", e.takeAs(pool, tms.AssignRequest{Match: bergen})[0].Value, "b")
+}
+
+func updateRepeats(e *env) {
+	pool := e.pool(tms.PolicyChange{})
+	e.put(pool, false, described("a", "k", "v"))
+	request := tms.GenerateRequest{Tokens: []tms.NewToken{described("a", "k", "x")}, RequestID: "r", Update: true}
+	first := e.generateAs(pool, request)
+	e.equal("created, existing and differing", counted(first), []int{0, 1, 1})
+	e.put(pool, true, described("a", "k", "y"))
+	e.equal("repeated", e.generateAs(pool, request), first)
+	e.equal("metadata", e.look(pool, "a").Metadata, mapOf("k", "y"))
+	request.Update = false
+	_, err := e.Generate(e.Context(), pool, request)
+	e.refused(err, tms.ErrRequestIDReused)
 }
 
 func generateDraws(e *env) {

@@ -13,6 +13,7 @@ var queueRules = []rule{
 	{"TicketIsServedWhereSomethingIsFree", "a request with a ticket is served at once if a token is free and nobody waits", queueAtOnce},
 	{"UnblockedGoesToTheLongestWaiter", "in the step that frees a token it is handed to the longest waiter", queueUnblock},
 	{"GeneratedGoesToTheLongestWaiter", "new tokens are handed to those who wait, in their order", queueGenerate},
+	{"RelabelledGoesToTheLongestWaiter", "a free token that an update gives other labels is handed to who waits for those", queueRelabelled},
 	{"ExpiredGoesToTheLongestWaiter", "a token whose lease ended is handed on by whatever step comes first", queueExpiry},
 	{"CooledDownGoesToTheLongestWaiter", "a token is handed on when its cooldown is over, not before", queueCooldown},
 	{"RestoredGoesToTheLongestWaiter", "a restored token is handed on", queueRestore},

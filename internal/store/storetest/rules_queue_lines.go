@@ -268,3 +268,21 @@ func queueDead(e *env) {
 func (w *witness) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
 	return w.next().(tms.Queue).Leave(ctx, pool, tickets, keep)
 }
+
+// queueRelabelled also updates a token that was handed on: the hand-over stands.
+func queueRelabelled(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"site"}})
+	e.put(pool, false, described("a", "site", "Oslo"), described("b", "site", "Oslo"))
+	bergen := tms.AssignRequest{Match: mapOf("site", "Bergen"), Ticket: "first"}
+	later := bergen
+	later.Ticket = "later"
+	e.waitsAt(1, e.tryTake(pool, bergen).Err)
+	e.waitsAt(2, e.tryTake(pool, later).Err)
+	e.put(pool, true, described("a", "site", "Bergen"))
+	e.is(pool, "a", tms.Assigned)
+	e.put(pool, true, described("a", "site", "Oslo"))
+	e.equal("the token of the first", e.takeAs(pool, bergen)[0].Value, "a")
+	e.waitsAt(1, e.tryTake(pool, later).Err)
+	e.put(pool, true, described("b", "site", "Bergen"))
+	e.equal("the token of the later", e.takeAs(pool, later)[0].Value, "b")
+}
