@@ -14,7 +14,7 @@ var otherWords = map[string]string{
 	"tms status": "tms pools, or tms pool show POOL, or tms healthcheck",
 	"tms stats":  "tms pools, or tms pool show POOL",
 	"tms show":   "tms lookup TOKEN, or tms pool show POOL", "tms get": "tms lookup TOKEN, or tms assign",
-	"tms add": "tms generate TOKEN, or tms import FILE", "tms create": "tms generate TOKEN, or tms pool set POOL",
+	"tms add": "tms generate TOKEN, or tms import FILE", "tms create": "tms generate TOKEN, or tms pool create POOL",
 	"tms load": "tms import FILE", "tms dump": "tms export",
 	"tms take": "tms assign", "tms lock": "tms assign, or tms run -- COMMAND",
 	"tms free": "tms unblock TOKEN", "tms unlock": "tms unblock TOKEN", "tms revoke": "tms unblock TOKEN",
