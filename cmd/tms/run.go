@@ -95,7 +95,7 @@ func (j *jobRun) run(argv []string) error {
 		j.herald.end()
 		return j.instead(err)
 	}
-	err = j.finish(j.hold(job.Command{Path: path, Args: argv, Signals: signals}))
+	err = j.finish(j.hold(job.Command{Path: path, Args: argv, Signals: signals, Reap: os.Getpid() == 1}))
 	j.herald.end()
 	j.follow()
 	return err

@@ -26,6 +26,11 @@ type Command struct {
 	// MayContinue is asked before a job that was suspended from the terminal goes on. On false it stays suspended. Nil:
 	// it may.
 	MayContinue func() bool
+
+	// Reap has those asked how they ended, until the job is over, that have become children of the caller because their own
+	// parents had ended: of the first process of a container, all such. The caller has no other children then. Only
+	// Linux can do that.
+	Reap bool
 }
 
 // Exit codes of commands that could not be run, as shells and env have them.
@@ -89,6 +94,9 @@ func Start(c Command) (*Job, error) {
 	}
 	if c.Signals != nil {
 		go j.forwardAll()
+	}
+	if c.Reap {
+		go j.reapAll()
 	}
 	return j, nil
 }

@@ -46,3 +46,5 @@ func (j *Job) alive() bool {
 		return true
 	}
 }
+
+func (j *Job) reapAll() {}
