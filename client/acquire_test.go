@@ -151,7 +151,8 @@ func TestAcquireWaitsItsTurnAndHearsItsPlace(t *testing.T) {
 		if place := <-places; place != 1 {
 			t.Errorf("the only one that waits has place %d", place)
 		}
-		<-places // and kept it
+		<-places        // and kept it
+		synctest.Wait() // until it waits again
 		if waiting := stats(t, s).Waiting; waiting != 1 {
 			t.Errorf("%d wait", waiting)
 		}

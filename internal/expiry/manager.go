@@ -39,7 +39,7 @@ type Options struct {
 	Interval time.Duration
 
 	// Round is the longest time between two sweeps of any other pool, and between two listings of the pools, for the sake
-	// of servers that added earlier deadlines and died before they came; zero means two minutes. An idle pool costs one
+	// of servers that added earlier deadlines and died before they came; zero means five minutes. An idle pool costs one
 	// sweep in a round, and one for each of its deadlines.
 	Round time.Duration
 
@@ -85,7 +85,7 @@ func New(store tms.Store, options Options) *Manager {
 		options.Interval = time.Second
 	}
 	if options.Round <= 0 {
-		options.Round = 2 * time.Minute
+		options.Round = 5 * time.Minute
 	}
 	options.Round = max(options.Round, options.Interval)
 	if options.Observe == nil {
