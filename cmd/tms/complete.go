@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
 	"github.com/manankarani/token-manager/client"
 )
@@ -28,6 +30,29 @@ func completePools(cmd *cobra.Command, args []string, begin string) ([]string, c
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, begin) })
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// choices are the values of flags that have few.
+var choices = map[string][]string{
+	"on-lost":         {onLostStop, onLostWarn},
+	"on-lease-expiry": {string(tms.ExpiryReleases), string(tms.ExpiryDeletes), string(tms.ExpiryQuarantines)},
+	"selection":       {string(tms.SelectRandom), string(tms.SelectFIFO), string(tms.SelectLIFO)},
+	"state":           states,
+	"log-format":      {"text", "json"},
+	"log-level":       {"debug", "info", "warn", "error"},
+	"sync":            {"always"},
+}
+
+// completeChoices lets the shell complete the flags of the command, and of those below it, that have few values.
+func completeChoices(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if values := choices[f.Name]; values != nil {
+			cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
+	for _, c := range cmd.Commands() {
+		completeChoices(c)
+	}
 }
 
 // completePool completes a pool's name where it is the first argument.

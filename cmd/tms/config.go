@@ -58,8 +58,8 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback, and answer to any Host, although authentication is off")
 
-	fs.StringVar(&c.Store, "store", "embedded:./data", "where the tokens are: `embedded:DIR`, memory, redis://HOST:PORT or rediss://HOST:PORT")
-	fs.Var(&c.Sync, "sync", "when the embedded store writes to disk: `always` (before every answer) or an interval, as 10ms")
+	fs.StringVar(&c.Store, "store", "embedded:./data", "`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
+	fs.Var(&c.Sync, "sync", "`when` the embedded store writes to disk: always (before every answer) or an interval, as 10ms")
 	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout, "longest `time` that one call of Redis takes")
 
 	fs.DurationVar(&c.HeaderTimeout, "header-timeout", http.HeaderTimeout, "longest `time` in which a request's header arrives")

@@ -81,9 +81,9 @@ func (r *remote) writeResults(answer api.Results, single bool) error {
 	case len(done) == 0 && (single || r.output != formJSON):
 		return nil
 	case single:
-		return r.write(done[0], tokenTable(done), tokenNames(done))
+		return r.write(done[0], r.tokenTable(done), tokenNames(done))
 	}
-	return r.write(answer, tokenTable(done), tokenNames(done))
+	return r.write(answer, r.tokenTable(done), tokenNames(done))
 }
 
 // listed names one token, and counts several.

@@ -97,7 +97,7 @@ func (r *remote) assign(request tms.AssignRequest) error {
 	r.warn(answer.Warnings)
 	signal.Ignore(syscall.SIGPIPE) // or a reader that has gone would end tms with the tokens
 	if err = context.Cause(ctx); err == nil {
-		err = r.write(answer, tokenTable(tokens), tokenNames(tokens))
+		err = r.write(answer, r.tokenTable(tokens), tokenNames(tokens))
 	}
 	if err != nil {
 		return interrupted(ctx, r.unwritten(err, request, tokens))

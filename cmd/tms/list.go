@@ -45,22 +45,22 @@ func (r *remote) lookup(values []string, single bool) error {
 	}
 	if single && len(failures) == 0 {
 		token := *answer.Results[0].Token
-		return r.write(token, lookupTable(token), []string{token.Token})
+		return r.write(token, r.lookupTable(token), []string{token.Token})
 	}
 	return errors.Join(append(failures, r.writeResults(answer, single))...)
 }
 
 // lookupTable shows a token with one line for each part of it.
-func lookupTable(t api.Token) table {
+func (r *remote) lookupTable(t api.Token) table {
 	all := table{header: []string{"TOKEN", t.Token}}
-	for i, cell := range tokenRow(t) {
+	for i, cell := range r.tokenRow(t) {
 		all.addLine(tokenHeader[i], cell)
 	}
 	if t.Past != nil {
 		all.addLine("ASSIGNED", strconv.FormatInt(t.Past.AssignedCount, 10)+" times")
 		all.addLine("EXPIRED", strconv.FormatInt(t.Past.ExpiredCount, 10)+" times")
 		all.addLine("LAST CLIENT", t.Past.LastClientID)
-		all.addLine("LAST CHANGE", instant(t.Past.Since))
+		all.addLine("LAST CHANGE", r.instant(t.Past.Since))
 	}
 	return all
 }
@@ -84,7 +84,6 @@ func newTokens() *cobra.Command {
 	flags.StringVarP(&state, "state", "s", "", "only those in this `state`: available, assigned, cooling or quarantined")
 	flags.StringVarP(&filter.ClientID, "client-id", "c", "", "only those that the client with this `ID` holds")
 	flags.IntVarP(&limit, "limit", "n", api.MaxPage, "at most so many; 0: all")
-	cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 	return asksPool(cmd, everyForm, func(r *remote, _ []string) error {
 		if err := oneOf("--state", state, states...); state != "" && err != nil {
 			return usage("%v", err)
@@ -116,5 +115,5 @@ func (r *remote) list(filter tms.Filter, limit int) error {
 		tokens = tokens[:min(limit, len(tokens))]
 		r.say("there may be more; --limit 0 shows all, and tms export writes them for programs")
 	}
-	return r.write(api.Tokens{Tokens: tokens}, tokenTable(tokens), tokenNames(tokens))
+	return r.write(api.Tokens{Tokens: tokens}, r.tokenTable(tokens), tokenNames(tokens))
 }

@@ -41,6 +41,8 @@ func newRoot() *cobra.Command {
 	addVersion(root)
 	root.SetFlagErrorFunc(explainFlag)
 	everyFlag(root, takeSeconds)
+	completeChoices(root)
+	fillHelp(root)
 	return root
 }
 

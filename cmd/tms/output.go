@@ -8,9 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
+	"time"
 	"unicode"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -72,27 +73,33 @@ func writeLines(out io.Writer, lines []string) error {
 
 // write writes the table without the columns that are empty in every row.
 func (t table) write(out io.Writer) error {
-	var text bytes.Buffer
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	used := t.used()
+	widths := t.widths()
+	header := bold
 	for _, row := range append([][]string{t.header}, t.rows...) {
-		var cells []string
+		var line strings.Builder
 		for i, cell := range row {
 			if used[i] {
-				cells = append(cells, cell)
+				line.WriteString(cell + strings.Repeat(" ", widths[i]-runewidth.StringWidth(cell)+2))
 			}
 		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-	w.Flush()
-	header := bold
-	for line := range strings.Lines(text.String()) {
-		if _, err := fmt.Fprintln(out, header(out, strings.TrimRight(line, " \n"))); err != nil {
+		if _, err := fmt.Fprintln(out, header(out, strings.TrimRight(line.String(), " "))); err != nil {
 			return err
 		}
 		header = plain
 	}
 	return nil
+}
+
+// widths returns how many columns of a terminal the widest cell of each column takes.
+func (t table) widths() []int {
+	widths := make([]int, len(t.header))
+	for _, row := range append([][]string{t.header}, t.rows...) {
+		for i, cell := range row {
+			widths[i] = max(widths[i], runewidth.StringWidth(cell))
+		}
+	}
+	return widths
 }
 
 // used says which columns hold anything. The first does, in any case.
@@ -129,22 +136,22 @@ var tokenHeader = []string{
 	"TOKEN", "STATE", "LEASE ID", "FENCE", "CLIENT", "SINCE", "LEASE ENDS", "READY", "TOKEN ENDS", "METADATA",
 }
 
-func tokenTable(tokens []api.Token) table {
+func (r *remote) tokenTable(tokens []api.Token) table {
 	t := table{header: tokenHeader}
 	for _, token := range tokens {
-		t.rows = append(t.rows, tokenRow(token))
+		t.rows = append(t.rows, r.tokenRow(token))
 	}
 	return t
 }
 
-func tokenRow(t api.Token) []string {
+func (r *remote) tokenRow(t api.Token) []string {
 	state := string(t.State)
 	if t.Deleted {
 		state = "deleted"
 	}
 	return []string{
-		t.Token, state, t.LeaseID, number(t.Fence), t.ClientID, instant(t.AssignedAt), instant(t.LeaseExpiresAt),
-		instant(t.ReadyAt), instant(t.ExpiresAt), pairs(t.Metadata),
+		t.Token, state, t.LeaseID, number(t.Fence), t.ClientID, r.instant(t.AssignedAt), r.instant(t.LeaseExpiresAt),
+		r.instant(t.ReadyAt), r.instant(t.ExpiresAt), pairs(t.Metadata),
 	}
 }
 
@@ -156,9 +163,13 @@ func tokenNames(tokens []api.Token) []string {
 	return names
 }
 
-func instant(t api.Time) string {
-	if t.IsZero() {
+// instant writes an instant: for a person at a terminal how long ago it was, by this machine's clock, otherwise in UTC.
+func (r *remote) instant(t api.Time) string {
+	switch {
+	case t.IsZero():
 		return ""
+	case isTerminal(r.OutOrStdout()):
+		return ago(time.Since(t.Time))
 	}
 	return t.UTC().Format("2006-01-02T15:04:05Z")
 }
