@@ -27,6 +27,7 @@ const (
 	PathLive      = "/livez"
 	PathReady     = "/readyz"
 	PathMetrics   = "/metrics"
+	PathBackup    = "/backup"
 	PathOpenAPI   = "/openapi.yaml"
 )
 
@@ -35,6 +36,7 @@ const (
 	JSON        = "application/json"
 	ProblemJSON = "application/problem+json"
 	YAML        = "application/yaml"
+	Tar         = "application/x-tar"
 )
 
 // HeaderRequestID is the header that means the same as the field request_id of generate and assign.

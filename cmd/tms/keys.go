@@ -147,12 +147,17 @@ func newQuarantine() *cobra.Command {
 
 func newRestore() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "restore TOKEN...",
-		Short: "Bring tokens that were put aside back into their pool",
-		Long:  "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" + fromInput,
-		Args:  cobra.MinimumNArgs(1),
+		Use:   "restore TOKEN... | FILE DIR",
+		Short: "Bring tokens that were put aside back into their pool, or a backup into a directory",
+		Long: "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" + fromInput + "\n\n" +
+			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a directory that is missing\n" +
+			"or empty, for tms serve --store embedded:DIR. That asks no server.",
+		Args: cobra.MinimumNArgs(1),
 	}
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		if r.isBackup(args) {
+			return r.restoreBackup(args[0], args[1])
+		}
 		return r.onKeys("restore", args, tms.LeaseKey{}, r.restoreKeys, api.TokenOf)
 	})
 }

@@ -32,7 +32,7 @@ func newRoot() *cobra.Command {
 	root.Long = root.Short + "\n\n" + exitHelp()
 	root.AddGroup(&cobra.Group{ID: groupServer, Title: "To serve:"}, &cobra.Group{ID: groupJob, Title: "To hold a token:"},
 		&cobra.Group{ID: groupToken, Title: "To work on tokens:"}, &cobra.Group{ID: groupPool, Title: "To work on pools:"})
-	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newRepair(), newBench())
+	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newBackup(), newRepair(), newBench())
 	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
 	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newTokens(), newImport(), newExport())
 	addGroup(root, groupPool, newPools(), newPool())

@@ -73,7 +73,7 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 
 	greet(out, c, listener.Addr(), unready)
 	served := c.server(sweeper.Store(), registry, logger)
-	served.Stopping = waiting.Stop
+	served.Stopping, served.Backup = waiting.Stop, backups(opened)
 	return server.New(served).Serve(ctx, listener)
 }
 

@@ -21,6 +21,7 @@ type call struct {
 	*http.Request
 	writer http.ResponseWriter // of the answer; an endpoint sets headers only
 	body   []byte              // of the request; valid until the endpoint returns
+	cut    bool                // the answer ended in the middle, which the client must see
 	given  []tms.Token         // what is to be taken back if the answer does not reach the client
 	room   reading             // what the body takes of the budget, until the answer is written
 	leave  func()              // lets the next heavy request in; nil: this one is none
@@ -91,6 +92,9 @@ func (s *Server) serve(route route) http.HandlerFunc {
 			buffers.Put(buffer)
 		}
 		s.account(route, r, status, time.Since(start), err)
+		if c.cut {
+			panic(http.ErrAbortHandler) // by which net/http cuts the connection
+		}
 	}
 }
 
@@ -134,6 +138,8 @@ func (s *Server) write(c *call, buffer *bytes.Buffer, status int, answer any, er
 		recorder := &recorder{ResponseWriter: c.writer, status: http.StatusOK}
 		a.ServeHTTP(recorder, c.Request)
 		return recorder.status, nil
+	case Backup:
+		return s.stream(c, a)
 	case verbatim:
 		contentType, body = a.contentType, a.body
 	default:

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -20,6 +22,9 @@ type Config struct {
 	LocalOnly bool
 
 	Metrics http.Handler // answers /metrics; nil: that route is not found
+
+	// Backup, where it is set, makes a backup for /backup; nil: that route is not found.
+	Backup func(context.Context) (Backup, error)
 
 	// Observe, where it is set, is called after every request with the pattern of its route ("other" where there is
 	// none), its method ("other" where HTTP does not define it), the status and the time that it took. The status is
@@ -46,6 +51,12 @@ type Config struct {
 	// DrainDelay is how long the server goes on as before once /readyz says that it is stopping, so that load balancers
 	// can notice. Its default is zero.
 	DrainDelay time.Duration
+}
+
+// Backup is a backup of a store that was made, and that writes itself. It is closed when it was.
+type Backup interface {
+	io.WriterTo
+	io.Closer
 }
 
 // WithDefaults returns c with a default in the place of every zero field.

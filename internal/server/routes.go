@@ -35,6 +35,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, api.PathLive, s.live, true},
 		{http.MethodGet, api.PathReady, s.ready, true},
 		{http.MethodGet, api.PathMetrics, s.metrics, true},
+		{http.MethodGet, api.PathBackup, s.backup, false},
 		{http.MethodGet, api.PathOpenAPI, s.openAPI, false},
 	}
 }

@@ -35,6 +35,8 @@ type journal struct {
 	idle sync.WaitGroup
 	lock sync.Locker // the store's
 
+	backups chan struct{} // holds one token while a backup is open
+
 	*failure // the store's, which a write or fsync that fails is
 }
 
@@ -52,6 +54,7 @@ func newJournal(o Options, s *Store, held *dirLock) *journal {
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		lock:    &s.mu,
+		backups: make(chan struct{}, 1),
 		failure: s.failure,
 	}
 	j.open = j.newGroup()

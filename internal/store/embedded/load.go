@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -53,6 +55,9 @@ func (j *journal) openDisk(o Options) error {
 		return err
 	}
 	if err := v.check(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(o.Dir, checkpointName)); err != nil { // of a backup that a crash cut off
 		return err
 	}
 	j.disk = newLogDisk(o, v.marks)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 )
 
@@ -46,9 +47,21 @@ func (v *survey) cut(l logState) error {
 	return syncFile(path)
 }
 
-// syncFile makes durable what was done to a file, or what was made or removed in a directory.
+// syncFile makes durable what was done to a file.
 func syncFile(path string) error {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// syncDir makes durable what was made or removed in a directory, where that takes something.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -112,7 +125,7 @@ func (v *survey) cutFrom(bad int) (did []string, err error) {
 		did = append(did, fmt.Sprintf("%s is cut to %d bytes", l.name, l.whole))
 		err = errors.Join(err, v.cut(l))
 	}
-	return did, errors.Join(err, syncFile(v.dir))
+	return did, errors.Join(err, syncDir(v.dir))
 }
 
 // writeMarks writes the marks anew: what can be read now is what there is.
