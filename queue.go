@@ -40,7 +40,8 @@ const (
 //
 // Those who wait for any token stand in one line, those with the same Match in another. A token that suits several lines
 // goes to the one whose first ticket is oldest. A ticket that asks for several tokens is not overtaken by later ones of its
-// line that ask for fewer. While the pool is paused nobody is handed anything, and no ticket is renewed. One whose client
+// line that ask for fewer, unless it asks for more than the pool holds (available, assigned and cooling): then it waits in
+// its place, nothing is kept back for it, and others are served past it, until the pool holds enough. While the pool is paused nobody is handed anything, and no ticket is renewed. One whose client
 // has come to hold as many leases as it may is taken out of the queue when its turn comes, and woken.
 type Queue interface {
 	// Leave takes tickets out of the pool's queue or, where keep is set, makes them absent: whoever waits may come back,

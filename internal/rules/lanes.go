@@ -48,6 +48,9 @@ func Lanes(labels []string, metadata map[string]string) []string {
 
 // CheckAssign refuses what the policy does not let anybody ask for, naming the field.
 func CheckAssign(p tms.Policy, r tms.AssignRequest) error {
+	if r.Count > p.MaxTokens {
+		return TooMany(p.MaxTokens)
+	}
 	for _, key := range slices.Sorted(maps.Keys(r.Match)) {
 		if !slices.Contains(p.Labels, key) {
 			return NoLabel(key)
@@ -57,6 +60,16 @@ func CheckAssign(p tms.Policy, r tms.AssignRequest) error {
 		return NoClient()
 	}
 	return nil
+}
+
+// TooMany refuses a request for more tokens than the pool may hold.
+func TooMany(most int) error {
+	return tms.Invalid("count", "must be at most %d, the pool's max_tokens", most)
+}
+
+// NoneAvailable refuses a request for count tokens where there are too few, or others wait for them.
+func NoneAvailable(available, count int) *tms.Refusal {
+	return tms.Refuse(tms.ErrNoTokenAvailable, "%d available, %d asked for", available, count)
 }
 
 // NoLabel refuses a match by a key that is no label of the pool.

@@ -15,6 +15,8 @@ import (
 type Queue struct {
 	tickets map[string]*Ticket
 	lines   map[string]*Line // by lane; the tickets that wait
+	several *Line            // those of the line for any token that want several, by how many
+	beyond  *Line            // those that wait beside that line since they want more than the pool holds, by how many
 	clocks  *Line            // all tickets, by when their time is over
 	joined  int64
 	waiting int
@@ -30,9 +32,10 @@ type Ticket struct {
 	Absent  bool      // it keeps its place, and is handed nothing
 
 	number int64 // the order of joining
+	beside bool  // it wants more than the pool holds
 }
 
-// Waits says whether the ticket stands in its line.
+// Waits says whether the ticket stands in its line, or beside it.
 func (t *Ticket) Waits() bool { return t.Offer == nil && !t.Absent }
 
 // Count returns how many tokens the ticket asks for.
@@ -43,7 +46,8 @@ func (t *Ticket) Before(other *Ticket) bool { return other == nil || t.number <=
 
 // NewQueue returns an empty queue.
 func NewQueue() *Queue {
-	return &Queue{tickets: map[string]*Ticket{}, lines: map[string]*Line{}, clocks: newLine(byUntil)}
+	return &Queue{tickets: map[string]*Ticket{}, lines: map[string]*Line{}, clocks: newLine(byUntil),
+		several: newLine(byCount), beyond: newLine(byCount)}
 }
 
 // Line is an ordered set of tickets.
@@ -60,6 +64,10 @@ func byNumber(a, b *Ticket) bool { return a.number < b.number }
 
 func byUntil(a, b *Ticket) bool {
 	return cmp.Or(cmp.Compare(a.Until, b.Until), cmp.Compare(a.number, b.number)) < 0
+}
+
+func byCount(a, b *Ticket) bool {
+	return cmp.Or(cmp.Compare(a.Count(), b.Count()), cmp.Compare(a.number, b.number)) < 0
 }
 
 // Waiting returns how many tickets wait.
@@ -84,6 +92,9 @@ func (q *Queue) Head(lane string) *Ticket {
 // Place returns the ticket's place in its line, 1 being the first, in O(log² n).
 func (q *Queue) Place(t *Ticket) int {
 	line := q.lines[t.Lane]
+	if line == nil {
+		return 1
+	}
 	return 1 + sort.Search(line.Len(), func(n int) bool {
 		other, _ := line.GetAt(n)
 		return other.number >= t.number
@@ -136,12 +147,45 @@ func (q *Queue) renew(t *Ticket, until int64) {
 	q.clocks.Set(t)
 }
 
+// Reach takes note of how many tokens the pool holds, in at most so many moves, and says whether it takes more. A ticket
+// that wants more than that waits beside its line, in its place, and nobody waits for it. It also says whether tickets
+// have left the line.
+func (q *Queue) Reach(holds, moves int) (left, more bool) {
+	for range moves {
+		most, some := q.several.Max()
+		least, any := q.beyond.Min()
+		switch {
+		case some && most.Count() > holds:
+			q.standBeside(most, true)
+			left = true
+		case any && least.Count() <= holds:
+			q.standBeside(least, false)
+		default:
+			return left, false
+		}
+	}
+	return left, true
+}
+
+func (q *Queue) standBeside(t *Ticket, beside bool) {
+	q.leaveLine(t)
+	t.beside = beside
+	q.enterLine(t)
+}
+
 func (q *Queue) enterLine(t *Ticket) {
+	q.waiting++
+	if t.beside {
+		q.beyond.Set(t)
+		return
+	}
 	if q.lines[t.Lane] == nil {
 		q.lines[t.Lane] = NewLine()
 	}
 	q.lines[t.Lane].Set(t)
-	q.waiting++
+	if t.Lane == "" && t.Count() > 1 {
+		q.several.Set(t)
+	}
 }
 
 // leaveLine takes the ticket out of its line, if it waits there.
@@ -149,9 +193,14 @@ func (q *Queue) leaveLine(t *Ticket) {
 	if !t.Waits() {
 		return
 	}
+	q.waiting--
+	if t.beside {
+		q.beyond.Delete(t)
+		return
+	}
 	line := q.lines[t.Lane]
 	line.Delete(t)
-	q.waiting--
+	q.several.Delete(t)
 	if line.Len() == 0 {
 		delete(q.lines, t.Lane)
 	}

@@ -174,7 +174,7 @@ func (t *step) quota(r tms.AssignRequest) error {
 }
 
 func (t *step) noneAvailable(supply, count int) *tms.Refusal {
-	refusal := tms.Refuse(tms.ErrNoTokenAvailable, "%d available, %d asked for", supply, count)
+	refusal := rules.NoneAvailable(supply, count)
 	refusal.Waiting = t.queue.Waiting()
 	if d := t.nextReturn(); d.entry != nil {
 		refusal.RetryAfter = time.Duration(d.at+1-t.now) * time.Millisecond

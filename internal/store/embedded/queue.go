@@ -26,6 +26,7 @@ func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) e
 	case r.Ticket != "":
 		ticket = t.queue.Join(r, lane, until)
 	}
+	t.reach()
 	refusal := t.noneAvailable(t.supply(lane), max(1, r.Count))
 	if ticket != nil {
 		refusal.Place = t.queue.Place(ticket)
@@ -97,6 +98,9 @@ func (t *step) owes() bool { return len(t.freed) > 0 || t.kept }
 // handOff gives the tokens that have become available to those who wait. What goes beyond maxStep, or comes while void
 // tickets hide whose turn it is, is left to the next step.
 func (t *step) handOff() {
+	if t.queue.Empty() || t.reach() {
+		return
+	}
 	for t.owes() && t.handed < maxStep && t.queue.Due() >= t.now {
 		freed, kept := t.freed, t.kept
 		t.freed, t.kept = nil, false
@@ -109,6 +113,20 @@ func (t *step) handOff() {
 			t.freed, t.kept = freed, true
 		}
 	}
+}
+
+// reach lets those who want more tokens than the pool holds stand beside the line. It says whether that takes another
+// step; until then nobody's turn is known.
+func (t *step) reach() (more bool) {
+	left, more := t.queue.Reach(t.holds(), maxStep)
+	t.kept = t.kept || left || more
+	return more
+}
+
+// holds returns how many tokens the pool has that can be had sooner or later.
+func (t *step) holds() int {
+	resting := t.cooling.size() - t.coolingSeen.rank(t.oldest())
+	return t.supply("") + t.assigned.size() + resting
 }
 
 // firstAvailable returns at most n available tokens.

@@ -106,6 +106,8 @@ func (a *answer) notAssigned(pool string, count int, next int64) error {
 		return rules.NoLabel(about)
 	case "no_client":
 		return rules.NoClient()
+	case "too_many":
+		return rules.TooMany(a.numbers(about, 1)[0])
 	case "lease_ended":
 		return rules.LeaseEnded()
 	case string(tms.ErrPoolPaused):
@@ -117,7 +119,7 @@ func (a *answer) notAssigned(pool string, count int, next int64) error {
 		return rules.OverQuota(n[0], count, n[1])
 	}
 	n := a.numbers(about, 3)
-	refusal := tms.Refuse(tms.Code(code), "%d available, %d asked for", n[0], count)
+	refusal := rules.NoneAvailable(n[0], count)
 	if refusal.Place, refusal.Waiting = n[1], n[2]; next >= 0 {
 		refusal.RetryAfter = time.Duration(next+1-a.now) * time.Millisecond
 	}

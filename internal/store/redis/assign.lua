@@ -13,12 +13,12 @@ local function gather(n, lacking)
   end
 end
 
--- What one assign grants.
+-- What one assign grants. awaited: the tokens that there are belong to those who wait.
 local grant
 
-local function begin(tokens)
-  grant = {tokens = tokens, used = 0, scored = {}, leases = {}, fence = 0, clients = {}}
-  if #tokens > 0 then grant.fence = issue(#tokens) end
+local function begin(tokens, awaited)
+  grant = {tokens = awaited and {} or tokens, awaited = awaited, used = 0, scored = {}, leases = {}, fence = 0, clients = {}}
+  if #grant.tokens > 0 then grant.fence = issue(#grant.tokens) end
 end
 
 -- Leases the next candidate. Returns the lease string, or nil if the token's lock is held, and the token.
@@ -80,8 +80,11 @@ local function noneAvailable(available, place)
   return format('no_token_available %d %d %d', available, place or 0, howManyWait())
 end
 
+local function tooMany() return format('too_many %d', policy.max_tokens) end
+
 -- Returns why the client may not have so many tokens, besides those it was granted in this step.
 local function forbidden(client, count)
+  if count > policy.max_tokens then return tooMany() end
   if not policy.limited then return end
   if client == '' then return 'no_client' end
   local got = grant.clients[client] or 0
@@ -93,7 +96,7 @@ end
 local function grantRequest(args, i)
   local client, count, ttl = args[i], tonumber(args[i + 2]), leaseTime(args[i + 1])
   local left = #grant.tokens - grant.used
-  local refused = forbidden(client, count) or left < count and noneAvailable(left)
+  local refused = forbidden(client, count) or left < count and noneAvailable(grant.awaited and supply('') or left)
   if refused then return refused end
   local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. client
   local ends, lasts, result = digits(till), digits(backstop(till)), {}
@@ -120,7 +123,7 @@ end
 -- Answer: {now, token_ttl, when the next token comes back or -1, a result for each request}. A result is an array of
 -- token, end of the lease, lease string and metadata for each of its tokens, or a refusal: "no_token_available", how
 -- many are, the place in line, how many wait; "quota_exceeded", how many leases the client has, and may have;
--- "no_client". "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
+-- "no_client"; "too_many", and how many the pool may hold. "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
 local function assign(k, args)
   if not start(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end
@@ -131,7 +134,7 @@ local function assign(k, args)
     return #tokens < wanted
   end)
   if not enough or queue and queue.crowded then return 'again' end
-  begin(queue and head('') and {} or tokens)
+  begin(tokens, queue and head(''))
   local results, i = {now, policy.token_ttl_ms, -1}, 2
   while args[i] do
     local result, locked = grantRequest(args, i)

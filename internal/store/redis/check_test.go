@@ -226,7 +226,7 @@ func (p *poolKeys) checkQueue() error {
 		if waits && handed || waits && absent || handed != (wish.Tokens != nil) {
 			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed, absent, wish.Tokens)
 		}
-		if waits {
+		if _, beyond := p.sets["beyond"][ticket]; waits && !beyond {
 			insert(lines, "line:"+wish.Lane, ticket, true)
 		}
 		for i, token := range wish.Tokens {

@@ -73,6 +73,7 @@ end
 
 -- Refuses what the policy does not let anybody ask for.
 local function check(w)
+  if w.count > policy.max_tokens then return tooMany() end
   local lane, named = w.lane, 0
   while lane ~= '' do
     local size, rest = match(lane, '^(%d+):(.*)$')
@@ -118,7 +119,10 @@ local function queueUp(w, s, inbox)
     writeSeat(s)
   end
   show(s, now + PRESENCE)
-  return noneAvailable(supply(w.lane), call('ZRANK', some('line:' .. w.lane), w.ticket) + 1)
+  reach()
+  local line = some('line:' .. w.lane)
+  local ahead = call('ZRANK', line, w.ticket) or call('ZCOUNT', line, '-inf', '(' .. digits(wishOf(s).number))
+  return noneAvailable(supply(w.lane), ahead + 1)
 end
 
 -- Gives the wish tokens if it is its turn.

@@ -14,8 +14,8 @@ var keyNames = [...]string{
 
 // someNames are the ends of the keys that only some pools have, in the order in which tms.lua describes them.
 var someNames = [...]string{
-	"lane:", "client:", "holders", "line:", "waiting", "handed", "absent", "tickets", "requests", "answers", goneName,
-	wakeName,
+	"lane:", "client:", "holders", "line:", "several", "beyond", "waiting", "handed", "absent", "tickets", "requests",
+	"answers", goneName, wakeName,
 }
 
 // goneName is the end of the mark of a pool that was deleted.

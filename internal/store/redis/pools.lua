@@ -18,7 +18,7 @@ end
 -- wait.
 local function resume(text)
   policy = parsed[text] or parse(text)
-  if queue then queue.kept, queue.supplies = true, {} end
+  if queue then queue.kept, queue.supplies, queue.measured = true, {}, false end
   catchUp()
 end
 
@@ -139,7 +139,7 @@ local function purge(k, args)
   left = left - purgeTickets('absent', left)
   left = left - purgeRequests(left)
   if left == 0 then return {now, 1} end
-  call('DEL', k[1])
+  call('DEL', k[1], some('several'), some('beyond'))
   if args[2] == '1' then call('SET', some('gone'), '1', 'PX', MARK) end
   highest = max(highest, tonumber(stored[3]))
   memories[place] = nil

@@ -3,11 +3,11 @@
 -- What a step knows of the queue. seats: what it has read of tickets, false for one that is not there. heads: the
 -- first ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that
 -- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: those whose time is over
--- were looked for. crowded: there are more than one step may age, so that nobody's turn is known. budget: how many tokens
--- the step may still hand. waiting: how many wait. open: the pool has tickets. left: some have left.
+-- were looked for. crowded: there are more than one step may age, or move, so that nobody's turn is known. measured: those
+-- who want more than the pool holds stand beside the line. budget: how many tokens the step may still hand. waiting: how many wait. open: the pool has tickets. left: some have left.
 -- owes: a step before this one could not hand out all that it made available.
 function newQueue(open)
-  return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false,
+  return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false, measured = false,
     budget = STEP, open = open, waiting = nil, left = false, owes = false}
 end
 
@@ -70,6 +70,9 @@ local function howManyWait()
   return queue.waiting
 end
 
+-- Says whether the wish is for several tokens of any kind: for those others are kept waiting.
+local function several(wish) return wish.lane == '' and wish.count > 1 end
+
 -- Takes the ticket out of the set in which it stands, and out of its line. One who waited for several and waits no longer
 -- may have had some kept back.
 local function leavePlace(s)
@@ -78,7 +81,11 @@ local function leavePlace(s)
     howManyWait()
     queue.waiting, queue.heads[wish.lane] = queue.waiting - 1, nil
     call('ZREM', some('line:' .. wish.lane), s.ticket)
-    if wish.lane == '' and wish.count > 1 then queue.kept = true end
+    if several(wish) then
+      queue.kept = true
+      call('ZREM', some('several'), s.ticket)
+      call('ZREM', some('beyond'), s.ticket)
+    end
   end
   if s.place then call('ZREM', some(s.place), s.ticket) end
   s.place = nil
@@ -91,6 +98,10 @@ local function show(s, till)
     if s.place then call('ZREM', some(s.place), s.ticket) end
     queue.waiting, queue.heads[wish.lane] = howManyWait() + 1, nil
     call('ZADD', some('line:' .. wish.lane), wish.number, s.ticket)
+    if several(wish) then
+      queue.measured = false
+      call('ZADD', some('several'), wish.count, s.ticket)
+    end
   end
   s.place, s.till = 'waiting', till
   call('ZADD', some('waiting'), digits(till), s.ticket)
@@ -210,6 +221,44 @@ local function supply(lane)
     queue.supplies[lane] = n
   end
   return n
+end
+
+-- Returns how many tokens the pool has that can be had sooner or later.
+local function holds()
+  local dead = policy.clock < huge and call('ZCOUNT', set(SEEN), '-inf', '(' .. digits(now - policy.clock)) or 0
+  return supply('') + call('ZCARD', set(ASSIGNED)) + call('ZCARD', set(COOLING)) - dead
+end
+
+-- Moves the tickets of a set whose counts lie in a range, as many as a step may move.
+local function shift(from, to, least, most)
+  local tickets = call('ZRANGEBYSCORE', some(from), least, most, 'LIMIT', '0', STEP)
+  seatAll(tickets)
+  for _, ticket in ipairs(tickets) do
+    local wish = wishOf(queue.seats[ticket])
+    call('ZREM', some(from), ticket)
+    call('ZADD', some(to), wish.count, ticket)
+    if to == 'several' then
+      call('ZADD', some('line:'), wish.number, ticket)
+    else
+      call('ZREM', some('line:'), ticket)
+    end
+  end
+  if #tickets == 0 then return end
+  queue.kept, queue.heads[''] = true, nil
+  if #tickets == STEP then queue.crowded = true end
+end
+
+-- Lets those who want more tokens than the pool holds stand beside the line, where they wait in their places and nobody
+-- waits for them, until it holds enough.
+local function reach()
+  if queue.measured or not queue.open then return end
+  queue.measured = true
+  local most = call('ZREVRANGE', some('several'), '0', '0', 'WITHSCORES')[2]
+  local least = call('ZRANGE', some('beyond'), '0', '0', 'WITHSCORES')[2]
+  if not most and not least then return end
+  local n = holds()
+  if most and tonumber(most) > n then shift('several', 'beyond', '(' .. digits(n), '+inf') end
+  if least and tonumber(least) <= n then shift('beyond', 'several', '-inf', digits(n)) end
 end
 
 -- Returns as many tokens as the wish asks for, which must be there: the one that it prefers, if it is among them, and
@@ -349,6 +398,7 @@ end
 
 -- Gives what the step has made available, and what was kept back for tickets that have left, to those who wait.
 function handOut()
+  reach()
   local owes = queue.owes
   while #queue.freed > 0 or queue.kept do
     local freed, kept, lanes = queue.freed, queue.kept, {[''] = true}

@@ -84,7 +84,7 @@ local function save(records)
   if removed[STRINGS] then call('DEL', unpack(removed[STRINGS])) end
   if removed[PAST] then call('HDEL', keys[9], unpack(removed[PAST])) end
   if ended then savePast(ended) end
-  if queue then queue.supplies = {} end
+  if queue then queue.supplies, queue.measured = {}, false end
 end
 
 local function answer(r)

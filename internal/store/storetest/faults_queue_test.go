@@ -22,6 +22,9 @@ var queueMutants = []mutant{
 	{"lets those who do not wait overtake", "NobodyOvertakes", false, func(m *Model) tms.Store { return pushy{m} }},
 	{"keeps what nobody picks up", "NotPickedUpGoesToTheNext", true, func(m *Model) tms.Store { return clingy{m} }},
 	{"keeps those in the queue who have left", "WhoLivesIsServed", true, func(m *Model) tms.Store { return patient{m} }},
+	{"keeps tokens back for who wants more than there are", "MoreThanThePoolHoldsWaits", true,
+		func(m *Model) tms.Store { return hoarding{m} }},
+	{"says that nothing is available", "RefusalsSayTheSame", false, func(m *Model) tms.Store { return curt{m} }},
 	{"quarantines nothing", "UnblockQuarantines", false, func(m *Model) tms.Store { return trusting{m} }},
 	{"forgets the past", "PastIsRemembered", false, func(m *Model) tms.Store { return blank{m} }},
 	{"releases every client's leases", "ClientGivesAllBack", false, func(m *Model) tms.Store { return sweeping{m} }},
@@ -106,6 +109,32 @@ func (m patient) Leave(ctx context.Context, pool string, tickets []string, keep 
 		return nil
 	}
 	return m.Model.Leave(ctx, pool, tickets, false)
+}
+
+type hoarding struct{ *Model }
+
+func (m hoarding) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	blocked := false
+	_ = m.step(ctx, pool, func(p *modelPool, _ int64) error {
+		blocked = slices.ContainsFunc(p.tickets, func(t *modelTicket) bool { return t.waits() && !p.inLine(t) })
+		return nil
+	})
+	if blocked && requests[0].Ticket == "" {
+		return []tms.AssignResult{{Err: rules.NoneAvailable(0, 1)}}, nil
+	}
+	return m.Model.Assign(ctx, pool, requests)
+}
+
+type curt struct{ *Model }
+
+func (m curt) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	results, err := m.Model.Assign(ctx, pool, requests)
+	for i, r := range results {
+		if refusal := refusalOf(r.Err); refusal.Code == tms.ErrNoTokenAvailable {
+			refusal.Detail = rules.NoneAvailable(0, max(1, requests[i].Count)).Detail
+		}
+	}
+	return results, err
 }
 
 type trusting struct{ *Model }

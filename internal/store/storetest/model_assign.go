@@ -146,11 +146,11 @@ func (p *modelPool) queueUp(t *modelTicket, r tms.AssignRequest, now int64) erro
 		t = &modelTicket{request: r}
 		p.tickets = append(p.tickets, t)
 	}
-	refusal := tms.Refuse(tms.ErrNoTokenAvailable, "there are not enough tokens that are free for this request")
+	refusal := rules.NoneAvailable(len(p.suitable(r.Match)), max(1, r.Count))
 	refusal.RetryAfter = p.retryAfter(now)
 	if t != nil {
 		t.until, t.absent = rules.PresentUntil(now), false
-		refusal.Place = 1 + slices.Index(p.line(t.lane()), t)
+		refusal.Place = p.place(t)
 	}
 	refusal.Waiting = p.waiting()
 	return refusal
@@ -188,14 +188,23 @@ func (p *modelPool) nextAged() int64 {
 	return next
 }
 
-// line returns the tickets that wait in a lane, in order.
-func (p *modelPool) line(lane string) (line []*modelTicket) {
-	for _, t := range p.tickets {
-		if t.waits() && t.lane() == lane {
-			line = append(line, t)
+// inLine says whether others may wait for the ticket's sake: it is present, and the pool holds what it wants.
+func (p *modelPool) inLine(t *modelTicket) bool {
+	return t.waits() && (t.lane() != "" || t.count() == 1 || t.count() <= p.holds())
+}
+
+// holds returns how many tokens can be had sooner or later.
+func (p *modelPool) holds() int { return len(p.tokens) - p.count(tms.Quarantined) }
+
+// place returns which of its line the ticket is.
+func (p *modelPool) place(t *modelTicket) int {
+	place := 1
+	for _, other := range p.tickets[:slices.Index(p.tickets, t)] {
+		if other.lane() == t.lane() && p.inLine(other) {
+			place++
 		}
 	}
-	return line
+	return place
 }
 
 func (p *modelPool) waiting() (n int) {
@@ -214,7 +223,7 @@ func (p *modelPool) turn(t *modelTicket, lane string) bool {
 		switch {
 		case other == t:
 			return true
-		case other.waits() && (other.lane() == lane || other.lane() == ""):
+		case (other.lane() == lane || other.lane() == "") && p.inLine(other):
 			return false
 		}
 	}

@@ -104,12 +104,19 @@ func (p *program) agree(verb string, got, want any, gotErr, wantErr error) {
 	if tms.CodeOf(gotErr) != tms.CodeOf(wantErr) || (gotErr == nil) != (wantErr == nil) {
 		p.Fatalf("%s: the store says %v, the model %v", verb, gotErr, wantErr)
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(sameCode)); gotErr == nil && diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Comparer(sameRefusal)); gotErr == nil && diff != "" {
 		p.Fatalf("%s: the model -, the store +\n%s", verb, diff)
 	}
 }
 
-func sameCode(a, b error) bool { return tms.CodeOf(a) == tms.CodeOf(b) && (a == nil) == (b == nil) }
+// sameRefusal says whether two errors say the same: how many are available, how many wait, and which of them this one is.
+func sameRefusal(a, b error) bool {
+	if tms.CodeOf(a) != tms.CodeOf(b) || (a == nil) != (b == nil) {
+		return false
+	}
+	x, y := refusalOf(a), refusalOf(b)
+	return x.Code != tms.ErrNoTokenAvailable || x.Detail == y.Detail && x.Waiting == y.Waiting && x.Place == y.Place
+}
 
 func (p *program) generate(t *rapid.T) {
 	tokens := rapid.SliceOfN(newTokenGen, 1, 6).Draw(t, "tokens")

@@ -48,6 +48,8 @@ var (
 		{Ticket: "first", ClientID: "one"},
 		{Ticket: "second", ClientID: "client two"},
 		{Ticket: "many", ClientID: "one", Count: 2},
+		{Ticket: "more", ClientID: "five", Count: 3},
+		{Ticket: "most", ClientID: "six", Count: 5},
 		{Ticket: "picky", ClientID: "three", Match: map[string]string{"n": "1"}},
 		{Ticket: "fussy", ClientID: "three", Prefer: "b", Match: map[string]string{"n": "two {}"}},
 		{Ticket: "sure", ClientID: "four", RequestID: "r1"},

@@ -42,7 +42,7 @@ var queueRules = []rule{
 }
 
 func allQueueRules() []rule {
-	return slices.Concat(queueRules, presenceRules, livingRules, crowdRules, moreQueueRules)
+	return slices.Concat(queueRules, presenceRules, livingRules, reachRules, crowdRules, moreQueueRules)
 }
 
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.
@@ -99,6 +99,13 @@ func (e *env) busy(change tms.PolicyChange, values ...string) (pool string, keys
 		keys = append(keys, keyOf(e.takeAs(pool, tms.AssignRequest{ClientID: "first"})[0]))
 	}
 	return pool, keys
+}
+
+// held puts tokens into the pool that somebody holds.
+func (e *env) held(pool string, values ...string) []tms.Token {
+	e.Helper()
+	e.fill(pool, values...)
+	return e.takeAs(pool, tms.AssignRequest{ClientID: "holder", Count: len(values)})
 }
 
 func queueJoins(e *env) {

@@ -63,6 +63,7 @@ func queueKeptEverywhere(e *env) {
 	for name, step := range steps {
 		pool := e.pool(tms.PolicyChange{Labels: &[]string{"colour"}})
 		colours := []string{"red", "blue"}
+		e.held(pool, "h1", "h2", "h3")
 		e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 3, Ticket: "many"}).Err)
 		for _, colour := range colours {
 			e.waitsAt(1, e.tryTake(pool, coloured(colour)).Err)
@@ -89,6 +90,7 @@ func queueKeptEverywhere(e *env) {
 // queueKeptInOrder serves who wants several with other tokens than those that were kept back for them.
 func queueKeptInOrder(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: &[]string{"colour"}, Selection: new(tms.SelectLIFO)})
+	e.held(pool, "h1", "h2")
 	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 2, Ticket: "many", ClientID: "many"}).Err)
 	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
 	e.queues(pool, 2, "any")

@@ -99,6 +99,7 @@ func (e *env) fillLabelled(pool, value string, metadata map[string]string) {
 
 func batchOrder(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: &[]string{"x", "y"}, MaxLeasesPerClient: new(2)})
+	e.held(pool, "h1", "h2")
 	many := tms.AssignRequest{Ticket: "many", ClientID: "c", Count: 2}
 	e.waitsAt(1, e.tryTake(pool, many).Err)
 	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old", Match: map[string]string{"y": "1"}}).Err)
