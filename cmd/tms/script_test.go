@@ -79,10 +79,10 @@ func wants(code string, err error) error {
 	return fmt.Errorf("got %v, want the exit code %s", err, code)
 }
 
-// await COMMAND... repeats a command until it succeeds, for ten seconds.
+// await COMMAND... repeats a command until it succeeds, for a minute.
 func scriptAwait(ts *testscript.TestScript, _ bool, args []string) {
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = ts.Exec(args[0], args[1:]...); err == nil {
 			return
 		}
