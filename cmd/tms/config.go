@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -139,13 +140,25 @@ func notNegative[T int | time.Duration](key string, value T) error {
 	return fmt.Errorf("%s: must not be negative, is %v", key, value)
 }
 
-// logger returns the log of the process. It goes to standard error; standard output has only what a person asked for.
-func (c *config) logger() *slog.Logger {
+const logMost = 1 << 20 // bytes of the log that nobody has read yet
+
+// log returns the log of the process, and what it is written through, so that who does not read it holds up no request. It
+// goes to standard error; standard output has only what a person asked for.
+func (c *config) log(out io.Writer) (*slog.Logger, *spool) {
+	spool := newSpool(out, logMost, func(out io.Writer, lines int64) error {
+		record := slog.NewRecord(time.Now(), slog.LevelWarn, "nobody read the log in time, and lines were dropped", 0)
+		record.Add("lines", lines)
+		return c.logHandler(out).Handle(context.Background(), record)
+	})
+	return slog.New(c.logHandler(spool)), spool
+}
+
+func (c *config) logHandler(out io.Writer) slog.Handler {
 	options := &slog.HandlerOptions{Level: slog.Level(c.LogLevel)}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+		return slog.NewJSONHandler(out, options)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
+	return slog.NewTextHandler(out, options)
 }
 
 // syncInterval is how long the embedded store may keep an answered step from the disk; zero is "always".

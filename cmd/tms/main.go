@@ -13,7 +13,10 @@ func main() {
 	begun := false
 	root := newRoot()
 	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	out := &stdout{file: os.Stdout}
+	root.SetOut(out)
 	cmd, err := root.ExecuteC()
+	err = out.unsaid(err)
 	code := exitCode(err, begun)
 	explain(os.Stderr, err)
 	if code == exitUsage && !errors.As(err, new(*ended)) { // which is about a value elsewhere, not in the command line

@@ -128,7 +128,7 @@ func plain(_ io.Writer, text string) string { return text }
 func smart(out io.Writer) bool { return isTerminal(out) && os.Getenv("TERM") != "dumb" }
 
 func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
+	file, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 

@@ -88,7 +88,7 @@ func (j *jobRun) run(argv []string) error {
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // what guards the job must not die of a closed standard error
 	signals := job.Signals()
-	j.herald, j.follow = newHerald(j.ErrOrStderr(), request.Count+8), func() {}
+	j.herald, j.follow = newHerald(j.ErrOrStderr()), func() {}
 	if err := j.acquire(request, signals); err != nil {
 		j.herald.end()
 		return j.instead(err)

@@ -30,7 +30,7 @@ func newServe() *cobra.Command {
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends the process at once
-		return serve(ctx, cmd.OutOrStdout(), c)
+		return serve(ctx, os.Stdout, c) // not that of the command: a greeting that nobody reads is no failure
 	})
 }
 
@@ -42,7 +42,11 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		return err
 	}
 	defer listener.Close()
-	logger := c.logger()
+	signal.Ignore(syscall.SIGPIPE) // or a reader that has gone would end the server
+	said := newSpool(out, sayMost, nil)
+	defer said.end()
+	logger, logged := c.log(os.Stderr)
+	defer logged.end()
 	opened, err := openStore(c, logger)
 	if err != nil {
 		return err
@@ -58,6 +62,7 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	background.Go(func() { awaitFailure(ctx, opened, cancel) })
 
 	registry := telemetry.NewRegistry(versionText())
+	telemetry.Dropped(registry, logged.dropped.Load)
 	store := &configured{Store: telemetry.Wrap(waiting, registry), pools: c.Pools, logger: logger}
 	unready := store.look(ctx)
 	if store.hopeless(unready) {
@@ -71,7 +76,7 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	sweeper := expiry.New(store, c.sweeps(registry, logger))
 	background.Go(func() { sweeper.Run(ctx) })
 
-	greet(out, c, listener.Addr(), unready)
+	greet(said, c, listener.Addr(), unready)
 	served := c.server(sweeper.Store(), registry, logger)
 	served.Stopping, served.Backup = waiting.Stop, backups(opened)
 	return server.New(served).Serve(ctx, listener)

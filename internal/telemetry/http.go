@@ -30,6 +30,14 @@ func Handler(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
+// Dropped registers the metric of log lines that were dropped, of which lines returns how many there are.
+func Dropped(registry prometheus.Registerer, lines func() int64) {
+	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "tms_log_lines_dropped_total",
+		Help: "Lines of the log that were dropped because nobody read it in time.",
+	}, func() float64 { return float64(lines()) }))
+}
+
 // Requests registers the metrics of HTTP requests and returns the function that counts one: it is meant for
 // [github.com/manankarani/token-manager/internal/server.Config]. The function is safe for concurrent use. The status
 // 499 is that of a request whose client gave up.
