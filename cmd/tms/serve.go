@@ -29,7 +29,7 @@ func newServe() *cobra.Command {
 	return withConfig(cmd, func(cmd *cobra.Command, c *config) error {
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		context.AfterFunc(ctx, stop) // a second signal ends the process at once
+		context.AfterFunc(ctx, stop)    // a second signal ends the process at once
 		return serve(ctx, os.Stdout, c) // not that of the command: a greeting that nobody reads is no failure
 	})
 }

@@ -14,7 +14,7 @@ const lastWords = 500 * time.Millisecond // for what was said last to be written
 // than it may keep in mind, and what cannot be written, is dropped and counted.
 type spool struct {
 	out  io.Writer
-	most int                                   // bytes that nobody has read yet
+	most int                                    // bytes that nobody has read yet
 	tell func(out io.Writer, lines int64) error // says how many lines were dropped; nil: that is not said
 
 	mu      sync.Mutex
