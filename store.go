@@ -42,7 +42,8 @@ type Store interface {
 	// other metadata than a NewToken that brings some, it is counted as differing, too, and has it after an Update: it is
 	// found by its new labels from this step on, while a lease of it, or what was handed to a ticket, goes on. Of a value
 	// that stands twice in the request only the first counts. New tokens, and those with other labels, go to those who wait
-	// in the pool's queue first. Codes: [ErrPoolFull].
+	// in the pool's queue first. In a pool with labels, where a token costs several times as much, more than
+	// [MaxLabelledBatch] are refused with [ErrInvalidRequest], naming the field. Codes: [ErrPoolFull].
 	//
 	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago changes
 	// nothing: if it asks for the same it is answered the same, and otherwise refused with [ErrRequestIDReused]. The two

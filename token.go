@@ -25,6 +25,7 @@ const (
 	MaxLeaseIDBytes  = 64          // bytes
 	MaxMetadataBytes = 4096        // bytes of a token's metadata, keys and values together
 	MaxBatch         = 10_000      // tokens or leases in one request
+	MaxLabelledBatch = 1_000       // tokens in one request to generate, in a pool with labels
 	MaxAssignCount   = 1_000       // tokens of one assignment
 	MaxRequestID     = 128         // bytes
 	MaxLabels        = 3           // labels of one pool

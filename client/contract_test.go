@@ -31,6 +31,9 @@ type swept struct {
 	store tms.Store
 }
 
+// InParts says that a generate of more than one request takes goes in parts.
+func (swept) InParts() {}
+
 func (s swept) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
 	return s.store.Expire(ctx, pool, limit)
 }

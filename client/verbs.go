@@ -12,22 +12,6 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// Generate puts tokens into the pool: see [tms.Store]. It is one request, of at most [tms.MaxBatch] tokens, so that it
-// is all or nothing.
-func (c *Client) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
-	if len(request.Tokens) == 0 {
-		return tms.Generated{}, nil
-	}
-	request.RequestID = orDrawn(request.RequestID)
-	a := ask{verb: "generate", method: http.MethodPost, path: api.PathGenerate, repeat: true}
-	a.body = api.GenerateRequestOf(pool, request)
-	var answer api.Generated
-	if _, _, err := c.do(ctx, a, &answer); err != nil {
-		return tms.Generated{}, err
-	}
-	return answer.TMS(), nil
-}
-
 // KeepAlive pushes on the lease of each key: see [tms.Store].
 func (c *Client) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 	results, _, err := c.keepAlive(ctx, pool, keys)

@@ -72,6 +72,23 @@ func NoneAvailable(available, count int) *tms.Refusal {
 	return tms.Refuse(tms.ErrNoTokenAvailable, "%d available, %d asked for", available, count)
 }
 
+// CheckGenerate refuses more tokens than one step takes in a pool with labels, naming the field that says how many.
+func CheckGenerate(p tms.Policy, tokens []tms.NewToken) error {
+	if len(p.Labels) == 0 || len(tokens) <= tms.MaxLabelledBatch {
+		return nil
+	}
+	return TooManyLabelled(tokens)
+}
+
+// TooManyLabelled refuses the tokens because a pool with labels takes fewer at once.
+func TooManyLabelled(tokens []tms.NewToken) error {
+	field := "count"
+	if slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return t.Value != "" || len(t.Metadata) > 0 }) {
+		field = "tokens"
+	}
+	return tms.Invalid(field, "must be at most %d in a pool with labels, are %d", tms.MaxLabelledBatch, len(tokens))
+}
+
 // NoLabel refuses a match by a key that is no label of the pool.
 func NoLabel(key string) error {
 	return tms.Invalid("match."+key, "is no label of the pool; its policy must name it in labels")

@@ -60,6 +60,9 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 			result = past.Generated(request)
 			return false, err
 		}
+		if err := rules.CheckGenerate(t.policy, request.Tokens); err != nil {
+			return false, err
+		}
 		if t.fits(tokens) {
 			result = t.generate(tokens, request.Update)
 			t.remember(request.RequestID, rules.Made(request, seed, result))

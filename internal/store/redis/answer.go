@@ -18,6 +18,9 @@ var errAgain = errors.New("some expiries were carried out, and nothing else")
 // errDeleting is the answer of a step on a pool that is being deleted.
 var errDeleting = errors.New("the pool is being deleted")
 
+// errTooMany is the answer to a generate of more tokens than a pool with labels takes at once.
+var errTooMany = errors.New("they are too many for a pool with labels")
+
 // answer reads an answer from its first element to its last. The first element that has not the expected form ends it:
 // err says so, and whatever is read then is zero.
 type answer struct {
@@ -44,6 +47,8 @@ func refusal(pool, code string) error {
 		return errAgain
 	case "deleting":
 		return errDeleting
+	case "too_many":
+		return errTooMany
 	case string(tms.ErrPoolNotFound):
 		return rules.NoPool(pool)
 	case string(tms.ErrPoolExists):

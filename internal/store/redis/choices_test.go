@@ -58,8 +58,10 @@ func TestADeletedPoolLeavesNothingOfAnyKind(t *testing.T) {
 	for i := range tokens {
 		tokens[i] = coloured(fmt.Sprint("t", i), fmt.Sprint("c", i%3))
 	}
-	_, err := q.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: tokens, RequestID: "generate"})
-	must(t, err)
+	for part := range slices.Chunk(tokens, tms.MaxLabelledBatch) {
+		_, err := q.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: part, RequestID: part[0].Value})
+		must(t, err)
+	}
 	for i := range 3 {
 		must(t, q.show(tms.AssignRequest{ClientID: fmt.Sprint("c", i), Count: 1000, RequestID: fmt.Sprint(i)}).Err)
 	}

@@ -22,10 +22,12 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 	seed := s.newID()
 	tokens := rules.Named(request, seed, s.newID)
 	a, err := s.repeat(ctx, pool, fnGenerate, generateArgs(request, tokens, seed)...)
-	if errors.Is(err, tms.ErrPoolFull) {
+	switch {
+	case errors.Is(err, tms.ErrPoolFull):
 		return tms.Generated{}, tms.Refuse(tms.ErrPoolFull, "the pool has no room for %d more tokens", len(tokens))
-	}
-	if err != nil {
+	case errors.Is(err, errTooMany):
+		return tms.Generated{}, rules.TooManyLabelled(request.Tokens)
+	case err != nil:
 		return tms.Generated{}, err
 	}
 	result := tms.Generated{Created: int(a.int()), ExpiresAt: a.instant()}

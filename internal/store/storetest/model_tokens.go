@@ -22,6 +22,9 @@ func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateR
 			done = past.Generated(request)
 			return err
 		}
+		if err := rules.CheckGenerate(p.policy, tokens); err != nil {
+			return err
+		}
 		seed := tms.NewValue()
 		if request.RequestID != "" {
 			tokens = rules.Values(tokens, seed)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -28,6 +29,8 @@ var generateRules = []rule{
 		"a token whose clock has run out does not count towards max_tokens, swept or not", generateOverDead},
 	{"EveryStateTakesRoom", "max_tokens counts the tokens in any state", generateAllStates},
 	{"GenerateTenThousand", "one generate takes 10,000 tokens", generateMany},
+	{"LabelledBatchIsBounded", "in a pool with labels one generate takes 1,000 tokens, and more are refused by the field " +
+		"that says how many, or by a client taken in parts", generateLabelled},
 	{"TokenTTLZeroIsForEver", "token_ttl 0 means that the token clock never runs out", tokenTTLZero},
 }
 
@@ -241,6 +244,32 @@ func generateMany(e *env) {
 	e.fill(pool, values...)
 	e.equal("existing", e.generate(pool, values...).Existing, tms.MaxBatch)
 	e.equal("sizes", e.stats(pool), tms.Stats{Available: tms.MaxBatch})
+}
+
+func generateLabelled(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"k"}})
+	values := numbered("n", tms.MaxLabelledBatch+1)
+	drawn := make([]tms.NewToken, len(values))
+	for field, tokens := range map[string][]tms.NewToken{"tokens": newTokens(values...), "count": drawn} {
+		before := e.stats(pool).Available
+		made, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: tokens, RequestID: field})
+		if err == nil && e.parts() {
+			e.equal("created", made.Created, len(tokens))
+			continue
+		}
+		e.refused(err, tms.ErrInvalidRequest)
+		if refusal, ok := errors.AsType[*tms.Refusal](err); !ok || refusal.Field != field {
+			e.Errorf("%v is a refusal of another field than %s", err, field)
+		}
+		e.equal("available", e.stats(pool).Available, before)
+	}
+	e.generate(pool, values[:tms.MaxLabelledBatch]...)
+}
+
+// parts says whether the store is a client that sends what is too much for one request in parts.
+func (e *env) parts() bool {
+	_, parts := e.stores[0].(interface{ InParts() })
+	return parts
 }
 
 func tokenTTLZero(e *env) {
