@@ -109,6 +109,7 @@ type step struct {
 
 	before tms.ExpiryCounts // what had expired when the step began
 	handed int              // how many tokens the step has handed to those who wait
+	keptIn map[string]bool  // see keptLanes; nil until the step asks
 }
 
 // do runs one step on the named pool and waits until everything that the step may have seen is durable. The step is

@@ -2,7 +2,7 @@ package embedded
 
 import (
 	"context"
-	"slices"
+	"maps"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -129,31 +129,47 @@ func (t *step) holds() int {
 	return t.supply("") + t.assigned.size() + resting
 }
 
-// firstAvailable returns at most n available tokens.
-func (t *step) firstAvailable(n int) (first []*entry) {
+// noteLanes adds the lanes that the tokens suit.
+func (t *step) noteLanes(lanes map[string]bool, tokens []*entry) {
+	for _, e := range tokens {
+		for _, lane := range rules.Lanes(t.policy.Labels, e.record.Metadata) {
+			lanes[lane] = true
+		}
+	}
+}
+
+// keptLanes returns the lanes of tokens that may have been kept back: those of the first tokens that were available when
+// the step first asked, and of all that it made available since. No more can have been kept back, as nobody waits for
+// more. They are read once: a step that lets hundreds go would read them hundreds of times.
+func (t *step) keptLanes() map[string]bool {
+	if t.keptIn != nil {
+		return t.keptIn
+	}
+	var first []*entry
 	t.available.tree.Scan(func(i item) bool {
 		first = append(first, i.entry)
-		return len(first) < n
+		return len(first) < maxStep
 	})
-	return first
+	t.keptIn = map[string]bool{}
+	t.noteLanes(t.keptIn, first)
+	return t.keptIn
 }
 
 // heads returns the first ticket of every line that any of the tokens suits, by age. Where tokens were kept back, some of
 // those are among them.
 func (t *step) heads(tokens []*entry, kept bool) *rules.Line {
+	lanes := map[string]bool{"": true}
+	t.noteLanes(lanes, tokens)
+	if t.keptIn != nil {
+		t.noteLanes(t.keptIn, tokens)
+	}
 	if kept && len(t.policy.Labels) > 0 {
-		tokens = append(slices.Clip(tokens), t.firstAvailable(maxStep)...)
+		maps.Copy(lanes, t.keptLanes())
 	}
 	heads := rules.NewLine()
-	add := func(lane string) {
+	for lane := range lanes {
 		if head := t.queue.Head(lane); head != nil {
 			heads.Set(head)
-		}
-	}
-	add("")
-	for _, e := range tokens {
-		for _, lane := range rules.Lanes(t.policy.Labels, e.record.Metadata) {
-			add(lane)
 		}
 	}
 	return heads

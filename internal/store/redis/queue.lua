@@ -4,11 +4,12 @@
 -- first ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that
 -- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: those whose time is over
 -- were looked for. crowded: there are more than one step may age, or move, so that nobody's turn is known. measured: those
--- who want more than the pool holds stand beside the line. budget: how many tokens the step may still hand. waiting: how many wait. open: the pool has tickets. left: some have left.
--- owes: a step before this one could not hand out all that it made available.
+-- who want more than the pool holds stand beside the line. budget: how many tokens the step may still hand. waiting: how
+-- many wait. open: the pool has tickets. left: some have left. owes: a step before this one could not hand out all that
+-- it made available. lines: see keptLines.
 function newQueue(open)
   return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false, measured = false,
-    budget = STEP, open = open, waiting = nil, left = false, owes = false}
+    budget = STEP, open = open, waiting = nil, left = false, owes = false, lines = nil}
 end
 
 -- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also its number, and
@@ -102,6 +103,7 @@ local function show(s, till)
       queue.measured = false
       call('ZADD', some('several'), wish.count, s.ticket)
     end
+    if queue.lines then queue.lines[wish.lane] = true end
   end
   s.place, s.till = 'waiting', till
   call('ZADD', some('waiting'), digits(till), s.ticket)
@@ -387,13 +389,28 @@ local function serve(lanes, kept)
   end
 end
 
--- Returns some available tokens.
-local function firstAvailable()
-  local records = {}
+-- Notes the lanes that the tokens suit.
+local function noteLanes(lanes, records)
+  for _, r in ipairs(records) do
+    for _, lane in ipairs(lanesOf(r)) do lanes[lane] = true end
+  end
+end
+
+-- Returns the lines that tokens suit which may have been kept back: those of the first tokens that were available when
+-- the step first asked, and of all that it made available since. No more can have been kept back, as nobody waits for
+-- more. They are read once: a step that lets hundreds go would read them hundreds of times.
+local function keptLines()
+  if queue.lines then return queue.lines end
+  local records, lanes = {}, {}
   local tokens = call('ZRANGEBYSCORE', keys[2], now - policy.clock, '+inf', 'LIMIT', '0', STEP)
   for i, token in ipairs(tokens) do records[i] = record(token, AVAILABLE, 0) end
   describe(records)
-  return records
+  noteLanes(lanes, records)
+  queue.lines = {}
+  for lane in pairs(lanes) do
+    if head(lane) then queue.lines[lane] = true end
+  end
+  return queue.lines
 end
 
 -- Gives what the step has made available, and what was kept back for tickets that have left, to those who wait.
@@ -404,11 +421,9 @@ function handOut()
     local freed, kept, lanes = queue.freed, queue.kept, {[''] = true}
     queue.freed, queue.kept, owes = {}, false, false
     if policy.paused or howManyWait() == 0 then break end
-    for _, list in ipairs(policy.labelled and {freed, kept and firstAvailable() or {}} or {}) do
-      for _, r in ipairs(list) do
-        for _, lane in ipairs(lanesOf(r)) do lanes[lane] = true end
-      end
-    end
+    if policy.labelled then noteLanes(lanes, freed) end
+    if queue.lines then noteLanes(queue.lines, freed) end
+    for lane in pairs(policy.labelled and kept and keptLines() or {}) do lanes[lane] = true end
     if serve(lanes, kept) then queue.freed = freed else queue.kept = false end
     owes = queue.crowded or queue.budget <= 0
   end

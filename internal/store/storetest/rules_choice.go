@@ -129,7 +129,9 @@ func choiceSelection(e *env) {
 
 func choiceNeedle(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: &[]string{"k"}})
-	e.fill(pool, numbered("t", 3000)...)
+	for values := range slices.Chunk(numbered("t", 3000), tms.MaxLabelledBatch) {
+		e.fill(pool, values...)
+	}
 	e.described(pool, "needle", "k", "v")
 	request := tms.AssignRequest{Match: mapOf("k", "v"), TTL: second}
 	e.equal("found", e.takeAs(pool, request)[0].Value, "needle")
