@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
 )
 
 // A worst is the most that one call of a function can have to do within the limits of a request.
@@ -122,7 +123,7 @@ var worsts = []worst{
 	{"claim 1,000 tickets that wait on", 12_000, labels3, func(q *queued) func() error {
 		return q.assigns(q.wait(1_000, 1, "none"))
 	}},
-	{"claim 500 pick-ups of two beside 1,000 others", 14_000, labels3, func(q *queued) func() error {
+	{"claim 500 pick-ups of two beside 1,000 others", 25_000, labels3, func(q *queued) func() error {
 		keys := q.hold("x", 1_000)
 		requests := q.wait(500, 2, "")
 		_, err := q.Assign(q.t.Context(), "p", []tms.AssignRequest{{Ticket: "other", Match: map[string]string{"a": "other"}}})
@@ -163,6 +164,22 @@ var worsts = []worst{
 			return err
 		}
 	}},
+	{"any call after 1,000 were not picked up", 30_000, labels3, func(q *queued) func() error {
+		keys := q.hold("x", 1_000)
+		q.wait(1_000, 1, "x")
+		must(q.t, q.unblocks(keys)())
+		q.clock.Advance(1500 * time.Millisecond)
+		return func() error { return q.Leave(q.t.Context(), "p", []string{"nobody"}, false) }
+	}},
+	{"leave of 1,000", 60_000, labels3, func(q *queued) func() error {
+		keys := q.hold("x", 1_000)
+		var tickets []string
+		for _, r := range q.wait(1_000, 1, "x") {
+			tickets = append(tickets, r.Ticket)
+		}
+		must(q.t, q.unblocks(keys)())
+		return func() error { return q.Leave(q.t.Context(), "p", tickets, false) }
+	}},
 	{"a page of 1,000, and a sweep of as many", 7_200, labels3, func(q *queued) func() error {
 		q.hold("x", 1_000)
 		q.generate(labelled("y", 1_000))
@@ -186,6 +203,7 @@ func TestTheWorstOfEachFunction(t *testing.T) {
 	for _, w := range worsts {
 		t.Run(w.name, func(t *testing.T) {
 			q := newQueued(t, w.policy)
+			q.Store = open(t, q.server, redis.Options{Now: q.clock.Now, Timeout: time.Minute})
 			c := raw(t, q.server)
 			act := w.prepare(q)
 			ask(t, c, "CONFIG", "SET", "slowlog-log-slower-than", "0", "slowlog-max-len", "1000")

@@ -8,8 +8,8 @@
 -- many wait. open: the pool has tickets. left: some have left. owes: a step before this one could not hand out all that
 -- it made available. lines: see keptLines.
 function newQueue(open)
-  return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false, measured = false,
-    budget = STEP, open = open, waiting = nil, left = false, owes = false, lines = nil}
+  return {seats = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false,
+    measured = false, budget = share, open = open, waiting = nil, left = false, owes = false, lines = nil}
 end
 
 -- A wish is what a request or a ticket asks for: client, ttl, count, lane, prefer, ids; of a ticket also its number, and
@@ -195,7 +195,7 @@ local function head(lane)
   if not queue.open then return false end
   if not queue.tidied then
     queue.tidied = true
-    queue.crowded = tidy(STEP) == STEP
+    queue.crowded = tidy(share) == share
   end
   local first = queue.heads[lane]
   if first == nil then
@@ -442,7 +442,7 @@ end
 -- owed to one of them.
 local function catchUp()
   if not queue then return end
-  comeBack(STEP)
+  comeBack(share)
   head('') -- lets tickets age
   handOut()
 end

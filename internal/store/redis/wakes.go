@@ -21,13 +21,16 @@ const idle = 3 * tms.TicketTTL
 // courtesy is how long the beginning and the end of a subscription wait for Redis.
 const courtesy = 500 * time.Millisecond
 
-// Leave implements [tms.Queue]. More than 1,000 tickets go in several steps.
+// maxLeave is how many tickets leave in one step. Each costs several times as much as a token that comes back.
+const maxLeave = 250
+
+// Leave implements [tms.Queue]. More than 250 tickets go in several steps.
 func (s *Store) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
 	kept := ""
 	if keep {
 		kept = "1"
 	}
-	for part := range slices.Chunk(tickets, maxStep) {
+	for part := range slices.Chunk(tickets, maxLeave) {
 		if _, err := s.call(ctx, pool, fnLeave, append([]string{kept}, part...)...); err != nil {
 			return err
 		}
