@@ -203,6 +203,7 @@ func TestTheWorstOfEachFunction(t *testing.T) {
 	for _, w := range worsts {
 		t.Run(w.name, func(t *testing.T) {
 			q := newQueued(t, w.policy)
+			defer func(first *redis.Store) { q.Store = first }(q.Store)
 			q.Store = open(t, q.server, redis.Options{Now: q.clock.Now, Timeout: time.Minute})
 			c := raw(t, q.server)
 			act := w.prepare(q)
