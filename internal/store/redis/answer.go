@@ -47,7 +47,7 @@ func refusal(pool, code string) error {
 		return errAgain
 	case "deleting":
 		return errDeleting
-	case "too_many":
+	case "too_many_labelled":
 		return errTooMany
 	case string(tms.ErrPoolNotFound):
 		return rules.NoPool(pool)

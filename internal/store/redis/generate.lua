@@ -121,13 +121,13 @@ local LABELLED = 1000 -- tms.MaxLabelledBatch
 -- tokens that are there get it as well, or "", the tokens; with metadata, each token is followed by its own or "".
 -- Answer: {now, created, when the token clocks run out or -1, seed, how many tokens that are there had other metadata},
 -- all of them those of the first time if the request is repeated; "again" if tokens of a full pool are due to expire, of
--- which it expired some; "pool_full"; "request_id_reused"; "too_many" for a pool with labels.
+-- which it expired some; "pool_full"; "request_id_reused"; "too_many_labelled".
 local function generate(k, args)
   if not start(k, args[1]) then return NO_POOL end
   local past, reused = recall(args[2], args[3])
   if reused or past and not past.seed then return 'request_id_reused' end
   if past then return {now, past.created, past.expires, past.seed, past.differing or 0} end
-  if policy.labelled and #args - 5 > LABELLED * (args[5] ~= '' and 2 or 1) then return 'too_many' end
+  if policy.labelled and #args - 5 > LABELLED * (args[5] ~= '' and 2 or 1) then return 'too_many_labelled' end
   local created, refused, differing = putAll(args)
   local made = {created = created, expires = instant(now + policy.clock), seed = args[4], differing = differing}
   if created then remember(args[2], args[3], made) end
