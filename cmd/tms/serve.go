@@ -47,6 +47,9 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	defer said.end()
 	logger, logged := c.log(os.Stderr)
 	defer logged.end()
+	if err := c.fitFiles(openFiles(), logger); err != nil {
+		return err
+	}
 	opened, err := openStore(c, logger)
 	if err != nil {
 		return err

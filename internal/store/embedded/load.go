@@ -69,6 +69,7 @@ func (j *journal) openDisk(o Options) error {
 func (j *journal) openDB(dir string, o *pebble.Options) error {
 	opened := make(chan error, 1)
 	go func() {
+		defer o.FileCache.Unref() // which the database holds by then
 		opened <- caught(func() (err error) {
 			j.db, err = pebble.Open(dir, o)
 			return err
@@ -95,12 +96,16 @@ func (j *journal) unlockIf(err error) error {
 	return errors.Join(err, j.disk.marks.close(), j.held.Close())
 }
 
+// openTables is how many tables are kept open. They are read at the start, one after the other, and when they are merged.
+const openTables = 16
+
 // pebbleOptions returns what differs from Pebble's defaults: every record is read once, at the start, so that neither
 // caches nor filters would earn their keep.
 func pebbleOptions(j *journal, logger *slog.Logger) *pebble.Options {
 	return &pebble.Options{
 		FS:                 j.disk,
 		Lock:               j.held.file,
+		FileCache:          pebble.NewFileCache(1, openTables),
 		Logger:             pebbleLog{j, logger},
 		MemTableSize:       64 << 20,
 		FormatMajorVersion: pebble.FormatWALSyncChunks, // which tells a log that has rotted from one that was cut short
