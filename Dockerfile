@@ -3,8 +3,10 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+# What the image calls itself: docker build --build-arg VERSION=v1.2.3; left out, what git says of the checkout.
 ARG VERSION
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/tms ./cmd/tms && mkdir /out/data
+RUN version=${VERSION:-$(git describe --tags --always 2>/dev/null || true)} && CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+    -ldflags "-s -w -X main.version=$version" -o /out/tms ./cmd/tms && mkdir /out/data
 
 # Nothing but the binary, the certificates that rediss:// is checked with, and an empty /data that its user owns.
 FROM scratch

@@ -44,18 +44,18 @@ func listen(c *config) (net.Listener, error) {
 // greet tells a person what is being served, why it is not ready if it is not, and what to try.
 func greet(out io.Writer, c *config, address net.Addr, unready error) {
 	tcp := address.(*net.TCPAddr)
-	url, reach := "http://"+reachable(tcp), "this address"
+	reach := "this address"
 	if tcp.IP.IsUnspecified() {
 		reach = "any address of this machine, on port " + strconv.Itoa(tcp.Port) + ","
 	}
-	fmt.Fprintf(out, "tms %s serves on %s\n", versionText(), url)
+	fmt.Fprintf(out, "tms %s serves on http://%s\n", versionText(), tcp)
 	fmt.Fprintf(out, "store: %s\n", describeStore(c))
 	fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
 	if unready != nil {
 		fmt.Fprintf(out, "not ready: %s\n", reason(unready))
 		return
 	}
-	fmt.Fprintf(out, "try: curl -X POST %s/generate-token\n", url)
+	fmt.Fprintf(out, "try: curl -X POST http://%s/generate-token\n", reachable(tcp))
 }
 
 // reachable returns an address of this machine for one that a server listens on.

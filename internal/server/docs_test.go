@@ -103,3 +103,19 @@ func TestTheBalancerGuardsNames(t *testing.T) {
 		}
 	}
 }
+
+// TestImagesKnowTheirVersion reads the Dockerfile and what feeds it: the version is an argument that compose passes on, and
+// git is there to be asked.
+func TestImagesKnowTheirVersion(t *testing.T) {
+	for file, want := range map[string]string{
+		"Dockerfile":   `ARG VERSION\nRUN version=\$\{VERSION:-\$\(git describe (?s:.*)-X main\.version=\$version`,
+		"compose.yaml": `args:\n\s+VERSION: \$\{VERSION:-\}`,
+	} {
+		if !regexp.MustCompile(want).MatchString(read(t, "../../"+file)) {
+			t.Errorf("%s has no %s", file, want)
+		}
+	}
+	if strings.Contains(read(t, "../../.dockerignore"), ".git") {
+		t.Error(".dockerignore hides the version from the build")
+	}
+}

@@ -29,7 +29,7 @@ func (s *Server) account(route route, r *http.Request, status int, elapsed time.
 		slog.String("method", method),
 		slog.String("route", route.pattern),
 		slog.Int("status", status),
-		slog.Duration("elapsed", elapsed),
+		slog.Float64("elapsed_ms", float64(elapsed.Microseconds())/1000),
 	}
 	s.log.LogAttrs(context.Background(), level, "request", append(attrs, why(err)...)...)
 }

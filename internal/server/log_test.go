@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -147,5 +148,18 @@ func waitFor(t *testing.T, want string, got func() string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("got %q, want %q", got(), want)
 		}
+	}
+}
+
+// TestTheLogHasTheTimeOfARequest: as a number of milliseconds, which needs no knowledge of Go.
+func TestTheLogHasTheTimeOfARequest(t *testing.T) {
+	h := start(t, Config{})
+	h.do("GET", api.PathLive, "")
+	waitFor(t, "1", func() string { return itoa(strings.Count(h.logs.String(), "\n")) })
+	var line struct {
+		Elapsed *float64 `json:"elapsed_ms"`
+	}
+	if err := json.Unmarshal([]byte(h.logs.String()), &line); err != nil || line.Elapsed == nil || *line.Elapsed <= 0 || *line.Elapsed > 60_000 {
+		t.Errorf("logged %s, error %v", h.logs, err)
 	}
 }
