@@ -182,7 +182,9 @@ func TestServeSaysHowFarItCanBeReached(t *testing.T) {
 	if p.url != "http://[::]:"+port { // that is what it listens on; any address of IPv4 with it
 		t.Errorf("it serves on %s", p.url)
 	}
-	eventually(t, func() bool { return strings.Contains(p.stdout.String(), "try: curl -X POST http://127.0.0.1:"+port+"/") })
+	eventually(t, func() bool {
+		return strings.Contains(p.stdout.String(), "try: curl -X POST http://127.0.0.1:"+port+"/")
+	})
 	eventually(t, func() bool {
 		return strings.Contains(p.stdout.String(), "whoever reaches any address of this machine, on port "+port+", can")
 	})
