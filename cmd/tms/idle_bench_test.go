@@ -58,7 +58,7 @@ func fillPools(p *process, pools int) {
 		all.Go(func() {
 			for i := c; i < pools; i += clients {
 				name := fmt.Sprint("pool-", i)
-				p.call(http.MethodPut, "/pools/"+name, object{})
+				p.call(http.MethodPut, "/pools/"+name, object{"token_ttl": "0s"})
 				p.must(http.StatusCreated, http.MethodPost, "/generate-token", object{"pool": name, "tokens": []string{"a"}})
 			}
 		})
