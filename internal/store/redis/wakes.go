@@ -18,8 +18,11 @@ var _ tms.Queue = (*Store)(nil)
 // idle is how long the store goes on listening to a pool in which it shows no tickets any more.
 const idle = 3 * tms.TicketTTL
 
-// courtesy is how long the beginning and the end of a subscription wait for Redis.
-const courtesy = 500 * time.Millisecond
+// How long a subscription waits for Redis.
+const (
+	patience = 2 * time.Second        // at its beginning
+	farewell = 500 * time.Millisecond // at its end
+)
 
 // maxLeave is how many tickets leave in one step. Each costs several times as much as a token that comes back.
 const maxLeave = 250
@@ -75,6 +78,9 @@ func (e *ear) open() { e.once.Do(func() { close(e.ready) }) }
 
 // Listen implements [tms.Queue]. It returns an error when the connection to Redis is lost.
 func (s *Store) Listen(ctx context.Context, wake func(ticket string)) error {
+	if _, err := s.wakes.link.connected(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("redis: does not hear of the queue: %w", err)
+	}
 	inner, fail := context.WithCancelCause(ctx)
 	l := &listener{link: s.wakes.link, inbox: s.wakes.inbox, ctx: inner, fail: fail}
 	l.some, l.pools = make(chan struct{}, 1), map[string]*ear{}
@@ -129,7 +135,7 @@ func (s *Store) attend(ctx context.Context, pool string, requests []tms.AssignRe
 		return
 	default:
 	}
-	late := time.NewTimer(courtesy)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
 	case <-e.ready:
@@ -189,7 +195,7 @@ func unsubscribe(ctx context.Context, c rueidis.CommandClient, channel string) e
 	if ctx.Err() == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), courtesy)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	return c.Do(ctx, c.B().Sunsubscribe().Channel(channel).Build()).Error()
 }
