@@ -12,11 +12,15 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// Assign implements [tms.Store]. More than 1,000 tokens in all go in several steps, and so do requests for any tokens
-// and others that stand between each other.
+// Assign implements [tms.Store]. More than 1,000 tokens in all go in several steps, of half that size where a request
+// chooses, queues or can be repeated, and so do requests for any tokens and others that stand between each other.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	alike := func(a, b tms.AssignRequest) bool { return simple(a) == simple(b) }
-	return rules.AssignInSteps(pool, requests, maxStep, alike, func(part []tms.AssignRequest) ([]tms.AssignResult, error) {
+	most := maxStep
+	if !allSimple(requests) {
+		most /= 2
+	}
+	return rules.AssignInSteps(pool, requests, most, alike, func(part []tms.AssignRequest) ([]tms.AssignResult, error) {
 		return s.assign(ctx, pool, part)
 	})
 }
@@ -24,6 +28,10 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 // simple says whether the request asks for any tokens, does not queue, and cannot be repeated.
 func simple(r tms.AssignRequest) bool {
 	return r.Prefer == "" && len(r.Match) == 0 && r.RequestID == "" && r.Ticket == ""
+}
+
+func allSimple(requests []tms.AssignRequest) bool {
+	return !slices.ContainsFunc(requests, func(r tms.AssignRequest) bool { return !simple(r) })
 }
 
 // assign answers requests of one kind in one step.

@@ -123,7 +123,7 @@ var worsts = []worst{
 	{"claim 1,000 tickets that wait on", 12_000, labels3, func(q *queued) func() error {
 		return q.assigns(q.wait(1_000, 1, "none"))
 	}},
-	{"claim 500 pick-ups of two beside 1,000 others", 25_000, labels3, func(q *queued) func() error {
+	{"claim 500 pick-ups of two beside 1,000 others", 10_000, labels3, func(q *queued) func() error {
 		keys := q.hold("x", 1_000)
 		requests := q.wait(500, 2, "")
 		_, err := q.Assign(q.t.Context(), "p", []tms.AssignRequest{{Ticket: "other", Match: map[string]string{"a": "other"}}})
