@@ -16,6 +16,9 @@ const (
 
 	// PickupTime is how long a token that was handed to one who waits is kept for them to pick up.
 	PickupTime = time.Second
+
+	// AnswerTime is how long what a ticket was given is remembered for whoever did not hear the answer.
+	AnswerTime = 10 * time.Second
 )
 
 // Queue is what a store offers to those who let callers wait: a queue in each pool, first come, first served, that all
@@ -34,7 +37,9 @@ const (
 // the lease_ids that came with the ticket, for [PickupTime]. The store wakes the waiter; the next Assign with the ticket
 // picks the token up, and the lease begins. A token that nobody picks up in time returns to the pool as if it had never
 // been handed out, and goes to the next; the ticket is absent from then on, and keeps its place for as long as one that
-// was shown last a PresenceTime ago. Until it is picked up,
+// was shown last a PresenceTime ago. A ticket that was given tokens has left the queue; shown again within [AnswerTime] it is
+// answered with the same leases, as they now stand, unless one of them has ended since: then it joins anew. So an Assign
+// with a ticket whose outcome is unknown can be made again. Until a token is picked up,
 // keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder], and a lookup shows it as assigned to
 // its client, without a fence.
 //

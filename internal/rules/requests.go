@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -27,6 +28,23 @@ type Remembered struct {
 
 // Granted names a lease that an assign gave.
 type Granted struct{ Token, ID string }
+
+// Memory returns under which name what the request is given is remembered, and for how many ms: that of the request, or else
+// that of its ticket, which is none that a request can have. "": it is not.
+func Memory(p tms.Policy, r tms.AssignRequest) (name string, life int64) {
+	switch {
+	case r.RequestID != "":
+		return r.RequestID, p.RequestTTL.Milliseconds()
+	case r.Ticket != "":
+		return ticketMark + r.Ticket, tms.AnswerTime.Milliseconds()
+	}
+	return "", 0
+}
+
+const ticketMark = "\n"
+
+// OfTicket says whether the name of a memory is that of a ticket.
+func OfTicket(name string) bool { return strings.HasPrefix(name, ticketMark) }
 
 // Recall returns what is remembered of a request with this content, or nil where nothing is, or refuses one that was
 // used for another request.

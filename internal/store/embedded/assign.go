@@ -89,9 +89,8 @@ func (t *step) oldest() int64 {
 // answer answers one request: from memory, with what its ticket was handed, or with tokens if it is its turn. Otherwise
 // the ticket, if it has one, takes or keeps its place.
 func (t *step) answer(r tms.AssignRequest) ([]tms.Token, error) {
-	past, err := t.recall(r.RequestID, func() string { return rules.AssignPrint(r) })
-	if past != nil || err != nil {
-		return t.replay(past, err)
+	if tokens, err := t.answerAgain(r); tokens != nil || err != nil {
+		return tokens, err
 	}
 	if t.policy.Paused {
 		return nil, rules.Paused(t.name)

@@ -63,25 +63,52 @@ func (t *step) recall(id string, fingerprint func() string) (*rules.Remembered, 
 func (t *step) forget(limit int) {
 	for _, id := range t.requests.over(t.now, limit) {
 		t.requests.forget(id)
-		t.store.journal.deleteRequest(t.name, id)
+		if !rules.OfTicket(id) {
+			t.store.journal.deleteRequest(t.name, id)
+		}
 	}
 }
 
 // remember keeps what was answered to a request with an id. Two that are over make room, so that no pool piles them up.
 func (t *step) remember(id string, r *rules.Remembered) {
+	t.rememberFor(id, t.policy.RequestTTL.Milliseconds(), r)
+}
+
+// rememberFor keeps it for so many ms. Tickets are those of this process, and not in the log.
+func (t *step) rememberFor(id string, life int64, r *rules.Remembered) {
 	if id == "" {
 		return
 	}
 	t.forget(2)
-	r.Until = t.now + t.policy.RequestTTL.Milliseconds()
+	r.Until = t.now + life
 	t.requests.set(id, r)
-	t.store.journal.setRequest(t.name, id, r)
+	if !rules.OfTicket(id) {
+		t.store.journal.setRequest(t.name, id, r)
+	}
 }
 
 func (t *step) rememberAssign(r tms.AssignRequest, tokens []tms.Token) {
-	if r.RequestID != "" {
-		t.remember(r.RequestID, rules.Gave(r, tokens))
+	if id, life := rules.Memory(t.policy, r); id != "" {
+		t.rememberFor(id, life, rules.Gave(r, tokens))
 	}
+}
+
+// answerAgain answers a request, or a ticket that has left the queue, that was given tokens before. It returns nil, nil
+// where nothing is remembered.
+func (t *step) answerAgain(r tms.AssignRequest) ([]tms.Token, error) {
+	id, _ := rules.Memory(t.policy, r)
+	if rules.OfTicket(id) && t.queue.Get(r.Ticket) != nil {
+		return nil, nil
+	}
+	past, err := t.recall(id, func() string { return rules.AssignPrint(r) })
+	if past == nil {
+		return nil, err
+	}
+	tokens, err := t.replay(past, err)
+	if rules.OfTicket(id) && err != nil {
+		return nil, nil
+	}
+	return tokens, err
 }
 
 // replay answers a request that was carried out before with its leases as they now stand.

@@ -47,11 +47,18 @@ local function quads(records)
   return result
 end
 
+-- Before a ticket this makes the name of what it was given, which is none that a request can have.
+local TICKET_MARK = '\n'
+
 -- Remembers the leases that the wish was given, and returns its result.
 local function fulfil(w, records)
   local leases = {}
   for i, r in ipairs(records) do leases[2 * i - 1], leases[2 * i] = r.token, match(r.text, '^%S+') end
-  remember(w.id, w.print, leases)
+  if w.id ~= '' then
+    remember(w.id, w.print, leases)
+  elseif w.ticket ~= '' then
+    remember(TICKET_MARK .. w.ticket, w.print, leases, ANSWER)
+  end
   return quads(records)
 end
 
@@ -140,9 +147,20 @@ local function grantWish(w, s, inbox)
   return result
 end
 
+-- Answers a ticket that has left the queue with what it was given, or returns nil where that is not remembered or has ended
+-- since.
+local function answerAgain(w)
+  if w.id ~= '' or w.ticket == '' or seatOf(w.ticket) then return end
+  local leases, reused = recall(TICKET_MARK .. w.ticket, w.print)
+  local result = reused or leases and replay(leases)
+  if result ~= 'lease_ended' then return result end
+end
+
 local function claimOne(w, inbox)
   local leases, reused = recall(w.id, w.print)
   if leases then return replay(leases) end
+  local again = answerAgain(w)
+  if again then return again end
   local refused = reused or policy.paused and 'pool_paused' or check(w)
   if refused then return refused end
   local s = w.ticket ~= '' and seatOf(w.ticket)

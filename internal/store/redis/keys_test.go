@@ -66,8 +66,10 @@ func TestKeysOfSomePoolsAreThoseOfTheLibrary(t *testing.T) {
 func TestClocksOfTheQueueAreThoseOfTheContract(t *testing.T) {
 	want := fmt.Sprintf("local TICKET, PRESENCE, PICKUP = %d, %d, %d ", tms.TicketTTL.Milliseconds(),
 		tms.PresenceTime.Milliseconds(), tms.PickupTime.Milliseconds())
-	if !strings.Contains(redis.Library, want) {
-		t.Errorf("the library has not %q", want)
+	for _, want := range []string{want, fmt.Sprintf("local ANSWER = %d ", tms.AnswerTime.Milliseconds())} {
+		if !strings.Contains(redis.Library, want) {
+			t.Errorf("the library has not %q", want)
+		}
 	}
 }
 

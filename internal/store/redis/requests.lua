@@ -28,11 +28,11 @@ local function forget(limit)
   call('HDEL', some('answers'), unpack(ids))
 end
 
--- Remembers what the request was given, if it has an id. Two that are over make room, so that no pool piles them up.
-local function remember(id, print, given)
+-- Remembers what the request was given, if it has an id, for as long as the policy says if nothing else is said. Two that are over make room, so that no pool piles them up.
+local function remember(id, print, given, life)
   if id == '' then return end
   forget(2)
-  local till = digits(now + policy.request_ttl_ms)
+  local till = digits(now + (life or policy.request_ttl_ms))
   call('ZADD', some('requests'), till, id)
   call('HSET', some('answers'), id, print .. ' ' .. till .. ' ' .. cjson.encode(given))
 end

@@ -62,6 +62,7 @@ local SEARCH = {ASSIGNED, AVAILABLE, COOLING, QUARANTINED}
 local STEP = 1000 -- most tokens that one step touches beyond those it was asked for
 local BACKSTOP = (30 * 24 * 60 + 10) * 60 * 1000 -- ten minutes more than tms.MaxTTL
 local TICKET, PRESENCE, PICKUP = 2000, 1000, 1000 -- tms.TicketTTL, tms.PresenceTime and tms.PickupTime
+local ANSWER = 10000 -- tms.AnswerTime
 local NO_POOL = 'pool_not_found'
 
 -- What lives as long as the library in this server process. It is neither stored nor replicated.

@@ -45,9 +45,8 @@ func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignReques
 
 // assign answers one request.
 func (m *Model) assign(p *modelPool, now int64, r tms.AssignRequest) ([]tms.Token, error) {
-	past, err := p.recall(r.RequestID, rules.AssignPrint(r), now)
-	if past != nil || err != nil {
-		return p.replay(past, now, err)
+	if tokens, err := p.answerAgain(r, now); tokens != nil || err != nil {
+		return tokens, err
 	}
 	if p.policy.Paused {
 		return nil, rules.Paused(p.name)
@@ -89,8 +88,28 @@ func (m *Model) give(p *modelPool, now int64, r tms.AssignRequest, handed []stri
 		p.taken(value)
 		tokens = append(tokens, p.tokens[value].Token(p.name, value, p.policy, now, true))
 	}
-	p.remember(r.RequestID, rules.Gave(r, tokens), now)
+	if id, life := rules.Memory(p.policy, r); id != "" {
+		p.requests[id] = rules.Gave(r, tokens)
+		p.requests[id].Until = now + life
+	}
 	return tokens
+}
+
+// answerAgain answers what was given tokens before, if that is remembered.
+func (p *modelPool) answerAgain(r tms.AssignRequest, now int64) ([]tms.Token, error) {
+	id, _ := rules.Memory(p.policy, r)
+	if rules.OfTicket(id) && p.ticket(r.Ticket) != nil {
+		return nil, nil
+	}
+	past, err := p.recall(id, rules.AssignPrint(r), now)
+	if past == nil {
+		return nil, err
+	}
+	tokens, err := p.replay(past, now, err)
+	if rules.OfTicket(id) && err != nil {
+		return nil, nil
+	}
+	return tokens, err
 }
 
 // choice returns what the i-th token of a request may be: the preferred one if it is there, or any that suits.

@@ -131,6 +131,7 @@ func queueAtOnce(e *env) {
 	_, err := e.keep(pool, keyOf(t))
 	e.must(err)
 	e.equal("waiting", e.stats(pool).Waiting, 0)
+	e.advance(tms.AnswerTime + ms)
 	e.waitsAt(1, e.show(pool, "one").Err) // the ticket was used up
 }
 

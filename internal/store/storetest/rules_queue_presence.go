@@ -13,6 +13,9 @@ var presenceRules = []rule{
 	{"PlaceIsKeptForAWhile", "a place that is kept is lost two seconds after the ticket has left", leaveLoses},
 	{"NotPickedUpKeepsThePlace", "a ticket that picks nothing up is absent, and loses its place a second later", lapseKeeps},
 	{"AbsentKeepNobodyWaiting", "tickets that are absent keep nobody from a token, with a ticket or without", absentHarmless},
+	{"WhatATicketWasGivenIsRemembered",
+		"a ticket that was given tokens is answered the same when it is shown again, for ten seconds", answeredAgain},
+	{"WhatHasEndedIsNotAnsweredAgain", "a ticket whose leases have ended since joins the queue anew", answeredAnew},
 	{"KeptBackTokensGoOnFromTheAbsent", "tokens that are kept back for a ticket go on when it is absent", absentKeepsNothing},
 }
 
@@ -155,4 +158,51 @@ func absentKeepsNothing(e *env) {
 		}
 		e.equal("holder", e.look(pool, "a").Lease.ClientID, "of one")
 	}
+}
+
+func answeredAgain(e *env) {
+	for _, waits := range []bool{true, false} {
+		pool := e.pool(tms.PolicyChange{})
+		r := tms.AssignRequest{Ticket: "both", ClientID: "c", Count: 2}
+		if waits {
+			e.waitsAt(1, e.tryTake(pool, r).Err)
+		}
+		e.fill(pool, "a", "b", "c")
+		given := e.takeAs(pool, r)
+		for range 2 {
+			e.advance(tms.AnswerTime / 2)
+			e.equal("given again", keysOf(e.takeAs(pool, r)), keysOf(given))
+		}
+		e.equal("sizes", e.sizes(pool), tms.Stats{Available: 1, Assigned: 2})
+		other := r
+		other.Count = 1
+		e.refused(e.tryTake(pool, other).Err, tms.ErrRequestIDReused)
+		e.advance(ms)
+		e.must(e.tryTake(pool, other).Err)
+	}
+}
+
+func keysOf(tokens []tms.Token) (keys []tms.LeaseKey) {
+	for _, t := range tokens {
+		keys = append(keys, keyOf(t))
+	}
+	return keys
+}
+
+func answeredAnew(e *env) {
+	pool := e.pool(tms.PolicyChange{LeaseTTL: new(second)})
+	e.fill(pool, "a")
+	given := e.picksUp(pool, "one", "a")
+	_, err := e.giveBack(pool, keyOf(given))
+	e.must(err)
+	again := e.picksUp(pool, "one", "a")
+	if again.Lease.ID == given.Lease.ID {
+		e.Fatalf("a lease that has ended is given again")
+	}
+	e.queues(pool, 1, "two")
+	e.advance(second)
+	e.queues(pool, 1, "two")
+	e.advance(ms)
+	e.queues(pool, 1, "one") // behind who was handed the token
+	e.picksUp(pool, "two", "a")
 }

@@ -102,7 +102,7 @@ func (w *witness) Assign(ctx context.Context, pool string, requests []tms.Assign
 	for i, result := range results {
 		w.checkError(result.Err)
 		for _, t := range result.Tokens {
-			if requests[i].RequestID == "" || !w.repeated(t) {
+			if !w.repeated(requests[i], t) {
 				w.see(t, begin, done)
 			}
 		}
@@ -110,8 +110,12 @@ func (w *witness) Assign(ctx context.Context, pool string, requests []tms.Assign
 	return results, err
 }
 
-// repeated says whether the lease was seen before, with the same fence: the answer to a repeated request.
-func (w *witness) repeated(t tms.Token) bool {
+// repeated says whether the lease was seen before, with the same fence: the answer to a repeated request, or to a ticket
+// that was shown again.
+func (w *witness) repeated(r tms.AssignRequest, t tms.Token) bool {
+	if r.RequestID == "" && r.Ticket == "" {
+		return false
+	}
 	for _, seen := range w.leases[name{t.Pool, t.Value}] {
 		if t.Lease != nil && seen.id == t.Lease.ID && seen.fence == t.Lease.Fence {
 			return true
