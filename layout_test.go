@@ -145,6 +145,7 @@ func mayImport(path, imported string) bool {
 		{"client", "api"},
 		{"internal/server", "api"},
 		{"internal/store", "internal/rules"},
+		{"internal/wait", "internal/rules"},
 		{"internal/store/redis/redistest", "internal/loopback"},
 	} {
 		if within(path, allowed[0]) && within(imported, allowed[1]) {

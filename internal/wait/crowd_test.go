@@ -36,7 +36,7 @@ func (w *watched) Assign(ctx context.Context, pool string, requests []tms.Assign
 }
 
 // However many wait, a call asks for no more than a step of a store gives, everybody is shown at every beat all the
-// same, and an answer that is lost concerns only those whom it was for.
+// same, and an answer that is lost ends nobody's wait.
 func TestManyAreShownInPieces(t *testing.T) {
 	const waiters, beats = 2_500, 3
 	inner := &watched{Store: opened(t)}
@@ -55,15 +55,15 @@ func TestManyAreShownInPieces(t *testing.T) {
 	untilWaiting(t, s, waiters)
 	eventually(t, func() bool { return inner.shown.Load() > beats*waiters })
 	inner.lose.Store(true)
-	eventually(t, func() bool { return lost.Load() > 0 })
+	eventually(t, func() bool { return !inner.lose.Load() })
 	eventually(t, func() bool { return inner.shown.Load() > 2*beats*waiters })
 	s.Stop()
 	all.Wait()
 	if n := inner.largest.Load(); n <= 500 || n > 1_000 {
 		t.Errorf("one call asked for %d tokens", n)
 	}
-	if n := lost.Load(); n > 1_000 {
-		t.Errorf("one lost answer ended %d waits", n)
+	if n := lost.Load(); n > 0 {
+		t.Errorf("a lost answer ended %d waits", n)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
 )
 
 // line is everybody who waits for tokens of one pool on this server.
@@ -41,6 +42,9 @@ type waiter struct {
 	left    chan struct{} // made when it leaves, and closed when the line has done with it
 }
 
+// print tells the content of the request from that of others.
+func (w *waiter) print() string { return rules.AssignPrint(w.request) }
+
 // returns says whether whoever waits may come back.
 func (w *waiter) returns() bool { return w.request.RequestID != "" }
 
@@ -51,7 +55,7 @@ type answer struct {
 
 // join puts the waiter into the pool's line, and has its ticket shown. It starts the line's goroutine, and the store's
 // listener, where they do not run.
-func (s *Store) join(pool string, w *waiter) *line {
+func (s *Store) join(pool string, w *waiter) (*line, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.heard {
@@ -64,18 +68,22 @@ func (s *Store) join(pool string, w *waiter) *line {
 		s.lines[pool] = l
 		s.work.Go(l.run)
 	}
-	l.add(w)
-	return l
+	return l, l.add(w)
 }
 
-func (l *line) add(w *waiter) {
+// add refuses a waiter whose ticket somebody waits with for something else.
+func (l *line) add(w *waiter) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	ticket := w.request.Ticket
+	if others := l.waiters[ticket]; others != nil && w.print() != others[0].print() {
+		return rules.Reused()
+	}
 	l.joined++
 	w.number = l.joined
-	ticket := w.request.Ticket
 	l.waiters[ticket] = append(l.waiters[ticket], w)
 	l.show(ticket)
+	return nil
 }
 
 // show has the ticket shown to the store. The lock must be held.
@@ -333,7 +341,8 @@ func (l *line) nextDue() ([]*waiter, *[]string) {
 	return nil, nil
 }
 
-// tell ends the wait of all who wait with a ticket, or lets them go on if the answer is that there is none yet.
+// tell ends the wait of all who wait with a ticket, or lets them go on if the answer is that there is none yet, or if there
+// is no answer: the ticket is shown again, and the store answers what it may have been given meanwhile.
 func (l *line) tell(waiters []*waiter, a answer) {
 	refusal := a.err
 	if refusal == nil {
@@ -341,16 +350,26 @@ func (l *line) tell(waiters []*waiter, a answer) {
 	}
 	for _, w := range waiters {
 		w.shown = false
-		switch code := tms.CodeOf(refusal); {
-		case code == tms.ErrNoTokenAvailable, code == tms.ErrStoreUnavailable:
+		if goesOn(refusal) {
 			w.last = refusal
 			l.note(refusal)
-		default:
-			w.answer <- a
-			w.told = true
-			l.remove(w)
+			continue
 		}
+		w.answer <- a
+		w.told = true
+		l.remove(w)
 	}
+}
+
+// goesOn says whether a wait goes on after this answer.
+func goesOn(err error) bool {
+	switch tms.CodeOf(err) {
+	case "": // the store failed
+		return err != nil
+	case tms.ErrNoTokenAvailable, tms.ErrStoreUnavailable:
+		return true
+	}
+	return false
 }
 
 // note remembers when the store expects the next token.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
 )
 
 // Options says how a Store waits. The zero value works.
@@ -82,7 +83,8 @@ func (s *Store) Ready(ctx context.Context) error {
 // all of them do, and what the others were given stays leased until its time is over. A request that gives up,
 // because its time or its context is over, leaves the queue. Where it has a RequestID its place is kept for
 // [tms.TicketTTL], so that a repeat goes on where it stood; until then it is absent, and nobody waits for it. What comes too
-// late for a request that has given up is given back, unless it has a RequestID: then a repeat fetches it. No call outlives its context, or its time by more than a
+// late for a request that has given up is given back, unless it has a RequestID: then a repeat fetches it. A store that fails
+// ends no wait, since a ticket can be shown again; a request whose time is over then fails, too: its outcome is unknown. No call outlives its context, or its time by more than a
 // second, however long the store takes.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	if !s.anyWaits(requests) {
@@ -127,7 +129,10 @@ func (s *Store) assign(ctx context.Context, pool string, r tms.AssignRequest) (t
 	}
 	r.Ticket = ticketOf(r)
 	w := &waiter{request: r, answer: make(chan answer, 1), last: errNotAsked}
-	l := s.join(pool, w)
+	l, err := s.join(pool, w)
+	if err != nil {
+		return tms.AssignResult{Err: err}, nil
+	}
 	timer := time.NewTimer(r.Wait)
 	defer timer.Stop()
 	select {
@@ -206,8 +211,22 @@ func (s *Store) part(l *line, w *waiter) {
 		case a := <-w.answer:
 			s.giveBack(l.pool, w, a.result.Tokens)
 		default:
+			s.disown(l, w)
 		}
 	})
+}
+
+// disown ends the leases that a request which is not repeated may have been given, where the store's answer was not heard.
+func (s *Store) disown(l *line, w *waiter) {
+	if w.returns() || tms.CodeOf(l.lastWord(w)) != "" {
+		return
+	}
+	ctx, cancel := s.saying()
+	defer cancel()
+	name, _ := rules.Memory(tms.Policy{}, w.request)
+	if _, err := s.Store.UnblockRequest(ctx, l.pool, name); err != nil {
+		s.options.Logger.Warn("tokens of a client that left may stay leased until their time is over", "pool", l.pool, "error", err)
+	}
 }
 
 // farewell is how long it may take to tell the store that a caller has given up. If the store does not hear it, its

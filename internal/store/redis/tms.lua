@@ -31,7 +31,7 @@
 --     handed       sorted set: ticket that was handed tokens -> the last instant at which it can pick them up
 --     absent       sorted set: absent ticket -> the last instant at which it keeps its place
 --     tickets      hash: ticket -> "print inbox " and JSON of what it asks for and was handed
---     requests     sorted set: request_id -> the last instant at which the request is remembered
+--     requests     sorted set: request_id, or ticket after a line feed -> the last instant at which it is remembered
 --     answers      hash: request_id -> "print until " and JSON of what the request was given
 --     gone         string with a TTL, in a cluster: the pool was deleted, and not lost
 --     wake:        prefix of channels: wake:<inbox> is told the tickets of that inbox that should be shown again

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	tms "github.com/manankarani/token-manager"
@@ -25,6 +26,8 @@ var queueMutants = []mutant{
 	{"keeps tokens back for who wants more than there are", "MoreThanThePoolHoldsWaits", true,
 		func(m *Model) tms.Store { return hoarding{m} }},
 	{"says that nothing is available", "RefusalsSayTheSame", false, func(m *Model) tms.Store { return curt{m} }},
+	{"remembers no ticket that was given tokens", "WhatATicketWasGivenIsRemembered", false,
+		func(m *Model) tms.Store { return absentMinded{m} }},
 	{"quarantines nothing", "UnblockQuarantines", false, func(m *Model) tms.Store { return trusting{m} }},
 	{"forgets the past", "PastIsRemembered", false, func(m *Model) tms.Store { return blank{m} }},
 	{"releases every client's leases", "ClientGivesAllBack", false, func(m *Model) tms.Store { return sweeping{m} }},
@@ -135,6 +138,16 @@ func (m curt) Assign(ctx context.Context, pool string, requests []tms.AssignRequ
 		}
 	}
 	return results, err
+}
+
+type absentMinded struct{ *Model }
+
+func (m absentMinded) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+	_ = m.step(ctx, pool, func(p *modelPool, _ int64) error {
+		maps.DeleteFunc(p.requests, func(name string, _ *rules.Remembered) bool { return rules.OfTicket(name) })
+		return nil
+	})
+	return m.Model.Assign(ctx, pool, requests)
 }
 
 type trusting struct{ *Model }
