@@ -56,6 +56,15 @@ type Refusal struct {
 	// Of an ErrNoTokenAvailable: how many wait in the pool's queue, and the request's place in its line of it, 1 being
 	// next; zero where it does not queue.
 	Waiting, Place int
+
+	// Of an ErrNoTokenAvailable: how many tokens are available that suit the request. Where they are enough for it, others
+	// wait for them.
+	Available int
+
+	// Of an ErrNoTokenAvailable: who holds the lease that ends first of all in the pool, in the client's words, and since
+	// when. The instant is zero where no token is assigned, or that one is on its way to somebody who waits.
+	HeldBy    string
+	HeldSince time.Time
 }
 
 // Refuse returns a Refusal whose Detail is made with [fmt.Sprintf].

@@ -54,9 +54,9 @@ type Store interface {
 	// with a refusal. No request overtakes those who wait in the pool's queue for the same tokens. Requests that have a
 	// Prefer, a Match, a RequestID or a Ticket, and more than 1,000 tokens, go in steps of their own. The error is for the
 	// whole batch. Codes: [ErrPoolPaused] for the batch, or for its items where others are repeats of requests that were
-	// carried out; for an item [ErrNoTokenAvailable], with Waiting, and with RetryAfter where the store knows when a token
-	// comes back, [ErrQuotaExceeded], and [ErrInvalidRequest] for a Count above the pool's MaxTokens, for a key of Match
-	// that is no label of the pool, or for a missing
+	// carried out; for an item [ErrNoTokenAvailable], with Available, Waiting, and whose lease ends first, and with
+	// RetryAfter where the store knows when a token comes back, [ErrQuotaExceeded], and [ErrInvalidRequest] for a Count
+	// above the pool's MaxTokens, for a key of Match that is no label of the pool, or for a missing
 	// ClientID where the pool has MaxLeasesPerClient.
 	//
 	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago takes nothing:

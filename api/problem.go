@@ -24,6 +24,12 @@ type Problem struct {
 	// line of it.
 	Waiting *int `json:"waiting,omitzero"`
 	Place   int  `json:"place,omitzero"`
+
+	// Of a no_token_available: how many tokens that suit are available, which is always said, and who holds the lease that
+	// ends first, where there is one, since when.
+	Available *int   `json:"available,omitzero"`
+	HeldBy    string `json:"held_by,omitzero"`
+	HeldSince Time   `json:"held_since,omitzero"`
 }
 
 // NewProblem returns the problem that err is on the wire. An error without a [tms.Code] becomes [CodeFailed]; its text,
@@ -40,7 +46,7 @@ func NewProblem(err error) *Problem {
 		p.refine(refusal)
 	}
 	if code == tms.ErrNoTokenAvailable && p.Waiting == nil {
-		p.Waiting = new(int)
+		p.Waiting, p.Available = new(int), new(int)
 	}
 	return p
 }
@@ -52,7 +58,8 @@ func (p *Problem) refine(r *tms.Refusal) {
 	p.Field = r.Field
 	p.RetryAfterMS = ceil(r.RetryAfter, time.Millisecond)
 	if r.Code == tms.ErrNoTokenAvailable {
-		p.Waiting, p.Place = &r.Waiting, r.Place
+		p.Waiting, p.Place, p.Available = &r.Waiting, r.Place, &r.Available
+		p.HeldBy, p.HeldSince = r.HeldBy, Time{r.HeldSince}
 	}
 }
 
@@ -71,9 +78,14 @@ func (p *Problem) Err() error {
 		Detail:     p.Detail,
 		RetryAfter: time.Duration(p.RetryAfterMS) * time.Millisecond,
 		Place:      p.Place,
+		HeldBy:     p.HeldBy,
+		HeldSince:  p.HeldSince.Time,
 	}
 	if p.Waiting != nil {
 		refusal.Waiting = *p.Waiting
+	}
+	if p.Available != nil {
+		refusal.Available = *p.Available
 	}
 	return refusal
 }

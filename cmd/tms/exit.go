@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
@@ -72,14 +73,19 @@ var advice = map[tms.Code]struct {
 	tms.ErrStoreReset:       {exitUnreachable, "the server's log; it must be restarted"},
 }
 
-const whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them"
+const (
+	whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them, and tms unblock --pool {pool} TOKEN, to take " +
+		"one from a client that is dead"
+	putSome = "tms generate --pool {pool}, to put tokens into the pool, or tms pool show {pool}, to see what it holds"
+)
 
 // failure is an error that says what was tried, and on what.
 type failure struct {
-	what        string // as in: assign a token of the pool "licences"
-	pool, token string // for the advice
-	reads       bool   // it would have changed nothing in any case
-	waited      bool   // for a token
+	what        string        // as in: assign a token of the pool "licences"
+	pool, token string        // for the advice
+	reads       bool          // it would have changed nothing in any case
+	waited      bool          // for a token
+	retryFor    time.Duration // that it was tried for; zero: once
 	err         error
 }
 
@@ -97,12 +103,30 @@ func (f *failure) Unwrap() error { return f.err }
 func (f *failure) advise() string {
 	try := advice[tms.CodeOf(f.err)].try
 	switch {
+	case f.nothingThere():
+		try = putSome
 	case f.waited && errors.Is(f.err, tms.ErrNoTokenAvailable):
 		try = whoHasThem
 	case errors.Is(f.err, client.ErrUnreachable):
-		try = "--server URL (TMS_SERVER), or tms serve, to start one here"
+		try = "--server URL (TMS_SERVER), or tms serve, to start one here" + f.longer()
+	case errors.Is(f.err, tms.ErrStoreUnavailable):
+		try += f.longer()
 	}
 	return strings.NewReplacer("{pool}", f.pool, "{token}", f.token).Replace(try)
+}
+
+// nothingThere says whether no token is free, held or due in the pool.
+func (f *failure) nothingThere() bool {
+	var r *tms.Refusal
+	return errors.As(f.err, &r) && r.Code == tms.ErrNoTokenAvailable && r.Available == 0 && r.RetryAfter == 0 && r.Waiting == 0
+}
+
+// longer proposes to try for longer, where a time for that has ended it.
+func (f *failure) longer() string {
+	if f.retryFor == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", or --retry-for 1m, to go on trying for longer than %v", f.retryFor)
 }
 
 // unchanged says what became of what was asked for.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"strconv"
 	"testing"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
@@ -91,6 +92,21 @@ func TestAnErrorSaysWhatIsUnchangedAndWhatToTry(t *testing.T) {
 		{
 			&failure{what: "delete \"a\"", err: io.ErrUnexpectedEOF},
 			"tms: delete \"a\": unexpected EOF; whether it was carried out is unknown\n",
+		},
+		{
+			&failure{what: "assign", pool: "p", err: &tms.Refusal{Code: tms.ErrNoTokenAvailable, Detail: "none"}},
+			"tms: assign: no_token_available: none; nothing was changed\ntry: tms generate --pool p, to put tokens into the pool, " +
+				"or tms pool show p, to see what it holds\n",
+		},
+		{
+			&failure{what: "assign", pool: "p", waited: true, err: &tms.Refusal{Code: tms.ErrNoTokenAvailable, RetryAfter: 1}},
+			"tms: assign: no_token_available; nothing was changed\ntry: tms tokens --pool p --state assigned, to see who has them, " +
+				"and tms unblock --pool p TOKEN, to take one from a client that is dead\n",
+		},
+		{
+			&failure{what: "list", reads: true, retryFor: time.Second, err: client.ErrUnreachable},
+			"tms: list: the server did not answer\ntry: --server URL (TMS_SERVER), or tms serve, to start one here, " +
+				"or --retry-for 1m, to go on trying for longer than 1s\n",
 		},
 		{
 			errors.Join(&failure{what: "list", pool: "p", reads: true, err: tms.ErrTokenNotFound}, errors.New("more")),

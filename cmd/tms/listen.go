@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"syscall"
 )
 
 // address returns the configured address.
@@ -38,7 +39,12 @@ func listen(c *config) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return net.ListenTCP("tcp", address)
+	listener, err := net.ListenTCP("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w: another process, perhaps another tms serve, listens there; stop it, or choose another "+
+			"address with --listen HOST:PORT", err)
+	}
+	return listener, err
 }
 
 // greet tells a person what is being served, why it is not ready if it is not, and what to try.

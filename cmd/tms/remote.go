@@ -133,7 +133,7 @@ func (r *remote) tried(err error, format string, args ...any) error {
 		return nil
 	}
 	wait, _ := r.Flags().GetDuration("wait") // zero where there is no such flag
-	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, waited: wait > 0, err: err}
+	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, waited: wait > 0, retryFor: r.retryFor, err: err}
 }
 
 // asked is tried for what changes nothing.
@@ -141,7 +141,7 @@ func (r *remote) asked(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, reads: true, err: err}
+	return &failure{what: fmt.Sprintf(format, args...), pool: r.pool, reads: true, retryFor: r.retryFor, err: err}
 }
 
 // warn tells a person what is to be known of what was done.

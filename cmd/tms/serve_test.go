@@ -107,8 +107,8 @@ func TestADirectoryServesOneServer(t *testing.T) {
 	dir := t.TempDir()
 	startServe(t, "--store", "embedded:"+dir)
 	out := failServe(t, "--store", "embedded:"+dir)
-	if !strings.Contains(out, dir) || !strings.Contains(out, "another process") {
-		t.Errorf("the second server said %q, want it to name the directory and the other process", out)
+	if !strings.Contains(out, dir) || !strings.Contains(out, "another process") || !strings.Contains(out, "choose another directory with --store") {
+		t.Errorf("the second server said %q, want it to name the directory, the other process and what to do", out)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestATakenPortIsRefusedBeforeTheStoreIsOpened(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, "--store", "memory:")
 	out := failServe(t, "--store", "embedded:"+dir, "--listen", strings.TrimPrefix(p.url, "http://"))
-	if !strings.Contains(out, "address already in use") {
+	if !strings.Contains(out, "address already in use") || !strings.Contains(out, "choose another address with --listen") {
 		t.Errorf("it said %q", out)
 	}
 	if _, err := os.Stat(dir); err == nil {

@@ -40,7 +40,12 @@ func openStore(c *config, logger *slog.Logger) (tms.Store, error) {
 	case "redis", "rediss":
 		return redis.Open(redis.Options{URL: c.Store, Timeout: c.StoreTimeout, Logger: logger})
 	default:
-		return embedded.Open(embedded.Options{Dir: dir, SyncInterval: time.Duration(c.Sync), Logger: logger})
+		store, err := embedded.Open(embedded.Options{Dir: dir, SyncInterval: time.Duration(c.Sync), Logger: logger})
+		if errors.Is(err, embedded.ErrInUse) {
+			err = fmt.Errorf("%w; stop it if it is a tms serve that should not be there, or choose another directory with "+
+				"--store embedded:DIR", err)
+		}
+		return store, err
 	}
 }
 

@@ -67,11 +67,6 @@ func TooMany(most int) error {
 	return tms.Invalid("count", "must be at most %d, the pool's max_tokens", most)
 }
 
-// NoneAvailable refuses a request for count tokens where there are too few, or others wait for them.
-func NoneAvailable(available, count int) *tms.Refusal {
-	return tms.Refuse(tms.ErrNoTokenAvailable, "%d available, %d asked for", available, count)
-}
-
 // CheckGenerate refuses more tokens than one step takes in a pool with labels, naming the field that says how many.
 func CheckGenerate(p tms.Policy, tokens []tms.NewToken) error {
 	if len(p.Labels) == 0 || len(tokens) <= tms.MaxLabelledBatch {

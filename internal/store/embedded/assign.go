@@ -172,11 +172,17 @@ func (t *step) quota(r tms.AssignRequest) error {
 	return nil
 }
 
-func (t *step) noneAvailable(supply, count int) *tms.Refusal {
-	refusal := rules.NoneAvailable(supply, count)
-	refusal.Waiting = t.queue.Waiting()
-	if d := t.nextReturn(); d.entry != nil {
-		refusal.RetryAfter = time.Duration(d.at+1-t.now) * time.Millisecond
+// noneAvailable refuses count tokens of the lane, and says how it stands.
+func (t *step) noneAvailable(lane string, ticket *rules.Ticket, count int) *tms.Refusal {
+	r := tms.Refusal{Available: t.supply(lane), Waiting: t.queue.Waiting()}
+	if ticket != nil {
+		r.Place = t.queue.Place(ticket)
 	}
-	return refusal
+	if d := t.nextReturn(); d.entry != nil {
+		r.RetryAfter = time.Duration(d.at+1-t.now) * time.Millisecond
+	}
+	if e := t.assigned.first(); e != nil && !e.record.Handed() {
+		r.HeldBy, r.HeldSince = e.record.Lease.ClientID, rules.Instant(e.record.Lease.AssignedAt)
+	}
+	return rules.NoneAvailable(count, r)
 }

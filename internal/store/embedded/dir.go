@@ -90,10 +90,13 @@ func lockDir(dir string) (*dirLock, error) {
 // Close lets others in.
 func (l *dirLock) Close() error { return errors.Join(l.file.Close(), l.dir.Close()) }
 
+// ErrInUse is in the error of Open and of Repair where another process, or this one, has the data directory open.
+var ErrInUse = errors.New("in use by another process")
+
 // notLocked says why the directory could not be locked.
 func notLocked(dir string, err error) error {
 	if file := new(fs.PathError); errors.As(err, &file) {
 		return fmt.Errorf("locking the data directory: %w", err)
 	}
-	return fmt.Errorf("the data directory %s is in use by another process: %w", dir, err)
+	return fmt.Errorf("the data directory %s is %w%s: %w", dir, ErrInUse, holderOf(dir), err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,8 +229,12 @@ func inAnotherProcess(t *testing.T, dir string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "TMS_TEST_HOLD_DIR="+dir)
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "is in use") {
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "is in use") {
 		t.Errorf("a second process: %v, %s", err, out)
+	}
+	if mine := fmt.Sprintf("(pid %d)", os.Getpid()); runtime.GOOS == "linux" && !strings.Contains(string(out), mine) {
+		t.Errorf("a second process does not name the first, %s: %s", mine, out)
 	}
 }
 

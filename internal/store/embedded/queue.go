@@ -27,11 +27,7 @@ func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) e
 		ticket = t.queue.Join(r, lane, until)
 	}
 	t.reach()
-	refusal := t.noneAvailable(t.supply(lane), max(1, r.Count))
-	if ticket != nil {
-		refusal.Place = t.queue.Place(ticket)
-	}
-	return refusal
+	return t.noneAvailable(lane, ticket, max(1, r.Count))
 }
 
 // turn says whether the ticket, or a request without one, may be served before everybody else who waits in its line.

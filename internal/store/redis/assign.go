@@ -43,10 +43,10 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 	if err != nil {
 		return nil, err
 	}
-	policy, next := a.policy(), a.int()
+	policy, stands := a.policy(), a.standing()
 	results := make([]tms.AssignResult, len(requests))
 	for i, r := range requests {
-		results[i] = a.assigned(pool, policy, max(1, r.Count), next)
+		results[i] = a.assigned(pool, policy, max(1, r.Count), stands)
 	}
 	return results, a.failure()
 }
@@ -88,10 +88,27 @@ func (s *Store) leaseIDs(args []string, r tms.AssignRequest) []string {
 	return args
 }
 
+// standing reads "next since client": what the refusals of a step say of the pool, as it stands after the step.
+func (a *answer) standing() (r tms.Refusal) {
+	parts := strings.SplitN(a.text(), " ", 3)
+	if len(parts) != 3 { // nothing is refused
+		return r
+	}
+	var next, since int64
+	a.parse(parts, &next, &since)
+	if next >= 0 {
+		r.RetryAfter = time.Duration(next+1-a.now) * time.Millisecond
+	}
+	if r.HeldBy = parts[2]; since > 0 {
+		r.HeldSince = rules.Instant(since)
+	}
+	return r
+}
+
 // assigned reads the result of one request.
-func (a *answer) assigned(pool string, policy tms.Policy, count int, next int64) tms.AssignResult {
+func (a *answer) assigned(pool string, policy tms.Policy, count int, stands tms.Refusal) tms.AssignResult {
 	if a.more() && a.values[0].IsString() {
-		return tms.AssignResult{Err: a.notAssigned(pool, count, next)}
+		return tms.AssignResult{Err: a.notAssigned(pool, count, stands)}
 	}
 	in := a.array()
 	tokens := make([]tms.Token, 0, count)
@@ -106,8 +123,8 @@ func (a *answer) assigned(pool string, policy tms.Policy, count int, next int64)
 	return tms.AssignResult{Tokens: tokens}
 }
 
-// notAssigned reads why a request was refused. The next token comes back at an instant, or -1.
-func (a *answer) notAssigned(pool string, count int, next int64) error {
+// notAssigned reads why a request was refused.
+func (a *answer) notAssigned(pool string, count int, stands tms.Refusal) error {
 	code, about, _ := strings.Cut(a.text(), " ")
 	switch code {
 	case "no_label":
@@ -127,11 +144,8 @@ func (a *answer) notAssigned(pool string, count int, next int64) error {
 		return rules.OverQuota(n[0], count, n[1])
 	}
 	n := a.numbers(about, 3)
-	refusal := rules.NoneAvailable(n[0], count)
-	if refusal.Place, refusal.Waiting = n[1], n[2]; next >= 0 {
-		refusal.RetryAfter = time.Duration(next+1-a.now) * time.Millisecond
-	}
-	return refusal
+	stands.Available, stands.Place, stands.Waiting = n[0], n[1], n[2]
+	return rules.NoneAvailable(count, stands)
 }
 
 // numbers reads n numbers from the text of an element.

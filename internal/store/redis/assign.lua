@@ -75,7 +75,17 @@ local function commit(results, from)
   call('ZADD', keys[3], unpack(grant.scored))
 end
 
--- Refuses count tokens of the lane: how many there are, the place in line or 0, and how many wait.
+-- Says how it stands in the pool: when the next token comes back, or -1, since when the lease has lasted that ends
+-- first, or 0 if it has not begun or there is none, and whose it is.
+local function standing()
+  local first = call('ZRANGE', keys[3], '0', '0')[1]
+  local text = first and call('GET', keys[7] .. first) or ''
+  local since, client = match(text, '^%S+ %d+ (%d+) %d+ %d+ (.*)$')
+  if not since or since == '0' then since, client = '0', '' end
+  return format('%.0f %s %s', instant(nextReturn()), since, client)
+end
+
+-- Refuses tokens of a lane: how many there are, the place in line or 0, and how many wait.
 local function noneAvailable(available, place)
   return format('no_token_available %d %d %d', available, place or 0, howManyWait())
 end
@@ -120,10 +130,11 @@ end
 
 -- tms1_assign answers requests for any tokens in order, each with all the tokens it asks for or with a refusal.
 -- ARGV: now, and for each request: client_id, ttl or "", count, and as many lease_ids. At most 1,000 tokens in all.
--- Answer: {now, token_ttl, when the next token comes back or -1, a result for each request}. A result is an array of
--- token, end of the lease, lease string and metadata for each of its tokens, or a refusal: "no_token_available", how
--- many are, the place in line, how many wait; "quota_exceeded", how many leases the client has, and may have;
--- "no_client"; "too_many", and how many the pool may hold. "pool_paused"; "again": some expiries were carried out, and nothing was assigned.
+-- Answer: {now, token_ttl, how it stands for those that are refused (see standing) or "", a result for each request}. A
+-- result is an array of token, end of the lease, lease string and metadata for each of its tokens, or a refusal:
+-- "no_token_available", how many are, the place in line, how many wait; "quota_exceeded", how many leases the client
+-- has, and may have; "no_client"; "too_many", and how many the pool may hold. "pool_paused"; "again": some expiries were
+-- carried out, and nothing was assigned.
 local function assign(k, args)
   if not start(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end
@@ -135,7 +146,7 @@ local function assign(k, args)
   end)
   if not enough or queue and queue.crowded then return 'again' end
   begin(tokens, queue and head(''))
-  local results, i = {now, policy.token_ttl_ms, -1}, 2
+  local results, i = {now, policy.token_ttl_ms, ''}, 2
   while args[i] do
     local result, locked = grantRequest(args, i)
     if not result then
@@ -148,7 +159,7 @@ local function assign(k, args)
   end
   commit(results, 4)
   describeGrants(results, 4)
-  if grant.used < wanted then results[3] = instant(nextReturn()) end
+  if grant.used < wanted then results[3] = standing() end
   return results
 end
 

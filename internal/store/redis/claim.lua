@@ -189,14 +189,14 @@ local function claim(k, args)
   local list = wishes(args)
   queue = queue or newQueue(false)
   if not policy.paused and (not prepare(list) or queue.crowded) then return 'again' end
-  local results = {now, policy.token_ttl_ms, -1}
+  local results = {now, policy.token_ttl_ms, ''}
   local lacking = false
   for i, w in ipairs(list) do
     results[3 + i] = claimOne(w, args[2])
     lacking = lacking or type(results[3 + i]) == 'string'
     handOut()
   end
-  if lacking then results[3] = instant(nextReturn()) end
+  if lacking then results[3] = standing() end
   return results
 end
 

@@ -123,7 +123,7 @@ func (m hoarding) Assign(ctx context.Context, pool string, requests []tms.Assign
 		return nil
 	})
 	if blocked && requests[0].Ticket == "" {
-		return []tms.AssignResult{{Err: rules.NoneAvailable(0, 1)}}, nil
+		return []tms.AssignResult{{Err: rules.NoneAvailable(1, tms.Refusal{})}}, nil
 	}
 	return m.Model.Assign(ctx, pool, requests)
 }
@@ -132,9 +132,9 @@ type curt struct{ *Model }
 
 func (m curt) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	results, err := m.Model.Assign(ctx, pool, requests)
-	for i, r := range results {
+	for _, r := range results {
 		if refusal := refusalOf(r.Err); refusal.Code == tms.ErrNoTokenAvailable {
-			refusal.Detail = rules.NoneAvailable(0, max(1, requests[i].Count)).Detail
+			refusal.Available = 0
 		}
 	}
 	return results, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -165,14 +166,28 @@ func (p *modelPool) queueUp(t *modelTicket, r tms.AssignRequest, now int64) erro
 		t = &modelTicket{request: r}
 		p.tickets = append(p.tickets, t)
 	}
-	refusal := rules.NoneAvailable(len(p.suitable(r.Match)), max(1, r.Count))
-	refusal.RetryAfter = p.retryAfter(now)
+	refusal := tms.Refusal{Available: len(p.suitable(r.Match)), RetryAfter: p.retryAfter(now)}
+	refusal.HeldBy, refusal.HeldSince = p.holder()
 	if t != nil {
 		t.until, t.absent = rules.PresentUntil(now), false
 		refusal.Place = p.place(t)
 	}
 	refusal.Waiting = p.waiting()
-	return refusal
+	return rules.NoneAvailable(max(1, r.Count), refusal)
+}
+
+// holder returns who holds the lease that ends first, and since when, unless that is one which has not begun.
+func (p *modelPool) holder() (client string, since time.Time) {
+	first, ends := "", int64(rules.Never)
+	for value, r := range p.tokens {
+		if r.State == tms.Assigned && (r.Until < ends || r.Until == ends && value < first) {
+			first, ends = value, r.Until
+		}
+	}
+	if r := p.tokens[first]; first != "" && !r.Handed() {
+		client, since = r.Lease.ClientID, rules.Instant(r.Lease.AssignedAt)
+	}
+	return client, since
 }
 
 // ticket returns the ticket of that name, or nil.

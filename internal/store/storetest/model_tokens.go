@@ -95,8 +95,11 @@ func (p *modelPool) windAll(values []string, fresh map[string]rules.Record, now 
 func (p *modelPool) retryAfter(now int64) time.Duration {
 	next := int64(rules.Never)
 	for _, r := range p.tokens {
-		if r.State == tms.Assigned || r.State == tms.Cooling {
+		switch r.State {
+		case tms.Assigned:
 			next = min(next, r.Due(p.policy))
+		case tms.Cooling: // it is not looked at whether it dies before
+			next = min(next, r.Until)
 		}
 	}
 	if next == rules.Never {

@@ -115,7 +115,7 @@ func sameRefusal(a, b error) bool {
 		return false
 	}
 	x, y := refusalOf(a), refusalOf(b)
-	return x.Code != tms.ErrNoTokenAvailable || x.Detail == y.Detail && x.Waiting == y.Waiting && x.Place == y.Place
+	return x.Code != tms.ErrNoTokenAvailable || x.Available == y.Available && x.Waiting == y.Waiting && x.Place == y.Place
 }
 
 func (p *program) generate(t *rapid.T) {
@@ -141,7 +141,24 @@ func (p *program) assign(t *rapid.T) {
 	}
 	want, wantErr := p.model.Assign(t.Context(), p.pool, requests)
 	p.agree("assign", got, want, gotErr, wantErr)
+	for i := range got {
+		p.equal("what is told of the pool", p.told(got[i].Err, len(requests)), p.told(want[i].Err, len(requests)))
+	}
 	p.equal("given beyond what the model gives", len(p.given), 0)
+}
+
+// told returns what the refusal of one of several requests tells of the pool beyond what sameRefusal looks at. Of several
+// each may tell how it stands before the others or after them; and when the next token is due, a store tells without
+// looking whether it will be dead by then.
+func (p *program) told(err error, of int) tms.Refusal {
+	r := refusalOf(err)
+	if r.Code != tms.ErrNoTokenAvailable || of > 1 {
+		return tms.Refusal{}
+	}
+	if p.model.pools[p.pool].policy.TokenTTL == 0 {
+		return *r
+	}
+	return tms.Refusal{HeldBy: r.HeldBy, HeldSince: r.HeldSince}
 }
 
 func (p *program) keepAlive(t *rapid.T) {

@@ -42,7 +42,7 @@ var queueRules = []rule{
 }
 
 func allQueueRules() []rule {
-	return slices.Concat(queueRules, presenceRules, livingRules, reachRules, crowdRules, moreQueueRules)
+	return slices.Concat(queueRules, presenceRules, livingRules, reachRules, crowdRules, moreQueueRules, refusalQueueRules)
 }
 
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -124,22 +125,22 @@ func reachSays(e *env) {
 	}
 	says := func(r tms.AssignRequest) tms.Refusal {
 		refusal := *refusalOf(e.tryTake(pool, r).Err)
-		refusal.RetryAfter = 0
+		refusal.RetryAfter, refusal.HeldBy, refusal.HeldSince, refusal.Detail = 0, "", time.Time{}, ""
 		return refusal
 	}
-	want := func(detail string, place int) tms.Refusal {
-		return tms.Refusal{Code: tms.ErrNoTokenAvailable, Detail: detail, Waiting: 4, Place: place}
+	want := func(available, place int) tms.Refusal {
+		return tms.Refusal{Code: tms.ErrNoTokenAvailable, Available: available, Waiting: 4, Place: place}
 	}
 	for _, c := range []struct {
 		request tms.AssignRequest
 		want    tms.Refusal
 	}{
-		{tms.AssignRequest{}, want("2 available, 1 asked for", 0)},
-		{tms.AssignRequest{Count: 5}, want("2 available, 5 asked for", 0)},
-		{tms.AssignRequest{RequestID: "r"}, want("2 available, 1 asked for", 0)},
-		{tms.AssignRequest{Ticket: "wants 3", ClientID: "of wants 3", Count: 3}, want("2 available, 3 asked for", 1)},
-		{tms.AssignRequest{Ticket: "wants 1", ClientID: "of wants 1", Count: 1}, want("2 available, 1 asked for", 3)},
-		{tms.AssignRequest{Ticket: "wants 9", ClientID: "of wants 9", Count: 9}, want("2 available, 9 asked for", 4)},
+		{tms.AssignRequest{}, want(2, 0)},
+		{tms.AssignRequest{Count: 5}, want(2, 0)},
+		{tms.AssignRequest{RequestID: "r"}, want(2, 0)},
+		{tms.AssignRequest{Ticket: "wants 3", ClientID: "of wants 3", Count: 3}, want(2, 1)},
+		{tms.AssignRequest{Ticket: "wants 1", ClientID: "of wants 1", Count: 1}, want(2, 3)},
+		{tms.AssignRequest{Ticket: "wants 9", ClientID: "of wants 9", Count: 9}, want(2, 4)},
 	} {
 		if diff := cmp.Diff(c.want, says(c.request)); diff != "" {
 			e.Errorf("%+v is told: want -, got +\n%s", c.request, diff)
