@@ -36,7 +36,7 @@ func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...Acqui
 	if n < 1 {
 		return nil, tms.Invalid("count", "must be 1 to %d", tms.MaxAssignCount)
 	}
-	a := acquire{}
+	a := acquire{clock: c.clock}
 	for _, set := range opts {
 		set(&a)
 	}
@@ -101,7 +101,7 @@ func (c *Client) hold(ctx context.Context, pool string, a acquire, g granted) ([
 // confirm renews leases that were asked for so long ago, because they were waited for, that much of their time would be
 // counted as over.
 func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
-	if time.Since(g.sent) <= g.tokens[0].Lease.TTL/marginPart {
+	if c.clock.now().Sub(g.sent) <= g.tokens[0].Lease.TTL/marginPart {
 		return nil
 	}
 	results, sent, err := c.keepAlive(ctx, pool, keysOf(g.tokens))
@@ -129,7 +129,8 @@ func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
 
 func newHeld(ctx context.Context, a acquire, token tms.Token, sent time.Time) (*Held, error) {
 	ttl := token.Lease.TTL
-	h := &Held{token: token, margin: a.marginOf(ttl), progress: a.progress, began: time.Now()}
+	h := &Held{token: token, margin: a.marginOf(ttl), progress: a.progress, clock: a.clock}
+	h.began = h.clock.now()
 	if h.margin >= ttl {
 		return nil, fmt.Errorf("client: the lease lasts %v, no longer than the margin of %v", ttl, h.margin)
 	}

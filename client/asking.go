@@ -41,7 +41,7 @@ type asking struct {
 // granted are the tokens of one assign.
 type granted struct {
 	tokens []tms.Token
-	sent   time.Time // when the request that was answered with them was sent
+	sent   time.Time // when the request that was answered with them was sent, by the client's clock
 }
 
 func (c *Client) asking(ctx context.Context, pool string, r tms.AssignRequest) *asking {
@@ -73,7 +73,7 @@ func (a *asking) askOn(ctx context.Context) (granted, error) {
 	for {
 		r := a.request
 		r.Wait = max(0, min(a.longest, (time.Until(a.until)+time.Millisecond-1).Truncate(time.Millisecond)))
-		sent := time.Now()
+		began, sent := time.Now(), a.clock.now()
 		tokens, err := a.once(ctx, r)
 		a.note(r, err)
 		switch {
@@ -94,7 +94,7 @@ func (a *asking) askOn(ctx context.Context) (granted, error) {
 		default:
 			a.answered(a.until)
 			a.longest = a.most
-			if err := goOnWaiting(ctx, err, time.Since(sent) < r.Wait, a.onWait); err != nil {
+			if err := goOnWaiting(ctx, err, time.Since(began) < r.Wait, a.onWait); err != nil {
 				return granted{}, err
 			}
 		}

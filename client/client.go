@@ -30,6 +30,7 @@ func New(address string, opts ...Option) (*Client, error) {
 		userAgent:      "tms-client",
 		requestTimeout: DefaultRequestTimeout,
 		retryFor:       DefaultRetryFor,
+		clock:          clock{machine.slept},
 	}}
 	for _, set := range opts {
 		set(&c.options)
@@ -39,6 +40,7 @@ func New(address string, opts ...Option) (*Client, error) {
 	}
 	c.wire.now = c.http
 	c.keepers = newKeepers(c.keepAliveOnce, c.Unblock)
+	c.keepers.clock = c.clock
 	c.work.ended, c.work.end = context.WithCancel(context.Background())
 	return c, nil
 }

@@ -18,8 +18,10 @@
 // token away, whatever became of the network or of the requests under way. [Held.Err] then says why. Work that heeds
 // its context never runs beside the next holder's.
 //
-// Two things no client can know: that its machine slept (a monotonic clock of Linux stands still meanwhile), and that
-// its process was stopped between looking at its context and doing the next thing. Where that matters, hand
+// A machine that was suspended is noticed on Linux, where a monotonic clock stands still meanwhile: the lease ends then, too,
+// for who asks at once, and within a second for who waits for the end of the context. On other systems it goes on for as
+// long as its clock says. No client can know that its process was stopped between looking at its context and doing the next
+// thing. Where that matters, hand
 // [Held.Fence] to what the token protects, and let that refuse a smaller fence than it has seen.
 //
 // # Failures

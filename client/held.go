@@ -18,6 +18,7 @@ type Held struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
+	clock      clock
 	margin     time.Duration
 	progress   time.Duration // see RequireProgress
 	began      time.Time
@@ -71,7 +72,7 @@ func (c heldContext) Err() error {
 func (h *Held) Deadline() time.Time {
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	return h.deadline
+	return h.deadline.Add(-h.clock.naps())
 }
 
 // Margin returns how long before its end, as this process counts it, the lease is taken for lost: see the option [Margin].
@@ -84,7 +85,7 @@ func (h *Held) Margin() time.Duration { return h.margin }
 func (h *Held) Err() error { return h.keeper.check(h) }
 
 // Progress says that the work goes on: see [RequireProgress]. It is cheap.
-func (h *Held) Progress() { h.progressed.Store(int64(time.Since(h.began))) }
+func (h *Held) Progress() { h.progressed.Store(int64(h.clock.now().Sub(h.began))) }
 
 // Close ends the lease and gives the token back. It returns nil if the lease stood until then and the server confirmed
 // its end; what Err said where it had ended before; or what kept the server from hearing of it, within 5 seconds. The

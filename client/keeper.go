@@ -25,6 +25,7 @@ const (
 // goroutines of their own, so that none can hold up a deadline.
 type keeper struct {
 	pool      string
+	clock     clock
 	keepAlive verb
 	unblock   verb
 	ctx       context.Context // of the requests; ends with the keeper
@@ -41,18 +42,25 @@ type verb func(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.Tok
 
 // run ends when no lease is left and retire agrees.
 func (k *keeper) run(retire func(*keeper) bool) {
-	timer := time.NewTimer(0)
+	timer, naps := time.NewTimer(0), time.NewTicker(lookForNaps)
 	defer timer.Stop()
+	defer naps.Stop()
+	slept := k.clock.naps()
 	for {
 		select {
 		case <-timer.C:
 		case <-k.wake:
+		case <-naps.C:
+			if slept == k.clock.naps() {
+				continue
+			}
 		}
-		next, some := k.look(time.Now())
+		slept = k.clock.naps()
+		next, some := k.look(k.clock.now())
 		if !some && retire(k) {
 			return
 		}
-		timer.Reset(time.Until(next))
+		timer.Reset(next.Sub(k.clock.now()))
 	}
 }
 
@@ -119,7 +127,7 @@ func (k *keeper) renew(ctx context.Context, batch []*Held) {
 	for i, h := range batch {
 		keys[i] = h.key()
 	}
-	sent := time.Now()
+	sent := k.clock.now()
 	results, err := k.keepAlive(ctx, k.pool, keys)
 	if half := len(batch) / 2; half > 0 && errors.Is(err, tms.ErrBodyTooLarge) {
 		k.attempts.Go(func() { k.renew(ctx, batch[:half]) })
@@ -134,7 +142,7 @@ func (k *keeper) renew(ctx context.Context, batch []*Held) {
 func (k *keeper) settle(batch []*Held, results []tms.TokenResult, err error, sent time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now, part := time.Now(), rand.Float64()
+	now, part := k.clock.now(), rand.Float64()
 	for i, h := range batch {
 		if _, ok := k.held[h]; !ok {
 			continue
@@ -201,7 +209,7 @@ func (k *keeper) drop(h *Held, reason error) error {
 func (k *keeper) check(h *Held) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now := time.Now(); h.err == nil && !now.Before(h.deadline) {
+	if now := k.clock.now(); h.err == nil && !now.Before(h.deadline) {
 		k.end(h, h.why(now))
 		k.rouseIfEmpty()
 	}

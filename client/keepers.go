@@ -19,6 +19,7 @@ var errClosed = errors.New("client: it is closed")
 type keepers struct {
 	keepAlive, unblock verb
 	running            sync.WaitGroup
+	clock              clock
 
 	mu     sync.Mutex
 	byPool map[string]*keeper
@@ -49,7 +50,7 @@ func (ks *keepers) keep(pool string, helds []*Held) error {
 
 func (ks *keepers) start(pool string) *keeper {
 	k := &keeper{
-		pool: pool, keepAlive: ks.keepAlive, unblock: ks.unblock,
+		pool: pool, clock: ks.clock, keepAlive: ks.keepAlive, unblock: ks.unblock,
 		wake: make(chan struct{}, 1), held: map[*Held]struct{}{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())

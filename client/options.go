@@ -21,6 +21,7 @@ type options struct {
 	userAgent      string
 	requestTimeout time.Duration
 	retryFor       time.Duration
+	clock          clock
 }
 
 // WithHTTPClient sends the requests through c, which may carry a transport with certificates or credentials. It should
@@ -51,6 +52,7 @@ type acquire struct {
 	progress time.Duration
 	onWait   func(tms.Refusal)
 	hears    time.Duration // how often onWait is called
+	clock    clock
 }
 
 // Wait lets Acquire wait its turn for up to d where no token is free. Zero, the default: it does not wait.

@@ -15,12 +15,12 @@ const (
 	mostPause  = 2 * time.Second       // shorter than a place in a queue is kept
 )
 
-// do asks until there is an answer, a refusal, or no sense in asking again. It says when the last attempt was sent, and
+// do asks until there is an answer, a refusal, or no sense in asking again. It says when the last attempt was sent, by the client's clock, and
 // whether an earlier one may have been carried out, so that a refusal may only say that the work is done.
 func (c *Client) do(ctx context.Context, a ask, out any) (sent time.Time, doubt bool, err error) {
 	p := c.patience(ctx)
 	for {
-		sent = time.Now()
+		sent = c.clock.now()
 		if err = c.send(ctx, a, out); err == nil || !p.again(ctx, err, a.repeat) {
 			return sent, p.doubt, p.explain(ctx, err)
 		}
