@@ -74,8 +74,8 @@ func (d *logDisk) sync() error {
 	return log.sync()
 }
 
-// logFile is a log that Pebble writes, or the list of its files. Pebble asks for a sync only when whole records were written, since one goroutine
-// alone commits.
+// logFile is a log that Pebble writes, or the list of its files. Pebble asks for a sync only when whole records were written,
+// since one goroutine alone commits.
 type logFile struct {
 	vfs.File
 	name     string

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // failure is what stopped a store, once something has.
@@ -70,12 +72,20 @@ func caught(f func() error) (err error) {
 	return f()
 }
 
-// inOneLine returns an error with the first line of the text of err, whose further ones say the same again.
+// inOneLine returns an error with the first line of the text of err, whose further ones say the same again, and what helps
+// against damage that Pebble has found.
 func inOneLine(err error) error { return lineError{err} }
 
 type lineError struct{ error }
 
-func (e lineError) Error() string { return firstLine(e.error.Error()) }
+func (e lineError) Error() string {
+	text := firstLine(e.error.Error())
+	if pebble.IsCorruptionError(e.error) {
+		text += ": restore a backup"
+	}
+	return text
+}
+
 func (e lineError) Unwrap() error { return e.error }
 
 func firstLine(text string) string {
