@@ -76,7 +76,7 @@ local keys, now, policy, described, opened
 local place, memory -- the pool's key and database, and what is remembered of it
 local released, quarantined, deleted
 local texts -- numbers as text, since most numbers of a step occur many times
-local share -- STEP, or a quarter of it in a pool with labels, where a token that moves costs several times as much
+local share -- STEP, or an eighth of it in a pool with labels, where a token that moves costs several times as much
 local queue -- what the step knows of the queue, nil in a pool without tickets: see queue.lua
 
 local function set(state) return keys[state + 1] end
@@ -192,7 +192,7 @@ local function open(k, when)
   tick(instant)
   opened = true
   policy = parsed[pool[1]] or parse(pool[1])
-  described, share = pool[3], policy.labelled and STEP / 4 or STEP
+  described, share = pool[3], policy.labelled and STEP / 8 or STEP
   queue = pool[4] and newQueue(true)
   if pool[4] == '2' then queue.kept, queue.owes = true, true end
   if not known(pool[2], pool[5]) then takeOver(pool[5]) end
