@@ -12,12 +12,15 @@ import (
 // answerTime is what a request under way at an interrupt has to be answered.
 const answerTime = 5 * time.Second
 
+// interrupts are the signals that ask a command to end.
+var interrupts = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+
 // interruptible returns a context that ends at the first signal to end, which is its cause, so that the command can say
 // how far it was. The second ends the process.
 func interruptible(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range interrupts {
 		if !signal.Ignored(s) { // as nohup has it
 			signal.Notify(signals, s)
 		}
