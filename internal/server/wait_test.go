@@ -83,25 +83,28 @@ func TestWaitersAreServedInTurn(t *testing.T) {
 		t.Errorf("told %+v, want place 2", p)
 	}
 	p = h.refused(tms.ErrNoTokenAvailable, "", "POST", api.PathAssign, "")
-	if *p.Waiting != 2 || p.Place != 0 {
-		t.Errorf("without waiting told %+v, want 2 waiting and no place", p)
+	if *p.Waiting != 1 || p.Place != 0 { // whoever's wait has ended waits no more, though their place is kept
+		t.Errorf("without waiting told %+v, want 1 waiting and no place", p)
 	}
 	ok[api.Token](h, 200, "POST", api.PathUnblock, `{"token":"a","lease_id":"`+held.LeaseID+`"}`)
 	group.Wait()
 }
 
 // TestARepeatKeepsItsPlace: whoever comes again with the same request_id stands where they stood, and whoever comes without
-// one at the end.
+// one at the end. Those who are not there are not counted.
 func TestARepeatKeepsItsPlace(t *testing.T) {
 	h := start(t, Config{})
+	h.refused(tms.ErrNoTokenAvailable, "", "POST", api.PathAssign, `{"wait":"1ms","request_id":"first"}`)
+	var stays sync.WaitGroup
+	stays.Go(func() { ok[api.Token](h, 200, "POST", api.PathAssign, `{"wait":"30s"}`) })
+	waitFor(t, "1", func() string { return itoa(*ok[api.Pool](h, 200, "GET", "/pools/default", "").Waiting) })
 	for i, c := range []struct {
 		body  string
 		place int
 	}{
-		{`{"wait":"1ms","request_id":"first"}`, 1},
 		{`{"wait":"1ms","request_id":"second"}`, 2},
-		{`{"wait":"1ms"}`, 3},
-		{`{"wait":"1ms"}`, 3},
+		{`{"wait":"1ms"}`, 2},
+		{`{"wait":"1ms"}`, 2},
 		{`{"wait":"1ms","request_id":"first"}`, 1},
 		{`{"wait":"1ms","request_id":"second","prefer":"x"}`, 0},
 		{`{"wait":"1ms","request_id":"second"}`, 2},
@@ -112,6 +115,8 @@ func TestARepeatKeepsItsPlace(t *testing.T) {
 			t.Errorf("request %d, %s: %d %s, want place %d", i+1, c.body, a.status, a.text, c.place)
 		}
 	}
+	ok[api.Generated](h, 201, "POST", api.PathGenerate, "")
+	stays.Wait()
 }
 
 // TestWaitingOutlastsTheClocksOfTheConnection: neither clock of the connection cuts off who waits longer.
