@@ -18,7 +18,7 @@ import (
 func TestManyLinesCostNoMoreThanOne(t *testing.T) {
 	const waiters = 4000
 	server := redistest.New(t)
-	s, c := open(t, server, still()), raw(t, server)
+	s, c := open(t, server, redis.Options{}), raw(t, server)
 	cost := func(pool string, lines int) float64 {
 		put(t, s, pool, tms.PolicyChange{Labels: &[]string{"colour"}})
 		var requests []tms.AssignRequest
