@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -140,7 +141,8 @@ type image struct {
 }
 
 func (p *pool) remembered() image {
-	m := image{p.policy, p.expired, map[string]rules.Record{}, p.requests.byID}
+	m := image{p.policy, p.expired, map[string]rules.Record{}, maps.Clone(p.requests.byID)}
+	maps.DeleteFunc(m.Requests, func(id string, _ *rules.Remembered) bool { return rules.OfTicket(id) }) // kept in memory only
 	for value, e := range p.tokens {
 		m.Tokens[value] = e.record
 		if len(e.record.Metadata) == 0 {
