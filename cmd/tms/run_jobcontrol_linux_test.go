@@ -17,10 +17,23 @@ func inShell(t *testing.T, p *process, shell, script string) *terminal {
 	return onTerminal(t, p, argv[0], argv[1:]...)
 }
 
-func touch(t *testing.T, path string) {
+// signalPipe makes a named pipe from which a job reads when to go on. A job that starts processes meanwhile, to sleep,
+// can be suspended between vfork and exec, which leaves its shell waiting for ever.
+func signalPipe(t *testing.T) (path string, send func()) {
 	t.Helper()
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
+	path = filepath.Join(t.TempDir(), "go")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pipe.Close() })
+	return path, func() {
+		if _, err := pipe.WriteString("go\n"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -60,7 +73,7 @@ func TestAJobSharesTheTerminalWithThoseBesideIt(t *testing.T) {
 			term.awaits("one")
 			term.types("abc\n")
 			term.awaits("tty abc")
-			term.cmd.Wait()
+			term.exits()
 		})
 	}
 }
@@ -81,26 +94,26 @@ func TestAJobInTheBackgroundComesToTheForeground(t *testing.T) {
 			term.ends(0)
 		})
 		t.Run(shell+" after it was there", func(t *testing.T) {
-			dir := t.TempDir()
-			term := inShell(t, p, shell, `tms run -- sh -c 'echo ready; until test -e `+dir+`/go; do sleep 0.05; done; read -r a; echo "got $a"; exit 5'
+			pipe, send := signalPipe(t)
+			term := inShell(t, p, shell, `tms run -- sh -c 'exec 3<`+pipe+`; echo ready; read -r go <&3; read -r a; echo "got $a"; exit 5'
 				echo "back $?"; bg; echo behind; fg; echo "end $?"`)
 			term.awaits("ready")
 			term.types("\x1a")
 			term.awaits("behind")
-			touch(t, filepath.Join(dir, "go"))
+			send()
 			term.types("abc\n")
 			term.awaits("got abc")
 			term.awaits("end 5")
 			term.ends(0)
 		})
 		t.Run(shell+" and leaves the terminal alone where it ends behind", func(t *testing.T) {
-			dir := t.TempDir()
-			term := inShell(t, p, shell, `tms run -- sh -c 'echo ready; until test -e `+dir+`/go; do sleep 0.05; done'
+			pipe, send := signalPipe(t)
+			term := inShell(t, p, shell, `tms run -- sh -c 'exec 3<`+pipe+`; echo ready; read -r go <&3'
 				echo "back $?"; bg; read -r a; wait; echo "read $a"; read -r b; echo "then $b"`)
 			term.awaits("ready")
 			term.types("\x1a")
 			term.awaits("back")
-			touch(t, filepath.Join(dir, "go"))
+			send()
 			term.types("abc\n")
 			term.awaits("read abc")
 			term.types("def\n")
@@ -121,7 +134,7 @@ func TestCtrlCEndsTheScriptAroundAJob(t *testing.T) {
 			term := onTerminal(t, p, "bash", "-c", `for i in 1 2 3; do `+command+`; echo "after it"; done`)
 			term.awaits("ready")
 			term.types("\x03")
-			term.cmd.Wait()
+			term.exits()
 			status := term.cmd.ProcessState.Sys().(syscall.WaitStatus)
 			if !status.Signaled() || status.Signal() != syscall.SIGINT || strings.Contains(term.shown.String(), "after it") {
 				t.Errorf("the script's status is %#x; the terminal shows %q", status, term.shown.String())

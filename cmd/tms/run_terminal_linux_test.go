@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,10 +52,16 @@ func openTerminal(t *testing.T) (control, tty *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetPointerInt(int(control.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+	var number int
+	raw, err := control.SyscallConn() // as Fd would make the reads of the terminal ones that Close does not end
+	if err != nil {
 		t.Fatal(err)
 	}
-	number, err := unix.IoctlGetInt(int(control.Fd()), unix.TIOCGPTN)
+	raw.Control(func(fd uintptr) {
+		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err == nil {
+			number, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +90,21 @@ func (term *terminal) types(text string) {
 	}
 }
 
-// ends waits for the command's end.
+// exits waits for the command's end, and kills one that does not end in time.
+func (term *terminal) exits() {
+	term.Helper()
+	late := time.AfterFunc(20*time.Second, func() {
+		term.Errorf("the command does not end; the terminal shows %q", term.shown.String())
+		term.cmd.Process.Kill()
+	})
+	defer late.Stop()
+	term.cmd.Wait()
+}
+
+// ends waits for the command's end and checks its exit code.
 func (term *terminal) ends(code int) {
 	term.Helper()
-	term.cmd.Wait()
+	term.exits()
 	if got := term.cmd.ProcessState.ExitCode(); got != code {
 		term.Errorf("the exit code is %d, want %d; the terminal shows %q", got, code, term.shown.String())
 	}
