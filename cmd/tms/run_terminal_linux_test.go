@@ -207,7 +207,7 @@ func TestDestructiveVerbsAskOnATerminal(t *testing.T) {
 		p.must(201, "POST", "/generate-token", object{"tokens": []string{name}})
 	}
 	term := onTerminal(t, p, "tms", "delete", "a")
-	term.awaits(`Delete "a" of the pool "default" for good? [y/N] `)
+	term.awaits(`Delete "a" of the pool "default" for good, and take it from whoever holds it? [y/N] `)
 	term.types("\n")
 	term.ends(1)
 	p.must(200, "POST", "/lookup-token", object{"token": "a"})
