@@ -67,24 +67,25 @@ func DefaultPolicy() Policy {
 }
 
 // PolicyChange names the parts of a policy that are to be set. A nil field is left as it is: as it was in a pool that
-// exists, as in [DefaultPolicy] in a new one. The zero value changes nothing.
+// exists, as in [DefaultPolicy] in a new one. The zero value changes nothing. Its tags are the names of the fields
+// wherever a policy is written: on the wire, in the configuration file and in Redis.
 type PolicyChange struct {
-	If Condition // on which pools the change is carried out, and no part of the policy
+	If Condition `json:"-"` // on which pools the change is carried out, and no part of the policy
 
-	MaxTokens      *int
-	LeaseTTL       *time.Duration
-	MaxLease       *time.Duration
-	TokenTTL       *time.Duration
-	Grace          *time.Duration
-	Cooldown       *time.Duration
-	OnLeaseExpiry  *OnLeaseExpiry
-	Selection      *Selection
-	RequireLeaseID *bool
-	Paused         *bool
+	MaxTokens      *int           `json:"max_tokens,omitzero"`
+	LeaseTTL       *time.Duration `json:"lease_ttl,omitzero"`
+	MaxLease       *time.Duration `json:"max_lease,omitzero"`
+	TokenTTL       *time.Duration `json:"token_ttl,omitzero"`
+	Grace          *time.Duration `json:"grace,omitzero"`
+	Cooldown       *time.Duration `json:"cooldown,omitzero"`
+	OnLeaseExpiry  *OnLeaseExpiry `json:"on_lease_expiry,omitzero"`
+	Selection      *Selection     `json:"selection,omitzero"`
+	RequireLeaseID *bool          `json:"require_lease_id,omitzero"`
+	Paused         *bool          `json:"paused,omitzero"`
 
-	MaxLeasesPerClient *int
-	Labels             *[]string // in any order
-	RequestTTL         *time.Duration
+	MaxLeasesPerClient *int           `json:"max_leases_per_client,omitzero"`
+	Labels             *[]string      `json:"labels,omitzero"` // in any order
+	RequestTTL         *time.Duration `json:"request_ttl,omitzero"`
 }
 
 // Condition says on which pools a change is carried out. It is looked at in the step that would carry it out.
@@ -114,6 +115,26 @@ func (c PolicyChange) Apply(p Policy) Policy {
 		p.Labels = slices.Sorted(slices.Values(*c.Labels)) // nil where there are none
 	}
 	return p
+}
+
+// Change returns the change that gives any pool the policy p.
+func (p Policy) Change() PolicyChange {
+	return PolicyChange{
+		MaxTokens:      &p.MaxTokens,
+		LeaseTTL:       &p.LeaseTTL,
+		MaxLease:       &p.MaxLease,
+		TokenTTL:       &p.TokenTTL,
+		Grace:          &p.Grace,
+		Cooldown:       &p.Cooldown,
+		OnLeaseExpiry:  &p.OnLeaseExpiry,
+		Selection:      &p.Selection,
+		RequireLeaseID: &p.RequireLeaseID,
+		Paused:         &p.Paused,
+
+		MaxLeasesPerClient: &p.MaxLeasesPerClient,
+		Labels:             &p.Labels,
+		RequestTTL:         &p.RequestTTL,
+	}
 }
 
 func set[T any](field *T, value *T) {

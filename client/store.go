@@ -25,7 +25,7 @@ func (c *Client) PutPool(ctx context.Context, name string, change tms.PolicyChan
 	if err != nil {
 		return tms.Pool{}, err
 	}
-	a.body, a.on = api.PolicyOf(change), change.If
+	a.body, a.on = api.Policy(change), change.If
 	a.repeat = change.If != tms.IfMissing
 	var answer api.Pool
 	if _, _, err := c.do(ctx, a, &answer); err != nil {

@@ -120,13 +120,16 @@ func TestCLIDocHoldsTheExitCodes(t *testing.T) {
 func TestAPoolCanBeSetInEveryField(t *testing.T) {
 	flags, fields := policyFlags(), reflect.TypeFor[api.Policy]()
 	for field := range fields.Fields() {
+		if field.Name == "If" {
+			continue
+		}
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if flags.Lookup(strings.ReplaceAll(name, "_", "-")) == nil {
 			t.Errorf("pool set has no flag for %s", name)
 		}
 	}
 	n := 0
-	if flags.VisitAll(func(*pflag.Flag) { n++ }); n != fields.NumField() {
-		t.Errorf("pool set has %d flags for %d fields", n, fields.NumField())
+	if flags.VisitAll(func(*pflag.Flag) { n++ }); n != fields.NumField()-1 {
+		t.Errorf("pool set has %d flags for %d fields", n, fields.NumField()-1)
 	}
 }

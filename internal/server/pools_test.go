@@ -101,7 +101,7 @@ func TestPoolIsMadeChangedAndDeleted(t *testing.T) {
 	h := start(t, Config{})
 	made := ok[api.Pool](h, 201, "PUT", "/pools/p", `{"max_tokens":5,"grace":"2s"}`)
 	changed := ok[api.Pool](h, 200, "PUT", "/pools/p", `{"max_tokens":6}`)
-	if *made.Policy.MaxTokens != 5 || *changed.Policy.MaxTokens != 6 || *changed.Policy.Grace != api.Duration(2*time.Second) || changed.Tokens != nil {
+	if *made.Policy.MaxTokens != 5 || *changed.Policy.MaxTokens != 6 || *changed.Policy.Grace != 2*time.Second || changed.Tokens != nil {
 		t.Errorf("made %+v, changed %+v", made, changed)
 	}
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"pool":"p","count":3}`)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +15,13 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
+var policies = regexp.MustCompile(`"policy":{[^}]*}`)
+
 var update = flag.Bool("update", false, "write the transcripts anew")
 
 // TestTranscripts pins the wire of the verbs. A file of testdata holds
 // requests, each a line "> METHOD path body", and what came back, as lines that begin with "< ". A line "# wait 5s"
-// moves the store's clock. Everything else is a comment.
+// moves the store's clock. Everything else is a comment. Only pool.txt shows policies.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 8 {
@@ -31,6 +34,9 @@ func TestTranscripts(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := start(t, Config{}).replay(string(text))
+			if filepath.Base(file) != "pool.txt" {
+				got = policies.ReplaceAllString(got, `"policy":{…}`)
+			}
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)

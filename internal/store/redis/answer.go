@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -195,7 +196,7 @@ func (a *answer) metadata() map[string]string {
 	if text == "" || a.err != nil {
 		return nil
 	}
-	metadata, err := decodeMetadata(text)
-	a.err = err
+	var metadata map[string]string
+	a.err = json.Unmarshal([]byte(text), &metadata)
 	return metadata
 }

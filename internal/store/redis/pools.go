@@ -71,7 +71,7 @@ func (s *Store) named(ctx context.Context, p tms.Pool, err error) (tms.Pool, err
 }
 
 func (s *Store) putPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
-	args := []string{encodePolicy(tms.DefaultPolicy()), encodeChange(change), string(change.If)}
+	args := []string{encodeChange(tms.DefaultPolicy().Change()), encodeChange(change), string(change.If)}
 	a, err := s.callOnce(ctx, name, fnPutPool, args)
 	for errors.Is(err, errDeleting) {
 		if err := s.purge(ctx, name); err != nil {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -61,6 +62,15 @@ func generateArgs(request tms.GenerateRequest, tokens []tms.NewToken, seed strin
 		}
 	}
 	return args
+}
+
+// encodeMetadata returns metadata as JSON in the order of its keys, so that equal ones are equal texts, and "" for none.
+func encodeMetadata(metadata map[string]string) string {
+	if len(metadata) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(metadata) // strings cannot fail
+	return string(text)
 }
 
 // KeepAlive implements [tms.Store].

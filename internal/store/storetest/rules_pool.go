@@ -40,10 +40,8 @@ func poolChange(e *env) {
 	full := tms.Policy{MaxTokens: 7, LeaseTTL: second, MaxLease: 2 * second, TokenTTL: 0, Grace: 300 * ms, Cooldown: 400 * ms,
 		OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true, Paused: true,
 		MaxLeasesPerClient: 3, Labels: []string{"a", "b"}, RequestTTL: minute}
-	change := tms.PolicyChange{MaxTokens: &full.MaxTokens, LeaseTTL: &full.LeaseTTL, MaxLease: &full.MaxLease,
-		TokenTTL: &full.TokenTTL, Grace: &full.Grace, Cooldown: &full.Cooldown, OnLeaseExpiry: &full.OnLeaseExpiry,
-		Selection: &full.Selection, RequireLeaseID: &full.RequireLeaseID, Paused: &full.Paused,
-		MaxLeasesPerClient: &full.MaxLeasesPerClient, Labels: &[]string{"b", "a"}, RequestTTL: &full.RequestTTL}
+	change := full.Change()
+	change.Labels = &[]string{"b", "a"}
 	name := e.pool(change)
 	e.fill(name, "a")
 	e.equal("nothing changed", e.change(name, tms.PolicyChange{}).Policy, full)
