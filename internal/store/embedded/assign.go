@@ -19,16 +19,16 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 
 // assign answers requests in one step.
 func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) (results []tms.AssignResult, err error) {
-	err = s.repeat(ctx, pool, func(t *step) (more bool, err error) {
+	err = s.do(ctx, pool, func(t *step) error {
 		if !t.policy.Paused && t.gather(t.wanted(requests)) {
-			return true, nil
+			return errAgain
 		}
 		for _, r := range requests {
 			tokens, err := t.answer(r)
 			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
 			t.handOff() // before the next request could take what a ticket of this one left to others
 		}
-		return false, nil
+		return nil
 	})
 	return results, err
 }

@@ -42,7 +42,8 @@ func (s *Store) Backup(ctx context.Context) (*Backup, error) {
 		return nil, ctx.Err()
 	}
 	b := &Backup{dir: filepath.Join(j.disk.dir, checkpointName), release: func() { <-j.backups }}
-	if err := errors.Join(s.locked(ctx, func() error { return nil }), s.stopped()); err != nil {
+	pending, err := s.locked(func() error { return nil })
+	if err := errors.Join(pending.durable(ctx, err), s.stopped()); err != nil {
 		b.release()
 		return nil, err
 	}

@@ -14,13 +14,14 @@ import (
 
 // Check compares the indexes of every pool with its tokens, and the log with the memory.
 func (s *Store) Check(ctx context.Context) error {
-	return s.locked(ctx, func() error {
+	pending, err := s.locked(func() error {
 		var wrong []error
 		for _, p := range s.pools {
 			wrong = append(wrong, p.check())
 		}
 		return errors.Join(append(wrong, s.checkLog())...)
 	})
+	return pending.durable(ctx, err)
 }
 
 func (p *pool) check() error {

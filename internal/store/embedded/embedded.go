@@ -7,6 +7,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -112,10 +113,14 @@ type step struct {
 	keptIn map[string]bool  // see keptLanes; nil until the step asks
 }
 
-// do runs one step on the named pool and waits until everything that the step may have seen is durable. The step is
-// carried out whether or not ctx ends during that wait.
+// errAgain is what a step returns that has to be run once more, since it has touched enough.
+var errAgain = errors.New("the step has to be run once more")
+
+// do runs a step on the named pool until it need not be run again, and waits until everything that it may have seen is
+// durable. The step is carried out whether or not ctx ends during that wait.
 func (s *Store) do(ctx context.Context, name string, run func(*step) error) error {
-	return s.on(ctx, s.find(name), (*step).catchUp, run)
+	pending, err := s.steps(ctx, s.find(name), run)
+	return pending.durable(ctx, err)
 }
 
 func (s *Store) find(name string) func() (*pool, error) {
@@ -127,46 +132,28 @@ func (s *Store) find(name string) func() (*pool, error) {
 	}
 }
 
-// on runs one step as do does, on the pool that find returns. It begins with prepare, which says whether it must have
-// another step before the step proper.
-func (s *Store) on(
-	ctx context.Context, find func() (*pool, error), prepare func(*step) (more bool), run func(*step) error,
-) error {
-	pending, err := s.begin(ctx, find, prepare, run)
-	if lost := pending.wait(ctx); lost != nil {
-		return lost
-	}
-	return err
-}
-
-// begin is on without the wait: it returns the group that the step is durable with.
-func (s *Store) begin(
-	ctx context.Context, find func() (*pool, error), prepare func(*step) (more bool), run func(*step) error,
-) (pending *group, err error) {
-	for more := true; more && err == nil; {
-		if err = ctx.Err(); err != nil {
-			return pending, err
+// steps is do without the wait, on the pool that find returns: it returns the group that the last step is durable with.
+func (s *Store) steps(ctx context.Context, find func() (*pool, error), run func(*step) error) (last *group, err error) {
+	for err = errAgain; err == errAgain; {
+		if ended := ctx.Err(); ended != nil {
+			return last, ended
 		}
-		pending, err = s.run(func() error {
-			p, err := find()
-			if err != nil {
-				return err
-			}
-			return s.step(p, func(t *step) error {
-				if more = prepare(t); more {
-					return nil
-				}
-				return run(t)
-			})
-		})
+		last, err = s.locked(func() error { return s.step(find, run) })
 	}
-	return pending, err
+	return last, err
 }
 
-// step runs one step, hands on what it makes available, and has its expiries counted. The lock must be held.
-func (s *Store) step(p *pool, run func(*step) error) error {
+// step runs one step on the pool once it is caught up with, hands on what it makes available, and has its expiries
+// counted. The lock must be held.
+func (s *Store) step(find func() (*pool, error), run func(*step) error) error {
+	p, err := find()
+	if err != nil {
+		return err
+	}
 	t := &step{pool: p, store: s, now: s.instant(), before: p.expired}
-	err := run(t)
+	if err = errAgain; !t.catchUp() {
+		err = run(t)
+	}
 	t.handOff()
 	if p.expired != t.before && s.pools[p.name] == p {
 		s.journal.setExpired(p.name, p.expired)
@@ -174,20 +161,8 @@ func (s *Store) step(p *pool, run func(*step) error) error {
 	return err
 }
 
-// locked runs f under the lock and waits for the log. A refusal waits as well: what it is founded on must not be lost.
-func (s *Store) locked(ctx context.Context, f func() error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	pending, err := s.run(f)
-	if lost := pending.wait(ctx); lost != nil {
-		return lost
-	}
-	return err
-}
-
-// run runs f under the lock, and returns the group that everything so far is durable with. If f panics, the store stops.
-func (s *Store) run(f func() error) (pending *group, err error) {
+// locked runs f under the lock, and returns the group that everything so far is durable with. If f panics, the store stops.
+func (s *Store) locked(f func() error) (pending *group, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer func() {

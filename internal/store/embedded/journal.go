@@ -168,6 +168,15 @@ func (g *group) wait(ctx context.Context) error {
 	}
 }
 
+// durable waits for the group and returns err, which is what the step returned. A refusal waits as well: what it is
+// founded on must not be lost.
+func (g *group) durable(ctx context.Context, err error) error {
+	if lost := g.wait(ctx); lost != nil {
+		return lost
+	}
+	return err
+}
+
 // run writes groups until the journal is closed or fails.
 func (j *journal) run() {
 	for {

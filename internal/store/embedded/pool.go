@@ -48,8 +48,8 @@ func newPool(name string, policy tms.Policy) *pool {
 	}
 }
 
-// add remembers a token that the pool does not have.
-func (p *pool) add(value string, record rules.Record) *entry {
+// insert remembers a token that the pool does not have.
+func (p *pool) insert(value string, record rules.Record) *entry {
 	e := &entry{value: value, record: record}
 	p.tokens[value] = e
 	p.list(e)
@@ -70,15 +70,15 @@ func (p *pool) restore() {
 	}
 }
 
-// put makes record what is remembered of a token.
-func (p *pool) put(e *entry, record rules.Record) {
+// replace makes record what is remembered of a token.
+func (p *pool) replace(e *entry, record rules.Record) {
 	p.unlist(e)
 	e.record = record
 	p.list(e)
 }
 
-// drop forgets the token.
-func (p *pool) drop(e *entry) {
+// remove forgets the token.
+func (p *pool) remove(e *entry) {
 	p.unlist(e)
 	delete(p.tokens, e.value)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// PutPool implements [tms.Store]. A pool that is made has nothing to tidy, so that one step makes and changes it.
+// PutPool implements [tms.Store]. A pool that is made has nothing to catch up with, so that one step makes and changes it.
 func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (put tms.Pool, err error) {
 	put.Name = name
 	exists := false
@@ -20,7 +20,7 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 		}
 		return s.make(name), nil
 	}
-	err = s.on(ctx, find, (*step).tidy, func(t *step) error {
+	pending, err := s.steps(ctx, find, func(t *step) error {
 		if was := t.policy; exists {
 			put.Was = &was
 		}
@@ -28,7 +28,7 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 		put.Policy = t.policy
 		return err
 	})
-	return put, err
+	return put, pending.durable(ctx, err)
 }
 
 // make returns the pool, which is made if it is missing. The lock must be held.
@@ -90,7 +90,10 @@ func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms
 
 // Pools implements [tms.Store].
 func (s *Store) Pools(ctx context.Context, after string, limit int) (names []string, err error) {
-	err = s.locked(ctx, func() error {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	pending, err := s.locked(func() error {
 		s.named().Ascend(after, func(name string) bool {
 			if name > after && len(names) < limit {
 				names = append(names, name)
@@ -99,7 +102,7 @@ func (s *Store) Pools(ctx context.Context, after string, limit int) (names []str
 		})
 		return nil
 	})
-	return names, err
+	return names, pending.durable(ctx, err)
 }
 
 // DeletePool implements [tms.Store]. It is one step whatever the pool's size: the log forgets a range.

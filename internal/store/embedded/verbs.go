@@ -18,7 +18,7 @@ const turn = 100
 
 // add remembers a token that the pool does not have, in memory and in the log.
 func (t *step) add(value string, record rules.Record) {
-	t.freed = append(t.freed, t.pool.add(value, record))
+	t.freed = append(t.freed, t.insert(value, record))
 	t.store.journal.setToken(t.name, value, record)
 }
 
@@ -27,13 +27,13 @@ func (t *step) put(e *entry, record rules.Record) {
 	if record.State == tms.Available && e.record.State != tms.Available {
 		t.freed = append(t.freed, e)
 	}
-	t.pool.put(e, record)
+	t.replace(e, record)
 	t.store.journal.setToken(t.name, e.value, record)
 }
 
 // drop forgets the token, in memory and in the log.
 func (t *step) drop(e *entry) {
-	t.pool.drop(e)
+	t.remove(e)
 	t.store.journal.deleteToken(t.name, e.value)
 }
 
@@ -51,27 +51,27 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 	}
 	tokens := rules.Named(request, seed, s.newID)
 	var result tms.Generated
-	err := s.repeat(ctx, pool, func(t *step) (more bool, err error) {
+	err := s.do(ctx, pool, func(t *step) error {
 		past, err := t.recall(request.RequestID, func() string { return rules.GeneratePrint(request) })
 		if past != nil && past.IsAssign() {
-			return false, rules.Reused()
+			return rules.Reused()
 		}
 		if past != nil || err != nil {
 			result = past.Generated(request)
-			return false, err
+			return err
 		}
 		if err := rules.CheckGenerate(t.policy, request.Tokens); err != nil {
-			return false, err
+			return err
 		}
 		if t.fits(tokens) {
 			result = t.generate(tokens, request.Update)
 			t.remember(request.RequestID, rules.Made(request, seed, result))
-			return false, nil
+			return nil
 		}
-		if more = t.expire(maxStep); more || t.fits(tokens) {
-			return true, nil
+		if more := t.expire(maxStep); more || t.fits(tokens) {
+			return errAgain
 		}
-		return false, tms.Refuse(tms.ErrPoolFull, "the pool holds %d tokens of at most %d", len(t.tokens), t.policy.MaxTokens)
+		return tms.Refuse(tms.ErrPoolFull, "the pool holds %d tokens of at most %d", len(t.tokens), t.policy.MaxTokens)
 	})
 	return result, err
 }
@@ -131,20 +131,6 @@ func (t *step) wind(e *entry, metadata map[string]string, amended bool) {
 	}
 }
 
-// repeat runs steps until one does not ask for more.
-func (s *Store) repeat(ctx context.Context, pool string, run func(*step) (more bool, err error)) error {
-	for more := true; more; {
-		err := s.do(ctx, pool, func(t *step) (err error) {
-			more, err = run(t)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // KeepAlive implements [tms.Store].
 func (s *Store) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 	return s.change(ctx, pool, keys, rules.Record.KeepAlive)
@@ -185,19 +171,21 @@ func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tm
 
 // UnblockClient implements [tms.Store].
 func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total int, err error) {
-	err = s.repeat(ctx, pool, func(t *step) (more bool, err error) {
+	err = s.do(ctx, pool, func(t *step) error {
 		if t.policy.MaxLeasesPerClient == 0 {
-			return false, rules.NoClientIndex()
+			return rules.NoClientIndex()
 		}
 		if t.gather(every) {
-			return true, nil
+			return errAgain
 		}
 		held := t.heldBy(clientID, maxStep)
 		for _, e := range held {
 			t.put(e, e.record.Release(t.policy.Cooldown, t.now))
 		}
-		total += len(held)
-		return len(held) == maxStep, nil
+		if total += len(held); len(held) == maxStep {
+			return errAgain
+		}
+		return nil
 	})
 	return total, err
 }
@@ -238,7 +226,7 @@ func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey
 	var last *group
 	var err error
 	for part := range slices.Chunk(keys, turn) {
-		last, err = s.begin(ctx, s.find(pool), (*step).catchUp, func(t *step) error {
+		last, err = s.steps(ctx, s.find(pool), func(t *step) error {
 			for _, key := range part {
 				results = append(results, act(t, key))
 			}
