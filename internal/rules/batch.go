@@ -15,9 +15,6 @@ func Spread[R any](results []R, size int, err error, refused func(error) R) ([]R
 	return results, nil
 }
 
-// Paused refuses a request for tokens of a pool that gives none.
-func Paused(pool string) error { return tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool) }
-
 // UnlessPaused returns the results of an assign, or refuses the batch if each of them is that the pool is paused.
 func UnlessPaused(pool string, results []tms.AssignResult) ([]tms.AssignResult, error) {
 	for _, result := range results {

@@ -62,46 +62,12 @@ func CheckAssign(p tms.Policy, r tms.AssignRequest) error {
 	return nil
 }
 
-// TooMany refuses a request for more tokens than the pool may hold.
-func TooMany(most int) error {
-	return tms.Invalid("count", "must be at most %d, the pool's max_tokens", most)
-}
-
 // CheckGenerate refuses more tokens than one step takes in a pool with labels, naming the field that says how many.
 func CheckGenerate(p tms.Policy, tokens []tms.NewToken) error {
 	if len(p.Labels) == 0 || len(tokens) <= tms.MaxLabelledBatch {
 		return nil
 	}
 	return TooManyLabelled(tokens)
-}
-
-// TooManyLabelled refuses the tokens because a pool with labels takes fewer at once.
-func TooManyLabelled(tokens []tms.NewToken) error {
-	field := "count"
-	if slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return t.Value != "" || len(t.Metadata) > 0 }) {
-		field = "tokens"
-	}
-	return tms.Invalid(field, "must be at most %d in a pool with labels, are %d", tms.MaxLabelledBatch, len(tokens))
-}
-
-// NoLabel refuses a match by a key that is no label of the pool.
-func NoLabel(key string) error {
-	return tms.Invalid("match."+key, "is no label of the pool; its policy must name it in labels")
-}
-
-// NoClient refuses a request without client_id in a pool with a limit for each client.
-func NoClient() error {
-	return tms.Invalid("client_id", "must be given, since the pool has max_leases_per_client")
-}
-
-// OverQuota refuses a client that would hold more leases than the policy allows.
-func OverQuota(held, count, most int) error {
-	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held, most, count)
-}
-
-// NoClientIndex refuses what needs the index of a pool's clients where there is none.
-func NoClientIndex() error {
-	return tms.Invalid("client_id", "the pool keeps no index of its clients; its policy must have max_leases_per_client")
 }
 
 // Suits says whether a token with this metadata is among those that the match asks for.
@@ -124,9 +90,6 @@ func MayPut(name string, when tms.Condition, exists bool) error {
 	}
 	return nil
 }
-
-// NoPool refuses what is asked of a pool that is missing.
-func NoPool(name string) error { return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name) }
 
 // ChangePolicy returns the changed policy of a pool with so many tokens, and so many of them assigned, or refuses the
 // change because of them.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,3 +38,68 @@ func holder(client string) string {
 
 // seconds rounds to whole ones, of which there is one at least.
 func seconds(d time.Duration) time.Duration { return max(time.Second, d.Round(time.Second)) }
+
+// Paused refuses a request for tokens of a pool that gives none.
+func Paused(pool string) error { return tms.Refuse(tms.ErrPoolPaused, "pool %q is paused", pool) }
+
+// TooMany refuses a request for more tokens than the pool may hold.
+func TooMany(most int) error {
+	return tms.Invalid("count", "must be at most %d, the pool's max_tokens", most)
+}
+
+// TooManyLabelled refuses the tokens because a pool with labels takes fewer at once.
+func TooManyLabelled(tokens []tms.NewToken) error {
+	field := "count"
+	if slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return t.Value != "" || len(t.Metadata) > 0 }) {
+		field = "tokens"
+	}
+	return tms.Invalid(field, "must be at most %d in a pool with labels, are %d", tms.MaxLabelledBatch, len(tokens))
+}
+
+// NoLabel refuses a match by a key that is no label of the pool.
+func NoLabel(key string) error {
+	return tms.Invalid("match."+key, "is no label of the pool; its policy must name it in labels")
+}
+
+// NoClient refuses a request without client_id in a pool with a limit for each client.
+func NoClient() error {
+	return tms.Invalid("client_id", "must be given, since the pool has max_leases_per_client")
+}
+
+// OverQuota refuses a client that would hold more leases than the policy allows.
+func OverQuota(held, count, most int) error {
+	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held, most, count)
+}
+
+// NoClientIndex refuses what needs the index of a pool's clients where there is none.
+func NoClientIndex() error {
+	return tms.Invalid("client_id", "the pool keeps no index of its clients; its policy must have max_leases_per_client")
+}
+
+// NoPool refuses what is asked of a pool that is missing.
+func NoPool(name string) error { return tms.Refuse(tms.ErrPoolNotFound, "there is no pool %q", name) }
+
+// NoToken refuses what is asked of a token that is missing.
+func NoToken(pool string) error {
+	return tms.Refuse(tms.ErrTokenNotFound, "pool %q has no such token", pool)
+}
+
+// Reused refuses a request whose request_id, or ticket, was used for another one.
+func Reused() error {
+	return tms.Refuse(tms.ErrRequestIDReused, "the request_id was used for a request with other content")
+}
+
+// LeaseEnded is the refusal of a repeated request whose lease is there no more.
+func LeaseEnded() error {
+	return tms.Refuse(tms.ErrLeaseLost, "the request was carried out before, and a lease that it was given has ended since")
+}
+
+// TooLongARest refuses a cooldown that the token would not outlive.
+func TooLongARest() error {
+	return tms.Invalid("cooldown", "must be below the pool's token_ttl, or the token would die while it rests")
+}
+
+// OnItsWay refuses what names no lease_id of a token that was handed to somebody who waits.
+func OnItsWay() error {
+	return tms.Refuse(tms.ErrNotHolder, "the token is on its way to a client that waits for it")
+}

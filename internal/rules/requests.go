@@ -100,16 +100,6 @@ func (r *Remembered) Generated(request tms.GenerateRequest) (g tms.Generated) {
 	return g
 }
 
-// Reused refuses a request whose request_id, or ticket, was used for another one.
-func Reused() error {
-	return tms.Refuse(tms.ErrRequestIDReused, "the request_id was used for a request with other content")
-}
-
-// LeaseEnded is the refusal of a repeated request whose lease is there no more.
-func LeaseEnded() error {
-	return tms.Refuse(tms.ErrLeaseLost, "the request was carried out before, and a lease that it was given has ended since")
-}
-
 // AssignPrint returns what tells the content of a request from that of others. How it waits is not a part of it.
 func AssignPrint(r tms.AssignRequest) string {
 	return fingerprint("assign", r.ClientID, max(1, r.Count), r.TTL, r.Prefer, r.Match)

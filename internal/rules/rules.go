@@ -222,11 +222,6 @@ func (r Record) putAside(now int64) Record {
 	return r
 }
 
-// TooLongARest refuses a cooldown that the token would not outlive.
-func TooLongARest() error {
-	return tms.Invalid("cooldown", "must be below the pool's token_ttl, or the token would die while it rests")
-}
-
 // Release returns the record of an assigned token that its client gives back at now, and that has to rest.
 func (r Record) Release(cooldown time.Duration, now int64) Record {
 	return r.giveBack(cooldown, now).Touch(now).after(r.Lease, now, 0)
@@ -244,11 +239,6 @@ func (r Record) Restore(now int64) (Record, error) {
 
 // Delete says whether the token, which lives, may be deleted with this key.
 func (r Record) Delete(p tms.Policy, key tms.LeaseKey) error { return r.mayAct(p, key) }
-
-// OnItsWay refuses what names no lease_id of a token that was handed to somebody who waits.
-func OnItsWay() error {
-	return tms.Refuse(tms.ErrNotHolder, "the token is on its way to a client that waits for it")
-}
 
 // mayAct refuses a key that is not that of the present lease, or that names none where the pool requires it.
 func (r Record) mayAct(p tms.Policy, key tms.LeaseKey) error {

@@ -108,7 +108,7 @@ func (t *step) answer(r tms.AssignRequest) ([]tms.Token, error) {
 	return t.grant(ticket, r)
 }
 
-func (t *step) grant(ticket *rules.Ticket, r tms.AssignRequest) ([]tms.Token, error) {
+func (t *step) grant(ticket *ticket, r tms.AssignRequest) ([]tms.Token, error) {
 	lane := rules.Lane(r.Match)
 	if err := t.quota(r); err != nil {
 		t.dismiss(ticket)
@@ -173,10 +173,10 @@ func (t *step) quota(r tms.AssignRequest) error {
 }
 
 // noneAvailable refuses count tokens of the lane, and says how it stands.
-func (t *step) noneAvailable(lane string, ticket *rules.Ticket, count int) *tms.Refusal {
-	r := tms.Refusal{Available: t.supply(lane), Waiting: t.queue.Waiting()}
+func (t *step) noneAvailable(lane string, ticket *ticket, count int) *tms.Refusal {
+	r := tms.Refusal{Available: t.supply(lane), Waiting: t.queue.waiting}
 	if ticket != nil {
-		r.Place = t.queue.Place(ticket)
+		r.Place = t.queue.place(ticket)
 	}
 	if d := t.nextReturn(); d.entry != nil {
 		r.RetryAfter = time.Duration(d.at+1-t.now) * time.Millisecond

@@ -40,7 +40,7 @@ func (l *ledger) now() time.Time {
 
 func (l *ledger) note(p *pool) {
 	l.steps++
-	for what, n := range map[string]int{"waiting": p.queue.Waiting(), "available": p.available.size(),
+	for what, n := range map[string]int{"waiting": p.queue.waiting, "available": p.available.size(),
 		"assigned": p.assigned.size(), "handed": p.handed.size()} {
 		l.most = max(l.most, n-l.last[what], l.last[what]-n)
 		l.last[what] = n

@@ -77,12 +77,12 @@ func (t *step) expire(limit int) (more bool) {
 // tidy lets tickets age whose time is over, and says whether more are there than it may.
 func (t *step) tidy() (more bool) {
 	for range maxStep {
-		if t.queue.Due() >= t.now {
+		if t.queue.due() >= t.now {
 			return false
 		}
-		t.age(t.queue.First())
+		t.age(t.queue.first())
 	}
-	return t.queue.Due() < t.now
+	return t.queue.due() < t.now
 }
 
 // Expire implements [tms.Store].
@@ -95,7 +95,7 @@ func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.
 		t.expire(limit)
 		t.forget(limit)
 		t.handOff()
-		result.NextDue = rules.Instant(min(t.nextDeadline().at, t.queue.Due()))
+		result.NextDue = rules.Instant(min(t.nextDeadline().at, t.queue.due()))
 		result.ExpiryCounts = t.expired.Sub(t.before)
 		return nil
 	})

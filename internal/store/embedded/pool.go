@@ -25,7 +25,7 @@ type pool struct {
 	lanes   map[string]*index // the available tokens once more, by what a match can ask for; see [rules.Lanes]
 	clients map[string]*index // the assigned tokens once more, by client, where the pool limits leases per client
 
-	queue *rules.Queue
+	queue *queue
 	freed []*entry // that have become available and may suit those who wait, who have not been looked for yet
 	kept  bool     // tokens may be there that were kept back for a ticket which waits no longer
 
@@ -44,7 +44,7 @@ func newPool(name string, policy tms.Policy) *pool {
 		name: name, policy: policy, tokens: map[string]*entry{},
 		available: newIndex(), assigned: newIndex(), cooling: newIndex(), coolingSeen: newIndex(), quarantined: newIndex(),
 		handed: newIndex(), lanes: map[string]*index{}, clients: map[string]*index{},
-		queue: rules.NewQueue(), requests: newMemories(),
+		queue: newQueue(), requests: newMemories(),
 	}
 }
 

@@ -80,7 +80,7 @@ func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms
 			Assigned:    t.assigned.size(),
 			Cooling:     t.cooling.size(),
 			Quarantined: t.quarantined.size(),
-			Waiting:     t.queue.Waiting(),
+			Waiting:     t.queue.waiting,
 			Expired:     t.expired,
 		}
 		return nil

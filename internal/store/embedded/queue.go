@@ -9,8 +9,8 @@ import (
 )
 
 // ticket returns the ticket that the request shows, or nil where it has none.
-func (t *step) ticket(r tms.AssignRequest) (*rules.Ticket, error) {
-	ticket := t.queue.Get(r.Ticket)
+func (t *step) ticket(r tms.AssignRequest) (*ticket, error) {
+	ticket := t.queue.get(r.Ticket)
 	if ticket != nil && rules.AssignPrint(ticket.Request) != rules.AssignPrint(r) {
 		return nil, rules.Reused()
 	}
@@ -18,13 +18,13 @@ func (t *step) ticket(r tms.AssignRequest) (*rules.Ticket, error) {
 }
 
 // queueUp lets the request's ticket take or keep its place, and returns the refusal that says which.
-func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) error {
+func (t *step) queueUp(lane string, ticket *ticket, r tms.AssignRequest) error {
 	until := rules.PresentUntil(t.now)
 	switch {
 	case ticket != nil:
-		t.queue.Show(ticket, until)
+		t.queue.show(ticket, until)
 	case r.Ticket != "":
-		ticket = t.queue.Join(r, lane, until)
+		ticket = t.queue.join(r, lane, until)
 	}
 	t.reach()
 	return t.noneAvailable(lane, ticket, max(1, r.Count))
@@ -32,46 +32,46 @@ func (t *step) queueUp(lane string, ticket *rules.Ticket, r tms.AssignRequest) e
 
 // turn says whether the ticket, or a request without one, may be served before everybody else who waits in its line.
 // Whoever waits for any token is owed every token: they wait only because they want more than there are.
-func (t *step) turn(lane string, ticket *rules.Ticket) bool {
-	first, any := t.queue.Head(lane), t.queue.Head("")
+func (t *step) turn(lane string, ticket *ticket) bool {
+	first, any := t.queue.head(lane), t.queue.head("")
 	if ticket == nil {
 		return first == nil && any == nil
 	}
-	return ticket.Before(first) && ticket.Before(any)
+	return ticket.before(first) && ticket.before(any)
 }
 
 // age carries out the end of the ticket's time: whoever waited is absent, and whoever was absent is gone. What a ticket
 // was handed comes back by the token's own clock.
-func (t *step) age(ticket *rules.Ticket) {
+func (t *step) age(ticket *ticket) {
 	kept := rules.KeptAfter(ticket.Until)
 	if ticket.Absent || kept < t.now {
 		t.dismiss(ticket)
 		return
 	}
-	t.queue.Excuse(ticket, kept)
+	t.queue.excuse(ticket, kept)
 	t.letGo(ticket)
 }
 
 // dismiss takes the ticket, if there is one, out of the queue.
-func (t *step) dismiss(ticket *rules.Ticket) {
+func (t *step) dismiss(ticket *ticket) {
 	if ticket == nil {
 		return
 	}
-	t.queue.Remove(ticket)
+	t.queue.remove(ticket)
 	t.letGo(ticket)
 }
 
 // letGo takes note that the ticket, which waits no longer, is owed no token any more. One who waited for several may have
 // had some kept back.
-func (t *step) letGo(ticket *rules.Ticket) {
-	t.kept = t.kept || ticket.Lane == "" && ticket.Count() > 1
+func (t *step) letGo(ticket *ticket) {
+	t.kept = t.kept || ticket.Lane == "" && ticket.count() > 1
 }
 
 // catchUp takes those who no longer wait out of the queue, and hands what is due to come back to those who do, before the
 // step proper begins, so that it meets no ticket that is void, and no token that is owed to one of the others. It says
 // whether that takes another step.
 func (t *step) catchUp() (more bool) {
-	if t.queue.Empty() {
+	if t.queue.empty() {
 		return false
 	}
 	if t.tidy() {
@@ -94,13 +94,13 @@ func (t *step) owes() bool { return len(t.freed) > 0 || t.kept }
 // handOff gives the tokens that have become available to those who wait. What goes beyond maxStep, or comes while void
 // tickets hide whose turn it is, is left to the next step.
 func (t *step) handOff() {
-	if t.queue.Empty() || t.reach() {
+	if t.queue.empty() || t.reach() {
 		return
 	}
-	for t.owes() && t.handed < maxStep && t.queue.Due() >= t.now {
+	for t.owes() && t.handed < maxStep && t.queue.due() >= t.now {
 		freed, kept := t.freed, t.kept
 		t.freed, t.kept = nil, false
-		if t.queue.Empty() || t.policy.Paused {
+		if t.queue.empty() || t.policy.Paused {
 			return
 		}
 		if t.serveAll(t.heads(freed, kept), kept) {
@@ -114,7 +114,7 @@ func (t *step) handOff() {
 // reach lets those who want more tokens than the pool holds stand beside the line. It says whether that takes another
 // step; until then nobody's turn is known.
 func (t *step) reach() (more bool) {
-	left, more := t.queue.Reach(t.holds(), maxStep)
+	left, more := t.queue.reach(t.holds(), maxStep)
 	t.kept = t.kept || left || more
 	return more
 }
@@ -153,7 +153,7 @@ func (t *step) keptLanes() map[string]bool {
 
 // heads returns the first ticket of every line that any of the tokens suits, by age. Where tokens were kept back, some of
 // those are among them.
-func (t *step) heads(tokens []*entry, kept bool) *rules.Line {
+func (t *step) heads(tokens []*entry, kept bool) *line {
 	lanes := map[string]bool{"": true}
 	t.noteLanes(lanes, tokens)
 	if t.keptIn != nil {
@@ -162,40 +162,32 @@ func (t *step) heads(tokens []*entry, kept bool) *rules.Line {
 	if kept && len(t.policy.Labels) > 0 {
 		maps.Copy(lanes, t.keptLanes())
 	}
-	heads := rules.NewLine()
+	heads := newLine(byNumber)
 	for lane := range lanes {
-		if head := t.queue.Head(lane); head != nil {
+		if head := t.queue.head(lane); head != nil {
 			heads.Set(head)
 		}
 	}
 	return heads
 }
 
-// serveAll serves the oldest of the tickets that can be served, until none can. A line whose first ticket cannot be
-// served has its next chance only when one who was owed every token is out of its way. It returns false if it stopped
-// because the step has handed out enough, or because tokens that were kept back may suit other lines now. Where kept is
-// set, those are among the heads.
-func (t *step) serveAll(heads *rules.Line, kept bool) bool {
-	var blocked []*rules.Ticket
+// serveAll serves the tickets that can be served, the oldest first. A ticket that cannot is not tried again: what is given
+// to younger ones only lessens what there is, and no older one stands before it. It returns false if it stopped because
+// the step has handed out enough, or because tokens that were kept back may suit other lines now. Where kept is set, those
+// are among the heads.
+func (t *step) serveAll(heads *line, kept bool) bool {
 	for head, some := heads.PopMin(); some; head, some = heads.PopMin() {
 		if t.handed >= maxStep {
 			return false
 		}
 		if !t.serve(head) {
-			blocked = append(blocked, head)
 			continue
 		}
 		if t.kept && !kept {
 			return false
 		}
-		if next := t.queue.Head(head.Lane); next != nil {
+		if next := t.queue.head(head.Lane); next != nil {
 			heads.Set(next)
-		}
-		if head.Lane == "" {
-			for _, b := range blocked {
-				heads.Set(b)
-			}
-			blocked = nil
 		}
 	}
 	return true
@@ -203,9 +195,9 @@ func (t *step) serveAll(heads *rules.Line, kept bool) bool {
 
 // serve hands the first ticket of a line what it asks for, or takes it out if its client may have no more. It returns
 // false if it is not the ticket's turn or there is too little.
-func (t *step) serve(head *rules.Ticket) bool {
+func (t *step) serve(head *ticket) bool {
 	switch {
-	case !t.turn(head.Lane, head), t.supply(head.Lane) < head.Count():
+	case !t.turn(head.Lane, head), t.supply(head.Lane) < head.count():
 		return false
 	case t.quota(head.Request) != nil:
 		t.dismiss(head)
@@ -218,7 +210,7 @@ func (t *step) serve(head *rules.Ticket) bool {
 }
 
 // hand keeps tokens for the ticket to be picked up.
-func (t *step) hand(ticket *rules.Ticket) {
+func (t *step) hand(ticket *ticket) {
 	var offer []rules.Granted
 	for _, e := range t.choose(ticket.Lane, ticket.Request) {
 		lease := t.newLease(ticket.Request)
@@ -226,13 +218,13 @@ func (t *step) hand(ticket *rules.Ticket) {
 		offer = append(offer, rules.Granted{Token: e.value, ID: lease.ID})
 	}
 	t.handed += len(offer)
-	t.queue.Hand(ticket, offer, rules.PickupEnd(t.now))
+	t.queue.hand(ticket, offer, rules.PickupEnd(t.now))
 	t.letGo(ticket)
 	t.store.wakes.add(ticket.ID)
 }
 
 // offered returns those of the tokens that the ticket was handed and that nobody has taken back since.
-func (t *step) offered(ticket *rules.Ticket) (tokens []*entry) {
+func (t *step) offered(ticket *ticket) (tokens []*entry) {
 	for _, granted := range ticket.Offer {
 		if e := t.tokens[granted.Token]; e != nil && e.record.Handed() && e.record.Lease.ID == granted.ID {
 			tokens = append(tokens, e)
@@ -242,12 +234,12 @@ func (t *step) offered(ticket *rules.Ticket) (tokens []*entry) {
 }
 
 // pickUp begins the leases of the tokens that the ticket was handed.
-func (t *step) pickUp(ticket *rules.Ticket, r tms.AssignRequest) (tokens []tms.Token) {
+func (t *step) pickUp(ticket *ticket, r tms.AssignRequest) (tokens []tms.Token) {
 	for _, e := range t.offered(ticket) {
 		t.put(e, e.record.Assign(t.policy, t.now, e.record.Lease, r.TTL))
 		tokens = append(tokens, t.given(e))
 	}
-	t.queue.Remove(ticket)
+	t.queue.remove(ticket)
 	t.rememberAssign(r, tokens)
 	return tokens
 }
@@ -256,7 +248,7 @@ func (t *step) pickUp(ticket *rules.Ticket, r tms.AssignRequest) (tokens []tms.T
 func (s *Store) Leave(ctx context.Context, pool string, tickets []string, keep bool) error {
 	return s.do(ctx, pool, func(t *step) error {
 		for _, id := range tickets {
-			if ticket := t.queue.Get(id); ticket != nil {
+			if ticket := t.queue.get(id); ticket != nil {
 				t.leave(ticket, keep)
 			}
 		}
@@ -264,10 +256,10 @@ func (s *Store) Leave(ctx context.Context, pool string, tickets []string, keep b
 	})
 }
 
-func (t *step) leave(ticket *rules.Ticket, keep bool) {
+func (t *step) leave(ticket *ticket, keep bool) {
 	offered := t.offered(ticket)
 	if keep {
-		t.queue.Excuse(ticket, rules.KeptUntil(t.now))
+		t.queue.excuse(ticket, rules.KeptUntil(t.now))
 		t.letGo(ticket)
 	} else {
 		t.dismiss(ticket)

@@ -97,7 +97,7 @@ func (t *step) rememberAssign(r tms.AssignRequest, tokens []tms.Token) {
 // where nothing is remembered.
 func (t *step) answerAgain(r tms.AssignRequest) ([]tms.Token, error) {
 	id, _ := rules.Memory(t.policy, r)
-	if rules.OfTicket(id) && t.queue.Get(r.Ticket) != nil {
+	if rules.OfTicket(id) && t.queue.get(r.Ticket) != nil {
 		return nil, nil
 	}
 	past, err := t.recall(id, func() string { return rules.AssignPrint(r) })

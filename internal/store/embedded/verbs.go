@@ -147,7 +147,7 @@ func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to
 	return each(s, ctx, pool, keys, func(t *step, key tms.LeaseKey) tms.TokenResult {
 		e, alive := t.living(key.Token)
 		if !alive {
-			return tms.TokenResult{Err: noToken(t.name)}
+			return tms.TokenResult{Err: rules.NoToken(t.name)}
 		}
 		record, err := to(e.record, t.policy, t.now, key)
 		if err != nil {
@@ -210,7 +210,7 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 	return each(s, ctx, pool, keys, func(t *step, key tms.LeaseKey) error {
 		e, alive := t.living(key.Token)
 		if !alive {
-			return noToken(t.name)
+			return rules.NoToken(t.name)
 		}
 		if err := e.record.Delete(t.policy, key); err != nil {
 			return err
@@ -246,16 +246,12 @@ func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey
 	return results, nil
 }
 
-func noToken(pool string) error {
-	return tms.Refuse(tms.ErrTokenNotFound, "pool %q has no such token", pool)
-}
-
 // Token implements [tms.Store].
 func (s *Store) Token(ctx context.Context, pool, value string) (token tms.Token, err error) {
 	err = s.do(ctx, pool, func(t *step) error {
 		e, alive := t.living(value)
 		if !alive {
-			return noToken(pool)
+			return rules.NoToken(pool)
 		}
 		token = e.record.WithPast(e.record.Token(pool, value, t.policy, t.now, false))
 		return nil

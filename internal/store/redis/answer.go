@@ -55,7 +55,7 @@ func refusal(pool, code string) error {
 	case string(tms.ErrPoolExists):
 		return rules.MayPut(pool, tms.IfMissing, true)
 	case string(tms.ErrTokenNotFound):
-		return noToken(pool)
+		return rules.NoToken(pool)
 	case string(tms.ErrRequestIDReused):
 		return rules.Reused()
 	case "handed":

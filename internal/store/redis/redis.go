@@ -191,10 +191,6 @@ func (s *Store) send(ctx context.Context, client rueidis.Client, cmd rueidis.Com
 	}
 }
 
-func noToken(pool string) error {
-	return tms.Refuse(tms.ErrTokenNotFound, "pool %q has no such token", pool)
-}
-
 // ms returns a duration as the functions take it, "" for zero.
 func ms(d time.Duration) string {
 	if d == 0 {
