@@ -14,26 +14,26 @@ local function gather(n, lacking)
 end
 
 -- What one assign grants. awaited: the tokens that there are belong to those who wait.
-local grant
+local granting
 
 local function begin(tokens, awaited)
-  grant = {tokens = awaited and {} or tokens, awaited = awaited, used = 0, scored = {}, leases = {}, fence = 0, clients = {}}
-  if #grant.tokens > 0 then grant.fence = issue(#grant.tokens) end
+  granting = {tokens = awaited and {} or tokens, awaited = awaited, used = 0, scored = {}, leases = {}, fence = 0, clients = {}}
+  if #granting.tokens > 0 then granting.fence = issue(#granting.tokens) end
 end
 
 -- Leases the next candidate. Returns the lease string, or nil if the token's lock is held, and the token.
 local function lease(id, about, till, lasts)
-  local used = grant.used + 1
-  local token = grant.tokens[used]
-  local name, text = keys[7] .. token, id .. ' ' .. format('%.0f', grant.fence + used) .. about
+  local used = granting.used + 1
+  local token = granting.tokens[used]
+  local name, text = keys[7] .. token, id .. ' ' .. format('%.0f', granting.fence + used) .. about
   if not call('SET', name, text, 'NX', 'PX', lasts) then return nil, token end
-  grant.used, grant.leases[used] = used, name
-  grant.scored[2 * used - 1], grant.scored[2 * used] = till, token
+  granting.used, granting.leases[used] = used, name
+  granting.scored[2 * used - 1], granting.scored[2 * used] = till, token
   return text, token
 end
 
 local function undo()
-  if grant.used > 0 then call('DEL', unpack(grant.leases)) end
+  if granting.used > 0 then call('DEL', unpack(granting.leases)) end
 end
 
 -- Returns the records of the leased tokens, out of the results.
@@ -52,9 +52,9 @@ end
 
 -- Puts the metadata of the leased tokens into the results.
 local function describeGrants(results, from)
-  if not described or grant.used == 0 then return end
+  if not described or granting.used == 0 then return end
   local names = {}
-  for n = 1, grant.used do names[n] = keys[8] .. grant.tokens[n] end
+  for n = 1, granting.used do names[n] = keys[8] .. granting.tokens[n] end
   local texts, n = call('MGET', unpack(names)), 0
   for i = from, #results do
     for at = 4, type(results[i]) == 'table' and #results[i] or 0, 4 do
@@ -65,14 +65,14 @@ local function describeGrants(results, from)
 end
 
 local function commit(results, from)
-  if grant.used == 0 then return end
+  if granting.used == 0 then return end
   if policy.labelled or policy.limited then
     local records = granted(results, from)
     describe(records)
     index(records)
   end
-  call('ZREM', keys[2], unpack(grant.tokens, 1, grant.used))
-  call('ZADD', keys[3], unpack(grant.scored))
+  call('ZREM', keys[2], unpack(granting.tokens, 1, granting.used))
+  call('ZADD', keys[3], unpack(granting.scored))
 end
 
 -- Says how it stands in the pool: when the next token comes back, or -1, since when the lease has lasted that ends
@@ -97,16 +97,16 @@ local function forbidden(client, count)
   if count > policy.max_tokens then return tooMany() end
   if not policy.limited then return end
   if client == '' then return 'no_client' end
-  local got = grant.clients[client] or 0
-  local has = overQuota(client, count + got)
+  local got = granting.clients[client] or 0
+  local has = quota(client, count + got)
   if has then return format('quota_exceeded %d %d', has + got, policy.max_leases_per_client) end
 end
 
 -- Answers the request at ARGV[i]: with a refusal or its leases. Returns nil and a token if that one's lock is held.
-local function grantRequest(args, i)
+local function grant(args, i)
   local client, count, ttl = args[i], tonumber(args[i + 2]), leaseTime(args[i + 1])
-  local left = #grant.tokens - grant.used
-  local refused = forbidden(client, count) or left < count and noneAvailable(grant.awaited and supply('') or left)
+  local left = #granting.tokens - granting.used
+  local refused = forbidden(client, count) or left < count and noneAvailable(granting.awaited and supply('') or left)
   if refused then return refused end
   local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. client
   local ends, lasts, result = digits(till), digits(backstop(till)), {}
@@ -115,7 +115,7 @@ local function grantRequest(args, i)
     if not text then return nil, token end
     result[4 * n - 3], result[4 * n - 2], result[4 * n - 1], result[4 * n] = token, till, text, ''
   end
-  grant.clients[client] = (grant.clients[client] or 0) + count
+  granting.clients[client] = (granting.clients[client] or 0) + count
   return result
 end
 
@@ -148,7 +148,7 @@ local function assign(k, args)
   begin(tokens, queue and head(''))
   local results, i = {now, policy.token_ttl_ms, ''}, 2
   while args[i] do
-    local result, locked = grantRequest(args, i)
+    local result, locked = grant(args, i)
     if not result then
       undo()
       park(locked)
@@ -159,7 +159,7 @@ local function assign(k, args)
   end
   commit(results, 4)
   describeGrants(results, 4)
-  if grant.used < wanted then results[3] = standing() end
+  if granting.used < wanted then results[3] = standing() end
   return results
 end
 

@@ -213,24 +213,24 @@ func (p *poolKeys) checkClients() error {
 func (p *poolKeys) checkQueue() error {
 	lines, on := map[string]map[string]bool{}, map[string]string{}
 	for ticket, text := range p.hashes["tickets"] {
-		var wish struct {
-			Lane        string
-			IDs, Tokens []string
+		var request struct {
+			Lane       string
+			IDs, Offer []string
 		}
-		if err := json.Unmarshal([]byte(strings.SplitN(text, " ", 3)[2]), &wish); err != nil {
+		if err := json.Unmarshal([]byte(strings.SplitN(text, " ", 3)[2]), &request); err != nil {
 			return err
 		}
 		_, waits := p.sets["waiting"][ticket]
 		_, handed := p.sets["handed"][ticket]
 		_, absent := p.sets["absent"][ticket]
-		if waits && handed || waits && absent || handed != (wish.Tokens != nil) {
-			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed, absent, wish.Tokens)
+		if waits && handed || waits && absent || handed != (request.Offer != nil) {
+			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed, absent, request.Offer)
 		}
 		if _, beyond := p.sets["beyond"][ticket]; waits && !beyond {
-			insert(lines, "line:"+wish.Lane, ticket, true)
+			insert(lines, "line:"+request.Lane, ticket, true)
 		}
-		for i, token := range wish.Tokens {
-			on[token] = wish.IDs[i]
+		for i, token := range request.Offer {
+			on[token] = request.IDs[i]
 		}
 	}
 	got := map[string]map[string]bool{}

@@ -1,26 +1,27 @@
--- Assign, where a request chooses, queues, or can be repeated.
+-- Assign, where a request chooses, queues, or can be repeated. It could answer any request, but takes half as much again of
+-- Redis' time for a plain one, and twice as much in a batch: hence there is tms1_assign. See docs/benchmarks.md.
 
--- Returns the wishes of ARGV.
-local function wishes(args)
+-- Returns the requests of ARGV.
+local function requests(args)
   local list, i = {}, 3
   while args[i] do
-    local w = {client = args[i], ttl = args[i + 1], count = tonumber(args[i + 2]), lane = args[i + 3],
+    local request = {client = args[i], ttl = args[i + 1], count = tonumber(args[i + 2]), lane = args[i + 3],
       prefer = args[i + 4], id = args[i + 5], print = args[i + 6], ticket = args[i + 7], ids = {}}
-    for n = 1, w.count do w.ids[n] = args[i + 7 + n] end
-    list[#list + 1] = w
-    i = i + 8 + w.count
+    for n = 1, request.count do request.ids[n] = args[i + 7 + n] end
+    list[#list + 1] = request
+    i = i + 8 + request.count
   end
   return list
 end
 
--- Carries out the returns that the wishes need. Returns false if it stopped because it touched enough.
+-- Carries out the returns that the requests need. Returns false if it stopped because it touched enough.
 local function prepare(list)
   local total, wanted, named, tickets = 0, {}, {}, {}
-  for _, w in ipairs(list) do
-    total = total + w.count
-    wanted[w.lane] = (wanted[w.lane] or 0) + w.count
-    if w.prefer ~= '' then named[#named + 1] = w.prefer end
-    if w.ticket ~= '' then tickets[#tickets + 1] = w.ticket end
+  for _, request in ipairs(list) do
+    total = total + request.count
+    wanted[request.lane] = (wanted[request.lane] or 0) + request.count
+    if request.prefer ~= '' then named[#named + 1] = request.prefer end
+    if request.ticket ~= '' then tickets[#tickets + 1] = request.ticket end
   end
   local enough = gather(total, function()
     for lane, count in pairs(wanted) do
@@ -32,8 +33,8 @@ local function prepare(list)
     settleAll(found)
     save(found)
   end
-  handOut()
-  seatAll(tickets)
+  handOff()
+  readTickets(tickets)
   return enough
 end
 
@@ -50,14 +51,14 @@ end
 -- Before a ticket this makes the name of what it was given, which is none that a request can have.
 local TICKET_MARK = '\n'
 
--- Remembers the leases that the wish was given, and returns its result.
-local function fulfil(w, records)
+-- Remembers the leases that the request was given, and returns its result.
+local function fulfil(request, records)
   local leases = {}
   for i, r in ipairs(records) do leases[2 * i - 1], leases[2 * i] = r.token, match(r.text, '^%S+') end
-  if w.id ~= '' then
-    remember(w.id, w.print, leases)
-  elseif w.ticket ~= '' then
-    remember(TICKET_MARK .. w.ticket, w.print, leases, ANSWER)
+  if request.id ~= '' then
+    remember(request.id, request.print, leases)
+  elseif request.ticket ~= '' then
+    remember(TICKET_MARK .. request.ticket, request.print, leases, ANSWER)
   end
   return quads(records)
 end
@@ -79,102 +80,102 @@ local function replay(leases)
 end
 
 -- Refuses what the policy does not let anybody ask for.
-local function check(w)
-  if w.count > policy.max_tokens then return tooMany() end
-  local lane, named = w.lane, 0
+local function check(request)
+  if request.count > policy.max_tokens then return tooMany() end
+  local lane, named = request.lane, 0
   while lane ~= '' do
     local size, rest = match(lane, '^(%d+):(.*)$')
     local text = sub(rest, 1, tonumber(size))
     lane, named = sub(rest, #text + 1), named + 1
     if named % 2 == 1 and not (policy.labelled and policy.label[text]) then return 'no_label ' .. text end
   end
-  if policy.limited and w.client == '' then return 'no_client' end
+  if policy.limited and request.client == '' then return 'no_client' end
 end
 
 -- Begins the leases of the tokens that the ticket was handed. Returns their records, or nil if they are no longer all
 -- there.
-local function pickUp(s, w)
-  local records = offered(s)
-  if #records < w.count then return nil end
-  local ttl = leaseTime(w.ttl)
+local function pickUp(ticket, request)
+  local records = offered(ticket)
+  if #records < request.count then return nil end
+  local ttl = leaseTime(request.ttl)
   for _, r in ipairs(records) do
     r.till, r.seen, r.touched = now + ttl, now, true
-    r.text = match(r.text, '^%S+ %d+ ') .. digits(now) .. ' ' .. digits(r.seen) .. ' ' .. ttl .. ' ' .. w.client
+    r.text = match(r.text, '^%S+ %d+ ') .. digits(now) .. ' ' .. digits(r.seen) .. ' ' .. ttl .. ' ' .. request.client
   end
   save(records)
-  drop(s)
+  dismiss(ticket)
   return records
 end
 
--- Gives the wish a ticket, which stands nowhere yet.
-local function join(w, inbox)
-  local wish = {client = w.client, ttl = w.ttl, count = w.count, lane = w.lane, prefer = w.prefer, ids = w.ids,
-    number = call('HINCRBY', keys[1], 'joined', 1)}
-  local s = {ticket = w.ticket, print = w.print, inbox = inbox, json = cjson.encode(wish), wish = wish}
+-- Gives the request a ticket, which stands nowhere yet.
+local function join(request, inbox)
+  local asked = {client = request.client, ttl = request.ttl, count = request.count, lane = request.lane,
+    prefer = request.prefer, ids = request.ids, number = call('HINCRBY', keys[1], 'joined', 1)}
+  local ticket = {id = request.ticket, print = request.print, inbox = inbox, json = cjson.encode(asked), request = asked}
   queue.open = queue.open or call('HSET', keys[1], 'queue', '1') and true
-  queue.seats[w.ticket] = s
-  writeSeat(s)
-  return s
+  queue.tickets[ticket.id] = ticket
+  writeTicket(ticket)
+  return ticket
 end
 
 -- Lets the request's ticket take or keep its place. Returns the refusal that says which.
-local function queueUp(w, s, inbox)
-  if not s and w.ticket == '' then return noneAvailable(supply(w.lane)) end
-  s = s or join(w, inbox)
-  if s.inbox ~= inbox then
-    s.inbox = inbox
-    writeSeat(s)
+local function queueUp(request, ticket, inbox)
+  if not ticket and request.ticket == '' then return noneAvailable(supply(request.lane)) end
+  ticket = ticket or join(request, inbox)
+  if ticket.inbox ~= inbox then
+    ticket.inbox = inbox
+    writeTicket(ticket)
   end
-  show(s, now + PRESENCE)
+  show(ticket, now + PRESENCE)
   reach()
-  local line = some('line:' .. w.lane)
-  local ahead = call('ZRANK', line, w.ticket) or call('ZCOUNT', line, '-inf', '(' .. digits(wishOf(s).number))
-  return noneAvailable(supply(w.lane), ahead + 1)
+  local line = some('line:' .. request.lane)
+  local ahead = call('ZRANK', line, request.ticket) or call('ZCOUNT', line, '-inf', '(' .. digits(requestOf(ticket).number))
+  return noneAvailable(supply(request.lane), ahead + 1)
 end
 
--- Gives the wish tokens if it is its turn.
-local function grantWish(w, s, inbox)
-  local has = overQuota(w.client, w.count)
+-- Gives the request tokens if it is its turn.
+local function grant(request, ticket, inbox)
+  local has = quota(request.client, request.count)
   if has then
-    if s then drop(s) end
+    if ticket then dismiss(ticket) end
     return format('quota_exceeded %d %d', has, policy.max_leases_per_client)
   end
-  local records = turn(w.lane, s and wishOf(s).number) and give(w)
-  if not records then return queueUp(w, s, inbox) end
-  if s then drop(s) end
-  local result = fulfil(w, records)
-  serve({[w.lane] = true})
+  local records = turn(request.lane, ticket and requestOf(ticket).number) and give(request)
+  if not records then return queueUp(request, ticket, inbox) end
+  if ticket then dismiss(ticket) end
+  local result = fulfil(request, records)
+  serveAll({[request.lane] = true})
   return result
 end
 
 -- Answers a ticket that has left the queue with what it was given, or returns nil where that is not remembered or has ended
 -- since.
-local function answerAgain(w)
-  if w.id ~= '' or w.ticket == '' or seatOf(w.ticket) then return end
-  local leases, reused = recall(TICKET_MARK .. w.ticket, w.print)
+local function answerAgain(request)
+  if request.id ~= '' or request.ticket == '' or ticketOf(request.ticket) then return end
+  local leases, reused = recall(TICKET_MARK .. request.ticket, request.print)
   local result = reused or leases and replay(leases)
   if result ~= 'lease_ended' then return result end
 end
 
-local function claimOne(w, inbox)
-  local leases, reused = recall(w.id, w.print)
+local function answer(request, inbox)
+  local leases, reused = recall(request.id, request.print)
   if leases then return replay(leases) end
-  local again = answerAgain(w)
+  local again = answerAgain(request)
   if again then return again end
-  local refused = reused or policy.paused and 'pool_paused' or check(w)
+  local refused = reused or policy.paused and 'pool_paused' or check(request)
   if refused then return refused end
-  local s = w.ticket ~= '' and seatOf(w.ticket)
-  if s and s.till < now then
-    dismiss(s, s.place ~= 'absent' and keptAfter(s.till) or nil)
-    s = seatOf(w.ticket)
+  local ticket = request.ticket ~= '' and ticketOf(request.ticket)
+  if ticket and ticket.till < now then
+    leave(ticket, ticket.place ~= 'absent' and keptAfter(ticket.till) or nil)
+    ticket = ticketOf(request.ticket)
   end
-  if s and s.print ~= w.print then return 'request_id_reused' end
-  if s and s.place == 'handed' then
-    local records = pickUp(s, w)
-    if records then return fulfil(w, records) end
-    dismiss(s, now + TICKET)
+  if ticket and ticket.print ~= request.print then return 'request_id_reused' end
+  if ticket and ticket.place == 'handed' then
+    local records = pickUp(ticket, request)
+    if records then return fulfil(request, records) end
+    leave(ticket, now + TICKET)
   end
-  return grantWish(w, s, inbox)
+  return grant(request, ticket, inbox)
 end
 
 -- tms1_claim answers requests in order, each with all the tokens it asks for, with those that its ticket was handed or
@@ -186,15 +187,15 @@ end
 -- was given before is there no more; "no_label" and a key that is none; "pool_paused".
 local function claim(k, args)
   if not start(k, args[1]) then return NO_POOL end
-  local list = wishes(args)
+  local list = requests(args)
   queue = queue or newQueue(false)
   if not policy.paused and (not prepare(list) or queue.crowded) then return 'again' end
   local results = {now, policy.token_ttl_ms, ''}
   local lacking = false
-  for i, w in ipairs(list) do
-    results[3 + i] = claimOne(w, args[2])
+  for i, request in ipairs(list) do
+    results[3 + i] = answer(request, args[2])
     lacking = lacking or type(results[3 + i]) == 'string'
-    handOut()
+    handOff()
   end
   if lacking then results[3] = standing() end
   return results

@@ -101,7 +101,7 @@ local function putAll(args)
     parts[i] = split(list)
     created = created + #parts[i].new
   end
-  if created > 0 and created > room() then return nil, sweep(STEP) > 0 and 'again' or 'pool_full' end
+  if created > 0 and created > room() then return nil, expire(STEP) > 0 and 'again' or 'pool_full' end
   for _, part in ipairs(parts) do
     create(args, at, part.new)
     if metadata then

@@ -71,7 +71,7 @@ local function held(client)
 end
 
 -- Returns how many leases the client has if count more would be too many.
-local function overQuota(client, count)
+local function quota(client, count)
   if not policy.limited then return end
   local has = held(client)
   return has + count > policy.max_leases_per_client and has

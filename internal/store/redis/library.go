@@ -22,8 +22,8 @@ var sources embed.FS
 // libraryOf returns the code of the one library, as one of a version, in an order in which everything is defined before it is used. The
 // verbs' files keep what they define to themselves, since one block of Lua has at most 200 local variables.
 func libraryOf(version int64) string {
-	return code("tms", "records", "index", "writes", "deadlines", "choose", "queue", "walk", "requests", "assign") +
-		block("claim") + block("generate") + block("leases") + block("pools") + block("tokens") +
+	return code("tms", "records", "index", "writes", "expire", "choose", "tickets", "queue", "walk", "requests", "assign") +
+		block("claim") + block("generate") + block("verbs") + block("pools") + block("tokens") +
 		fmt.Sprintf("local VERSION = %d\n", version) + block("fit")
 }
 

@@ -43,7 +43,7 @@ local function put_pool(k, args)
   else
     open(k, args[1])
     if inUse(p, merged) then
-      sweep(STEP)
+      expire(STEP)
       if inUse(p, merged) then return {now, pool[1], pool[1], size(), call('ZCARD', k[3])} end
     end
   end
@@ -58,7 +58,7 @@ end
 -- three are what has expired since the pool was made.
 local function pool(k, args)
   if not start(k, args[1]) then return NO_POOL end
-  sweep(STEP)
+  expire(STEP)
   finish()
   local h = call('HMGET', k[1], 'policy', 'released', 'quarantined', 'deleted')
   return {now, h[1], call('ZCARD', k[2]), call('ZCARD', k[3]), call('ZCARD', k[4]), call('ZCARD', k[5]),
@@ -106,7 +106,7 @@ local function purgeTickets(name, limit)
   local tickets = pop(some(name), limit)
   if #tickets == 0 then return 0 end
   for _, text in ipairs(call('HMGET', some('tickets'), unpack(tickets))) do
-    call('DEL', some('line:' .. wishOf(seat('', text)).lane))
+    call('DEL', some('line:' .. requestOf(newTicket('', text)).lane))
   end
   call('HDEL', some('tickets'), unpack(tickets))
   return #tickets

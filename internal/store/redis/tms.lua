@@ -176,7 +176,7 @@ local function issue(n)
 end
 
 -- The queue is defined further on.
-local newQueue, handOut, lapse
+local newQueue, handOff, lapse
 
 -- Says whether the pool is the one that this process left here, and no further back. If not, another process has served
 -- it meanwhile, the library was loaded again, or somebody has put keys back, and fences may be out that are not stored.
@@ -201,7 +201,7 @@ end
 
 -- Ends a step: hands what it has made available to those who wait, and adds its expiries to the pool's counters.
 local function finish()
-  if queue then handOut() end
+  if queue then handOff() end
   if released > 0 then call('HINCRBY', keys[1], 'released', released) end
   if quarantined > 0 then call('HINCRBY', keys[1], 'quarantined', quarantined) end
   if deleted > 0 then call('HINCRBY', keys[1], 'deleted', deleted) end

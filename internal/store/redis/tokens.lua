@@ -4,13 +4,13 @@
 -- ARGV: now, limit (at most 1,000).
 -- It also lets at most 1,000 tickets age, and forgets as many requests as limit says, at most.
 -- Answer: {now, released, quarantined, deleted, next deadline or -1, the oldest deadline before the sweep or -1}.
-local function expire(k, args)
+local function sweep(k, args)
   if not open(k, args[1]) then return NO_POOL end
   local limit, oldest = tonumber(args[2]), nextDeadline()
   local next = oldest
   catchUp()
   forget(limit)
-  if oldest < now then sweep(limit) end
+  if oldest < now then expire(limit) end
   local done = {released, quarantined, deleted}
   finish()
   if oldest < now or queue then next = nextDeadline() end
@@ -30,7 +30,7 @@ local function token(k, args)
   if r and r.state then
     describe(found)
     recollect({r})
-    result = {now, policy.token_ttl_ms, answer(r)}
+    result = {now, policy.token_ttl_ms, reply(r)}
   end
   return result
 end
@@ -43,7 +43,7 @@ end
 -- carried out.
 local function tokens(k, args)
   if not start(k, args[1]) then return NO_POOL end
-  local swept = sweep(STEP)
+  local swept = expire(STEP)
   if swept == STEP and nextDeadline() < now then return 'again' end
   local limit, records, more = tonumber(args[2]), {}, false
   for i = 6, #args do
@@ -61,12 +61,12 @@ local function tokens(k, args)
   for _, r in ipairs(records) do
     if args[3] == '' or r.client == args[3] then
       page[#page + 1] = r.token
-      page[#page + 1] = answer(r)
+      page[#page + 1] = reply(r)
     end
   end
   return page
 end
 
-register('expire', expire)
+register('expire', sweep)
 register('token', token)
 register('tokens', tokens)

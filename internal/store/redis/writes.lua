@@ -21,7 +21,7 @@ local function push(lists, at, a, b)
 end
 
 -- Notes that the record leaves the set it was in.
-local function leave(r, removed)
+local function depart(r, removed)
   if not r.was then return end
   push(removed, r.was, r.token)
   if r.was == COOLING then push(removed, SEEN, r.token) end
@@ -69,7 +69,7 @@ local function save(records)
   local removed, added, ended = {}, {}, nil
   if policy.labelled or policy.limited then index(records) end
   for _, r in pairs(records) do
-    if r.state ~= r.was then leave(r, removed) end
+    if r.state ~= r.was then depart(r, removed) end
     if r.state then arrive(r, added) end
     if r.since and r.state then
       ended = ended or {}
@@ -87,6 +87,6 @@ local function save(records)
   if queue then queue.supplies, queue.measured = {}, false end
 end
 
-local function answer(r)
+local function reply(r)
   return {r.state, r.till, r.state == ASSIGNED and r.text or r.seen, r.metadata or '', r.past}
 end

@@ -63,7 +63,7 @@ func (m *Model) assign(p *modelPool, now int64, r tms.AssignRequest) ([]tms.Toke
 		return m.give(p, now, r, t.offer), nil
 	}
 	if err := p.quota(r); err != nil {
-		p.drop(t)
+		p.dismiss(t)
 		return nil, err
 	}
 	if !p.turn(t, rules.Lane(r.Match)) || len(p.suitable(r.Match)) < max(1, r.Count) {
@@ -74,7 +74,7 @@ func (m *Model) assign(p *modelPool, now int64, r tms.AssignRequest) ([]tms.Toke
 
 // give leases the tokens that the request was handed, or else those that it may choose.
 func (m *Model) give(p *modelPool, now int64, r tms.AssignRequest, handed []string) (tokens []tms.Token) {
-	p.drop(p.ticket(r.Ticket))
+	p.dismiss(p.ticket(r.Ticket))
 	for i := range max(1, r.Count) {
 		from := p.choice(r, i)
 		if handed != nil {
@@ -199,8 +199,8 @@ func (p *modelPool) ticket(id string) *modelTicket {
 	return p.tickets[at]
 }
 
-// drop forgets a ticket.
-func (p *modelPool) drop(gone *modelTicket) {
+// dismiss forgets a ticket.
+func (p *modelPool) dismiss(gone *modelTicket) {
 	p.tickets = slices.DeleteFunc(p.tickets, func(t *modelTicket) bool { return t == gone })
 }
 
@@ -276,7 +276,7 @@ func (p *modelPool) serve(now int64) {
 			continue
 		}
 		if p.quota(t.request) != nil {
-			p.drop(t)
+			p.dismiss(t)
 		} else {
 			p.hand(t, now)
 		}
@@ -312,7 +312,7 @@ func (m *Model) Leave(ctx context.Context, pool string, tickets []string, keep b
 			if keep {
 				t.excuse(rules.KeptUntil(now))
 			} else {
-				p.drop(t)
+				p.dismiss(t)
 			}
 		}
 		return nil

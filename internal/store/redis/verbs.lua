@@ -2,7 +2,7 @@
 
 -- Refuses a lease_id that is not the present lease's, and a missing one where the pool requires it, or where the
 -- token is on its way to whom it was handed.
-local function refusal(r, id)
+local function mayAct(r, id)
   if id ~= '' then
     if r.state ~= ASSIGNED or id ~= r.id or id == '-' then return 'lease_lost' end
   elseif r.state == ASSIGNED and r.at == '0' then
@@ -23,7 +23,7 @@ local function prolong(r, ttl)
 end
 
 local function keepAlive(r, id, ttl)
-  local code = refusal(r, id) or r.state == ASSIGNED and prolong(r, ttl)
+  local code = mayAct(r, id) or r.state == ASSIGNED and prolong(r, ttl)
   if not code then touch(r) end
   return code
 end
@@ -41,7 +41,7 @@ local function putAside(r)
 end
 
 local function unblock(r, id, how)
-  local code = refusal(r, id)
+  local code = mayAct(r, id)
   if code then return code end
   if how == 'aside' then return putAside(r) end
   if r.state ~= ASSIGNED then return 'not_assigned' end
@@ -56,7 +56,7 @@ local function restore(r)
 end
 
 local function delete(r, id)
-  local code = refusal(r, id)
+  local code = mayAct(r, id)
   if code then return code end
   r.state = nil
 end
@@ -83,7 +83,7 @@ local function each(act)
       local code = 'token_not_found'
       if r and r.state then code = act(r, args[i + 1], args[i + 2]) end
       n = n + 1
-      results[n] = code or answer(r)
+      results[n] = code or reply(r)
     end
     save(found)
     return results

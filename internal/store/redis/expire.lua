@@ -88,7 +88,7 @@ local function comeBack(limit)
     settleAll(records)
     save(records)
   end
-  if queue then handOut() end
+  if queue then handOff() end
   return lapsed + #records
 end
 
@@ -105,7 +105,7 @@ local function die(limit)
 end
 
 -- Carries out at most limit expiries, and returns how many.
-local function sweep(limit)
+local function expire(limit)
   local done = comeBack(limit)
   return done + die(limit - done)
 end
