@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -175,4 +176,50 @@ func TestFilesAreShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// The steps of the two stores have the same names, which docs/architecture.md lists.
+func TestTheStoresShareTheirWords(t *testing.T) {
+	doc := read(t, "docs/architecture.md")
+	_, table, _ := strings.Cut(doc, "## The same words in Go and Lua")
+	table, _, _ = strings.Cut(table, "\n## ")
+	source := map[string]string{"Go": "", "Lua": ""}
+	for language, pattern := range map[string][]string{
+		"Go":  {"internal/store/embedded/*.go", "internal/rules/*.go"},
+		"Lua": {"internal/store/redis/*.lua"},
+	} {
+		for _, glob := range pattern {
+			files, _ := filepath.Glob(glob)
+			for _, file := range files {
+				source[language] += read(t, file)
+			}
+		}
+	}
+	words := 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		for _, word := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
+			words++
+			if !regexp.MustCompile(`(?m)^func \(\w+ [*\w]+\) ` + word[1] + `\(`).MatchString(source["Go"]) {
+				t.Errorf("no Go step is called %s", word[1])
+			}
+			if !regexp.MustCompile(`(?m)^(local )?function ` + word[1] + `\(`).MatchString(source["Lua"]) {
+				t.Errorf("no function of the Lua library is called %s", word[1])
+			}
+		}
+	}
+	if words < 30 {
+		t.Errorf("the table has %d words", words)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

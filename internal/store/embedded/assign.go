@@ -24,7 +24,7 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 			return errAgain
 		}
 		for _, r := range requests {
-			tokens, err := t.answer(r)
+			tokens, err := rules.Assign(t.name, t.policy, r, view{t})
 			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
 			t.handOff() // before the next request could take what a ticket of this one left to others
 		}
@@ -86,46 +86,39 @@ func (t *step) oldest() int64 {
 	return t.now - t.policy.TokenTTL.Milliseconds()
 }
 
-// answer answers one request: from memory, with what its ticket was handed, or with tokens if it is its turn. Otherwise
-// the ticket, if it has one, takes or keeps its place.
-func (t *step) answer(r tms.AssignRequest) ([]tms.Token, error) {
-	if tokens, err := t.answerAgain(r); tokens != nil || err != nil {
-		return tokens, err
+// view is the step as the order of decisions sees it; see [rules.Assign].
+type view struct{ *step }
+
+func (v view) AnswerAgain(r tms.AssignRequest) ([]tms.Token, error) { return v.answerAgain(r) }
+func (v view) PickUp(r tms.AssignRequest) []tms.Token               { return v.pickUp(v.queue.get(r.Ticket), r) }
+func (v view) Quota(r tms.AssignRequest) error                      { return v.quota(r) }
+func (v view) QueueUp(r tms.AssignRequest) error                    { return v.queueUp(v.queue.get(r.Ticket), r) }
+func (v view) Dismiss(id string)                                    { v.dismiss(v.queue.get(id)) }
+func (v view) Give(r tms.AssignRequest) []tms.Token                 { return v.grant(v.queue.get(r.Ticket), r) }
+
+func (v view) Shown(id string) (*tms.AssignRequest, bool) {
+	ticket := v.queue.get(id)
+	if ticket == nil {
+		return nil, false
 	}
-	if t.policy.Paused {
-		return nil, rules.Paused(t.name)
-	}
-	if err := rules.CheckAssign(t.policy, r); err != nil {
-		return nil, err
-	}
-	ticket, err := t.ticket(r)
-	switch {
-	case err != nil:
-		return nil, err
-	case ticket != nil && ticket.Offer != nil:
-		return t.pickUp(ticket, r), nil
-	}
-	return t.grant(ticket, r)
+	return &ticket.Request, ticket.Offer != nil
 }
 
-func (t *step) grant(ticket *ticket, r tms.AssignRequest) ([]tms.Token, error) {
+func (v view) Ready(r tms.AssignRequest) bool {
 	lane := rules.Lane(r.Match)
-	if err := t.quota(r); err != nil {
-		t.dismiss(ticket)
-		return nil, err
-	}
-	if !t.turn(lane, ticket) || t.supply(lane) < max(1, r.Count) {
-		return nil, t.queueUp(lane, ticket, r)
-	}
+	return v.turn(lane, v.queue.get(r.Ticket)) && v.supply(lane) >= max(1, r.Count)
+}
+
+// grant gives the request tokens, which must be there, and takes its ticket, if it has one, out of the queue.
+func (t *step) grant(ticket *ticket, r tms.AssignRequest) (tokens []tms.Token) {
 	t.dismiss(ticket)
-	var tokens []tms.Token
-	for _, e := range t.choose(lane, r) {
+	for _, e := range t.choose(rules.Lane(r.Match), r) {
 		t.put(e, e.record.Assign(t.policy, t.now, t.newLease(r), r.TTL))
 		tokens = append(tokens, t.given(e))
 	}
 	t.rememberAssign(r, tokens)
 	t.kept = t.kept || ticket != nil // it may be the turn of those behind it
-	return tokens, nil
+	return tokens
 }
 
 func (t *step) newLease(r tms.AssignRequest) rules.Lease {

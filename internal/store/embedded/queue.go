@@ -8,18 +8,9 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// ticket returns the ticket that the request shows, or nil where it has none.
-func (t *step) ticket(r tms.AssignRequest) (*ticket, error) {
-	ticket := t.queue.get(r.Ticket)
-	if ticket != nil && rules.AssignPrint(ticket.Request) != rules.AssignPrint(r) {
-		return nil, rules.Reused()
-	}
-	return ticket, nil
-}
-
 // queueUp lets the request's ticket take or keep its place, and returns the refusal that says which.
-func (t *step) queueUp(lane string, ticket *ticket, r tms.AssignRequest) error {
-	until := rules.PresentUntil(t.now)
+func (t *step) queueUp(ticket *ticket, r tms.AssignRequest) error {
+	lane, until := rules.Lane(r.Match), rules.PresentUntil(t.now)
 	switch {
 	case ticket != nil:
 		t.queue.show(ticket, until)

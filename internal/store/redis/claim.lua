@@ -157,6 +157,7 @@ local function answerAgain(request)
   if result ~= 'lease_ended' then return result end
 end
 
+-- Answers one request. The order of the decisions is that of rules.Assign.
 local function answer(request, inbox)
   local leases, reused = recall(request.id, request.print)
   if leases then return replay(leases) end

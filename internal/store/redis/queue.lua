@@ -209,7 +209,7 @@ end
 -- Returns the lines that tokens suit which may have been kept back: those of the first tokens that were available when
 -- the step first asked, and of all that it made available since. No more can have been kept back, as nobody waits for
 -- more. They are read once: a step that lets hundreds go would read them hundreds of times.
-local function keptLines()
+local function keptLanes()
   if queue.lines then return queue.lines end
   local records, lanes = {}, {}
   local tokens = call('ZRANGEBYSCORE', keys[2], now - policy.clock, '+inf', 'LIMIT', '0', STEP)
@@ -233,7 +233,7 @@ function handOff()
     if policy.paused or howManyWait() == 0 then break end
     if policy.labelled then noteLanes(lanes, freed) end
     if queue.lines then noteLanes(queue.lines, freed) end
-    for lane in pairs(policy.labelled and kept and keptLines() or {}) do lanes[lane] = true end
+    for lane in pairs(policy.labelled and kept and keptLanes() or {}) do lanes[lane] = true end
     if serveAll(lanes, kept) then queue.freed = freed else queue.kept = false end
     owes = queue.crowded or queue.budget <= 0
   end

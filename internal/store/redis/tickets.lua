@@ -6,7 +6,7 @@
 -- were looked for. crowded: there are more than one step may age, or move, so that nobody's turn is known. measured: those
 -- who want more than the pool holds stand beside the line. budget: how many tokens the step may still hand. waiting: how
 -- many wait. open: the pool has tickets. left: some have left. owes: a step before this one could not hand out all that
--- it made available. lines: see keptLines.
+-- it made available. lines: see keptLanes.
 function newQueue(open)
   return {tickets = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false,
     measured = false, budget = share, open = open, waiting = nil, left = false, owes = false, lines = nil}

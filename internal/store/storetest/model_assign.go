@@ -32,7 +32,7 @@ func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignReques
 		p.free = p.available()
 		defer func() { p.free = nil }()
 		for _, request := range reqs {
-			tokens, err := m.assign(p, now, request)
+			tokens, err := rules.Assign(p.name, p.policy, request, modelView{p, now})
 			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
 			if request.Ticket != "" {
 				p.serve(now)
@@ -44,32 +44,36 @@ func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignReques
 	return results, err
 }
 
-// assign answers one request.
-func (m *Model) assign(p *modelPool, now int64, r tms.AssignRequest) ([]tms.Token, error) {
-	if tokens, err := p.answerAgain(r, now); tokens != nil || err != nil {
-		return tokens, err
+// modelView is a pool of the model as the order of decisions sees it.
+type modelView struct {
+	*modelPool
+	now int64
+}
+
+func (v modelView) AnswerAgain(r tms.AssignRequest) ([]tms.Token, error) {
+	return v.answerAgain(r, v.now)
+}
+func (v modelView) Quota(r tms.AssignRequest) error   { return v.quota(r) }
+func (v modelView) QueueUp(r tms.AssignRequest) error { return v.queueUp(v.ticket(r.Ticket), r, v.now) }
+func (v modelView) Dismiss(id string)                 { v.dismiss(v.ticket(id)) }
+func (v modelView) Give(r tms.AssignRequest) []tms.Token {
+	return v.model.give(v.modelPool, v.now, r, nil)
+}
+
+func (v modelView) Shown(id string) (*tms.AssignRequest, bool) {
+	t := v.ticket(id)
+	if t == nil {
+		return nil, false
 	}
-	if p.policy.Paused {
-		return nil, rules.Paused(p.name)
-	}
-	if err := rules.CheckAssign(p.policy, r); err != nil {
-		return nil, err
-	}
-	t := p.ticket(r.Ticket)
-	switch {
-	case t != nil && rules.AssignPrint(t.request) != rules.AssignPrint(r):
-		return nil, rules.Reused()
-	case t != nil && t.offer != nil:
-		return m.give(p, now, r, t.offer), nil
-	}
-	if err := p.quota(r); err != nil {
-		p.dismiss(t)
-		return nil, err
-	}
-	if !p.turn(t, rules.Lane(r.Match)) || len(p.suitable(r.Match)) < max(1, r.Count) {
-		return nil, p.queueUp(t, r, now)
-	}
-	return m.give(p, now, r, nil), nil
+	return &t.request, t.offer != nil
+}
+
+func (v modelView) PickUp(r tms.AssignRequest) []tms.Token {
+	return v.model.give(v.modelPool, v.now, r, v.ticket(r.Ticket).offer)
+}
+
+func (v modelView) Ready(r tms.AssignRequest) bool {
+	return v.turn(v.ticket(r.Ticket), rules.Lane(r.Match)) && len(v.suitable(r.Match)) >= max(1, r.Count)
 }
 
 // give leases the tokens that the request was handed, or else those that it may choose.
