@@ -199,6 +199,6 @@ func ms(d time.Duration) string {
 	return strconv.FormatInt(d.Milliseconds(), 10)
 }
 
-var errMalformed = errors.New("the answer of a function has not the form it should have")
+var errMalformed = errors.New("an answer of the function library could not be read")
 
 func malformed(err error) error { return fmt.Errorf("redis: %w: %w", errMalformed, err) }
