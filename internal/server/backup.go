@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -11,21 +12,21 @@ import (
 )
 
 // backup makes a backup, which holds every token and every proof of a lease, for who is on this machine.
-func (s *Server) backup(c *call) (int, any, error) {
+func (s *Server) backup(c *call) (reply, error) {
 	if err := onThisMachine(c.Request); err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	if c.Method != http.MethodGet {
-		return 0, nil, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes GET")
+		return reply{}, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes GET")
 	}
 	if s.config.Backup == nil {
-		return 0, nil, tms.Refuse(tms.ErrNotFound, "the store keeps no data directory of its own: back up what it is kept in")
+		return reply{}, tms.Refuse(tms.ErrNotFound, "the store keeps no data directory of its own: back up what it is kept in")
 	}
 	backup, err := s.config.Backup(c.Context())
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
-	return http.StatusOK, backup, nil
+	return reply{body: backup}, nil
 }
 
 // forwarding are the headers by which a proxy says for whom it asks.
@@ -48,6 +49,16 @@ func onThisMachine(r *http.Request) error {
 		return tms.Refuse(tms.ErrForbidden, "only programs on the server's own machine may do that, and not through a proxy")
 	}
 	return nil
+}
+
+// namesThisMachine reports whether the host, with or without a port, is localhost, or an address, which no name can lead
+// astray, or none, which no browser sends.
+func namesThisMachine(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	return host == "" || strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") || net.ParseIP(host) != nil
 }
 
 // stream writes a backup, which may take any time as long as the client reads.

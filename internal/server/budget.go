@@ -8,6 +8,10 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
 )
 
 // freeBytes is how much of a request's body is read without asking the budget. A larger buffer is not kept for the next
@@ -139,3 +143,27 @@ func (h heavy) enter(ctx context.Context) (leave func(), err error) {
 		return nil, ctx.Err()
 	}
 }
+
+// overloaded refuses a request that would be too much for now.
+func overloaded(format string, args ...any) error {
+	refusal := tms.Refuse(tms.ErrOverloaded, format, args...)
+	refusal.RetryAfter = 500 * time.Millisecond
+	return refusal
+}
+
+// crowd counts those who wait, of whom there may be so many.
+type crowd struct {
+	most int64
+	now  atomic.Int64
+}
+
+// enter lets one more in, who must leave, unless there are too many already.
+func (c *crowd) enter() error {
+	if c.now.Add(1) > c.most {
+		c.now.Add(-1)
+		return overloaded("%d requests wait already, as many as may; ask again, or without wait", c.most)
+	}
+	return nil
+}
+
+func (c *crowd) leave() { c.now.Add(-1) }

@@ -2,10 +2,19 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
 	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,14 +29,56 @@ const StatusClientGone = 499
 type call struct {
 	*http.Request
 	writer http.ResponseWriter // of the answer; an endpoint sets headers only
+	buffer *bytes.Buffer       // of the body, and then of the answer
 	body   []byte              // of the request; valid until the endpoint returns
 	cut    bool                // the answer ended in the middle, which the client must see
-	given  []tms.Token         // what is to be taken back if the answer does not reach the client
 	room   reading             // what the body takes of the budget, until the answer is written
 	leave  func()              // lets the next heavy request in; nil: this one is none
 }
 
-// lighten says that what was heavy about the call is over.
+// reply is what an endpoint answers.
+type reply struct {
+	status int // zero: 200
+	body   any // to be written as JSON; an http.Handler and a Backup write themselves
+
+	// undo takes back what the client was given, where it does not hear of it, and returns the error that says so. Nil: there
+	// is nothing to take back.
+	undo func(context.Context) error
+}
+
+// endpoint answers a call.
+type endpoint func(*call) (reply, error)
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// serve is the handler of a route: it has the request answered, writes the answer, counts and logs.
+func (s *Server) serve(route route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		s.active.Add(1)
+		defer s.active.Add(-1)
+		c := call{Request: r, writer: w, buffer: buffers.Get().(*bytes.Buffer)}
+		c.room = reading{budget: s.budget, from: addressOf(r.RemoteAddr), size: r.ContentLength}
+		defer c.done()
+		reply, err := s.answer(&c, route)
+		status, err := s.deliver(&c, reply, err)
+		s.account(route, r, status, time.Since(start), err)
+		if c.cut {
+			panic(http.ErrAbortHandler) // by which net/http cuts the connection
+		}
+	}
+}
+
+// done gives back what the call has taken.
+func (c *call) done() {
+	if c.buffer.Cap() <= freeBytes {
+		c.buffer.Reset()
+		buffers.Put(c.buffer)
+	}
+	c.room.done()
+}
+
+// lighten ends what was heavy about the call.
 func (c *call) lighten() {
 	if c.leave != nil {
 		c.leave()
@@ -40,130 +91,198 @@ func (c *call) mayTake(d time.Duration) {
 	http.NewResponseController(c.writer).SetWriteDeadline(time.Now().Add(d))
 }
 
-// left says whether the client hung up although it was given something.
-func (c *call) left() bool { return c.given != nil && c.Context().Err() != nil }
-
-// endpoint answers a call with a status and a body, or with an error.
-type endpoint func(*call) (status int, answer any, err error)
-
-// with is the endpoint that decodes a request and gives it to do.
-func with[Req any](decode func(*call, *Req) error, do func(context.Context, *Req) (int, any, error)) endpoint {
-	return func(c *call) (int, any, error) {
-		var request Req
-		if err := decode(c, &request); err != nil {
-			return 0, nil, err
-		}
-		return do(c.Context(), &request)
-	}
-}
-
-// verbatim is an answer that is written as it is.
-type verbatim struct {
-	contentType string
-	body        []byte
-}
-
-// streamed is an answer that another handler writes.
-type streamed struct{ http.Handler }
-
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// serve is the handler of a route: it reads the request, has it answered, writes the answer, counts and logs.
-func (s *Server) serve(route route) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		s.active.Add(1)
-		defer s.active.Add(-1)
-		buffer := buffers.Get().(*bytes.Buffer)
-		c := call{Request: r, writer: w, room: reading{budget: s.budget, from: addressOf(r.RemoteAddr), size: r.ContentLength}}
-		defer c.room.done()
-		status, answer, err := s.answer(&c, route, buffer)
-		if c.left() { // before a word is written: one that still reads must not read of a lease that it does not have
-			err = s.takeBack(&c)
-		}
-		buffer.Reset()
-		status, err = s.write(&c, buffer, status, answer, err)
-		c.lighten()
-		if c.given != nil && status != http.StatusOK {
-			err = s.takeBack(&c)
-		}
-		if buffer.Cap() <= freeBytes {
-			buffer.Reset()
-			buffers.Put(buffer)
-		}
-		s.account(route, r, status, time.Since(start), err)
-		if c.cut {
-			panic(http.ErrAbortHandler) // by which net/http cuts the connection
-		}
-	}
-}
-
-// answer reads the body into the buffer and calls the endpoint. A panic becomes an error.
-func (s *Server) answer(c *call, route route, buffer *bytes.Buffer) (status int, answer any, err error) {
+// answer lets the call in and calls the endpoint. A panic becomes an error.
+func (s *Server) answer(c *call, route route) (_ reply, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = panicked(reason)
 		}
 	}()
 	if err := s.checkOrigin(c.Request); err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	place := placeOf(c.Context())
 	place.arrives()
 	if takesBody(route.method) {
-		if c.body, err = s.readBody(c, buffer); err != nil {
-			return 0, nil, err
+		if c.body, err = s.readBody(c); err != nil {
+			return reply{}, err
 		}
 	}
 	reserved, err := place.begin(route.first)
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	if reserved {
 		c.mayTake(reservedTime)
 	}
 	if len(c.body) > freeBytes {
 		if c.leave, err = s.heavy.enter(c.Context()); err != nil {
-			return 0, nil, err
+			return reply{}, err
 		}
 	}
-	return route.answer(c)
+	return route.endpoint(c)
 }
 
-// write writes the answer, or the error as a problem, and returns the status for the books.
-func (s *Server) write(c *call, buffer *bytes.Buffer, status int, answer any, err error) (int, error) {
-	contentType, body := api.JSON, []byte(nil)
-	switch a := answer.(type) {
-	case streamed:
+// checkOrigin refuses what a browser sends for a page that is not the server's own. A page can have the name of its own
+// host lead to this machine after it was loaded (DNS rebinding); the browser then takes the server for the page's own, and
+// only the name in the Host header tells.
+func (s *Server) checkOrigin(r *http.Request) error {
+	if s.origins.Check(r) != nil {
+		return tms.ErrForbidden
+	}
+	if s.config.LocalOnly && !namesThisMachine(r.Host) {
+		return tms.Refuse(tms.ErrForbidden, "the server listens for this machine only, and the Host header names another; "+
+			"say localhost or 127.0.0.1, or start the server with --insecure")
+	}
+	return nil
+}
+
+func takesBody(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodDelete
+}
+
+// readBody reads the whole body. It refuses one that is too large or not JSON.
+func (s *Server) readBody(c *call) ([]byte, error) {
+	if c.ContentLength > s.config.MaxBodyBytes {
+		c.writer.Header().Set("Connection", "close") // the rest will not be read
+		return nil, s.tooLarge()
+	}
+	body := c.Body
+	if c.ContentLength < 0 {
+		body = http.MaxBytesReader(c.writer, body, s.config.MaxBodyBytes)
+	}
+	if err := c.room.fill(c.buffer, body); err != nil {
+		c.writer.Header().Set("Connection", "close") // the rest will not be read
+		return nil, s.unreadable(err)
+	}
+	if c.buffer.Len() == 0 {
+		return nil, nil
+	}
+	return c.buffer.Bytes(), checkMedia(c.Header)
+}
+
+func (s *Server) unreadable(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, tms.ErrOverloaded):
+		return err
+	case errors.As(err, &tooLarge):
+		return s.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return tms.Invalid("", "the body did not arrive within %v", s.config.ReadTimeout)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &goneError{tms.Invalid("", "the body ended early")}
+	}
+	return tms.Invalid("", "the body cannot be read")
+}
+
+// goneError says that the client left before its request had arrived, or before it was answered.
+type goneError struct{ error }
+
+func (g *goneError) Unwrap() error { return g.error }
+
+func (s *Server) tooLarge() error {
+	return tms.Refuse(tms.ErrBodyTooLarge, "the body has more than %d bytes", s.config.MaxBodyBytes)
+}
+
+// checkMedia refuses a body that does not say it is JSON. Browsers cannot send one to another site without asking
+// first.
+func checkMedia(h http.Header) error {
+	for _, coding := range h.Values("Content-Encoding") {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return tms.Refuse(tms.ErrUnsupportedMedia, "send the body without Content-Encoding")
+		}
+	}
+	if given := h["Content-Type"]; len(given) != 1 || given[0] != api.JSON && !isJSON(given[0]) {
+		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body as JSON with Content-Type: application/json (curl --json does)")
+	}
+	return nil
+}
+
+func isJSON(contentType string) bool {
+	media, params, err := mime.ParseMediaType(contentType)
+	charset, ok := params["charset"]
+	return err == nil && media == api.JSON && (!ok || strings.EqualFold(charset, "utf-8"))
+}
+
+// decode reads the request out of the body alone.
+func (c *call) decode(request any) error {
+	if c.URL.RawQuery != "" {
+		return noQuery(c)
+	}
+	return api.Decode(c.body, request)
+}
+
+// decodeWithID does that, and reads its request_id from there or from the header. Both may be given if they are the same.
+func (c *call) decodeWithID(request any, id *string) error {
+	if err := c.decode(request); err != nil {
+		return err
+	}
+	for _, given := range c.Header[api.HeaderRequestID] {
+		if given == "" {
+			return tms.Invalid("request_id", "the header %s must not be empty", api.HeaderRequestID)
+		}
+		if *id != "" && *id != given {
+			return tms.Invalid("request_id", "is given twice, and differently")
+		}
+		*id = given
+	}
+	return nil
+}
+
+// deliver writes the reply, or takes back what it tells of where the client will not hear of it.
+func (s *Server) deliver(c *call, reply reply, err error) (int, error) {
+	if reply.undo != nil && c.Context().Err() != nil { // before a word: one that still reads must not read of what it has not
+		err = c.takeBack(reply.undo)
+		reply.undo = nil
+	}
+	status, err := s.write(c, reply, err)
+	c.lighten()
+	if reply.undo != nil && status != http.StatusOK {
+		err = c.takeBack(reply.undo)
+	}
+	return status, err
+}
+
+const takeBackTimeout = 2 * time.Second
+
+func (c *call) takeBack(undo func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), takeBackTimeout)
+	defer cancel()
+	return &goneError{undo(ctx)}
+}
+
+// write writes the reply, or the error as a problem, and returns the status for the books.
+func (s *Server) write(c *call, reply reply, err error) (int, error) {
+	switch body := reply.body.(type) {
+	case http.Handler:
 		recorder := &recorder{ResponseWriter: c.writer, status: http.StatusOK}
-		a.ServeHTTP(recorder, c.Request)
+		body.ServeHTTP(recorder, c.Request)
 		return recorder.status, nil
 	case Backup:
-		return s.stream(c, a)
-	case verbatim:
-		contentType, body = a.contentType, a.body
-	default:
-		if err == nil {
-			err = api.Encode(buffer, answer)
-		}
-		if err != nil {
-			contentType, status = api.ProblemJSON, s.problem(c.writer.Header(), buffer, err)
-		}
-		body = buffer.Bytes()
+		return s.stream(c, body)
+	}
+	c.buffer.Reset()
+	contentType, status := api.JSON, cmp.Or(reply.status, http.StatusOK)
+	if err == nil {
+		err = api.Encode(c.buffer, reply.body)
+	}
+	if err != nil {
+		contentType, status = api.ProblemJSON, s.problem(c.writer.Header(), c.buffer, err)
 	}
 	h := c.writer.Header()
 	h["Content-Type"] = []string{contentType}
 	h["Cache-Control"] = noStore
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Content-Length"] = []string{strconv.Itoa(c.buffer.Len())}
 	c.writer.WriteHeader(status)
-	return booked(c.Request, status, err, c.send(body)), err
+	return booked(c.Request, status, err, c.send(reply.undo != nil)), err
 }
 
-// send writes the body. Where something has to be taken back if it does not go out, it sees it out; otherwise net/http
+// send writes the buffer. Where something has to be taken back if it does not go out, it sees it out; otherwise net/http
 // does that later, and says to nobody whether it could.
-func (c *call) send(body []byte) error {
-	_, err := c.writer.Write(body)
-	if err != nil || c.given == nil {
+func (c *call) send(seeOut bool) error {
+	_, err := c.writer.Write(c.buffer.Bytes())
+	if err != nil || !seeOut {
 		return err
 	}
 	if err = http.NewResponseController(c.writer).Flush(); errors.Is(err, http.ErrNotSupported) {
@@ -210,3 +329,67 @@ func (r *recorder) WriteHeader(status int) {
 }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// account counts and logs a request that has been answered. Of the request it names the route and the method only: the
+// path of an unknown route, the query and the body may hold tokens.
+func (s *Server) account(route route, r *http.Request, status int, elapsed time.Duration, err error) {
+	method := knownMethod(r.Method)
+	s.config.Observe(route.pattern, method, status, elapsed)
+	level := slog.LevelDebug
+	if status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if !s.log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", method),
+		slog.String("route", route.pattern),
+		slog.Int("status", status),
+		slog.Float64("elapsed_ms", float64(elapsed.Microseconds())/1000),
+	}
+	s.log.LogAttrs(context.Background(), level, "request", append(attrs, why(err)...)...)
+}
+
+// why says what an operator may know of an error: the code and the field of a refusal, whose detail may quote the
+// request; all of a failure.
+func why(err error) []slog.Attr {
+	var panicked *panicError
+	var refusal *tms.Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &panicked):
+		return []slog.Attr{slog.String("error", panicked.Error()), slog.String("stack", string(panicked.stack))}
+	case tms.CodeOf(err) == "":
+		return []slog.Attr{slog.String("error", err.Error())}
+	case errors.As(err, &refusal) && (refusal.Code == tms.ErrStoreUnavailable || refusal.Code == tms.ErrStoreReset):
+		return []slog.Attr{slog.String("code", string(refusal.Code)), slog.String("error", refusal.Detail)}
+	}
+	return []slog.Attr{slog.String("code", string(tms.CodeOf(err)))}
+}
+
+// panicError is a panic of an endpoint. Of the panic's value its text holds the type only, unless it is an error of the
+// runtime, because the value may hold a token.
+type panicError struct {
+	reason any
+	stack  []byte
+}
+
+func panicked(reason any) error { return &panicError{reason, debug.Stack()} }
+
+func (p *panicError) Error() string {
+	if err, ok := p.reason.(runtime.Error); ok {
+		return "panic: " + err.Error()
+	}
+	return fmt.Sprintf("panic with a %T", p.reason)
+}
+
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return method
+	}
+	return otherRoute
+}

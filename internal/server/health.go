@@ -3,29 +3,30 @@ package server
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
 )
 
 // live says that the process answers. It does not ask the store: restarting the server would not mend that.
-func (s *Server) live(*call) (int, any, error) {
-	return http.StatusOK, api.Health{Status: "ok", Version: s.config.Version}, nil
+func (s *Server) live(*call) (reply, error) {
+	return reply{body: api.Health{Status: "ok", Version: s.config.Version}}, nil
 }
 
 // ready says whether load balancers should send requests here.
-func (s *Server) ready(c *call) (int, any, error) {
+func (s *Server) ready(c *call) (reply, error) {
 	if s.stopping.Load() {
-		return 0, nil, tms.Refuse(tms.ErrStoreUnavailable, "the server is stopping")
+		return reply{}, tms.Refuse(tms.ErrStoreUnavailable, "the server is stopping")
 	}
 	err := s.askStore(c.Context())
 	if err != nil && tms.CodeOf(err) == "" {
 		err = tms.Refuse(tms.ErrStoreUnavailable, "%v", err)
 	}
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
-	return http.StatusOK, api.Health{Status: "ok"}, nil
+	return reply{body: api.Health{Status: "ok"}}, nil
 }
 
 func (s *Server) askStore(ctx context.Context) error {
@@ -38,13 +39,21 @@ func (s *Server) askStore(ctx context.Context) error {
 	return store.Ready(ctx)
 }
 
-func (s *Server) metrics(*call) (int, any, error) {
+func (s *Server) metrics(*call) (reply, error) {
 	if s.config.Metrics == nil {
-		return 0, nil, tms.Refuse(tms.ErrNotFound, "this server keeps no metrics")
+		return reply{}, tms.Refuse(tms.ErrNotFound, "this server keeps no metrics")
 	}
-	return http.StatusOK, streamed{s.config.Metrics}, nil
+	return reply{body: s.config.Metrics}, nil
 }
 
-func (s *Server) openAPI(*call) (int, any, error) {
-	return http.StatusOK, verbatim{api.YAML, api.OpenAPI}, nil
+func (s *Server) openAPI(*call) (reply, error) {
+	return reply{body: http.HandlerFunc(writeOpenAPI)}, nil
+}
+
+func writeOpenAPI(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h["Content-Type"] = []string{api.YAML}
+	h["Cache-Control"] = noStore
+	h["Content-Length"] = []string{strconv.Itoa(len(api.OpenAPI))}
+	w.Write(api.OpenAPI)
 }

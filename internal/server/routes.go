@@ -13,25 +13,25 @@ import (
 // route is one method of one path.
 type route struct {
 	method, pattern string
-	answer          endpoint
+	endpoint        endpoint
 	first           bool // it watches the server, or keeps or ends a lease: it gets through when others do not
 }
 
 // routes is the one list of what the server answers.
 func (s *Server) routes() []route {
 	return []route{
-		{http.MethodPost, api.PathGenerate, with(generateBody, s.generate), false},
+		{http.MethodPost, api.PathGenerate, s.generate, false},
 		{http.MethodPost, api.PathAssign, s.assign, false},
-		{http.MethodPost, api.PathKeepAlive, with(fromBody[api.KeepAliveRequest], s.keepAlive), true},
-		{http.MethodPost, api.PathUnblock, with(fromBody[api.UnblockRequest], s.unblock), true},
-		{http.MethodDelete, api.PathDelete, with(fromBodyOrQuery, s.delete), true},
-		{http.MethodPost, api.PathRestore, with(fromBody[api.RestoreRequest], s.restore), false},
-		{http.MethodPost, api.PathLookup, with(fromBody[api.LookupRequest], s.lookup), false},
-		{http.MethodGet, api.PathPools, with(fromPageQuery, s.pools), false},
-		{http.MethodGet, api.PathPool, with(fromPath, s.pool), false},
-		{http.MethodPut, api.PathPool, with(fromPathAndBody, s.putPool), false},
-		{http.MethodDelete, api.PathPool, with(fromPath, s.deletePool), false},
-		{http.MethodGet, api.PathTokens, with(fromTokensQuery, s.tokens), false},
+		{http.MethodPost, api.PathKeepAlive, s.keepAlive, true},
+		{http.MethodPost, api.PathUnblock, s.unblock, true},
+		{http.MethodDelete, api.PathDelete, s.delete, true},
+		{http.MethodPost, api.PathRestore, s.restore, false},
+		{http.MethodPost, api.PathLookup, s.lookup, false},
+		{http.MethodGet, api.PathPools, s.pools, false},
+		{http.MethodGet, api.PathPool, s.pool, false},
+		{http.MethodPut, api.PathPool, s.putPool, false},
+		{http.MethodDelete, api.PathPool, s.deletePool, false},
+		{http.MethodGet, api.PathTokens, s.tokens, false},
 		{http.MethodGet, api.PathLive, s.live, true},
 		{http.MethodGet, api.PathReady, s.ready, true},
 		{http.MethodGet, api.PathMetrics, s.metrics, true},
@@ -72,7 +72,7 @@ func isShortest(p string) bool {
 	return p == clean || p == clean+"/" && clean != "/"
 }
 
-func noRoute(*call) (int, any, error) { return 0, nil, tms.ErrNotFound }
+func noRoute(*call) (reply, error) { return reply{}, tms.ErrNotFound }
 
 func wrongMethod(allowed []string) endpoint {
 	if slices.Contains(allowed, http.MethodGet) {
@@ -80,8 +80,8 @@ func wrongMethod(allowed []string) endpoint {
 	}
 	slices.Sort(allowed)
 	list := strings.Join(allowed, ", ")
-	return func(c *call) (int, any, error) {
+	return func(c *call) (reply, error) {
 		c.writer.Header().Set("Allow", list)
-		return 0, nil, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes %s", list)
+		return reply{}, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes %s", list)
 	}
 }

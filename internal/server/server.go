@@ -1,8 +1,9 @@
 // Package server serves a [tms.Store] over HTTP, as package api describes it.
 //
-// Every request goes the same way: the mux finds its route, [Server.answer] reads its body, the route's endpoint
-// decodes and checks it, calls the store and returns a status and an answer or an error, and these are written, counted
-// and logged in one place.
+// Read it downward. server.go runs the server, routes.go is the table of what it answers, call.go is the way of a request
+// in the order in which it goes: origin, place, body, endpoint, answer, accounts. verbs.go and health.go have the endpoints:
+// each decodes and checks its request, calls the store, and returns a reply or an error. listener.go and budget.go bound
+// what callers may use up.
 package server
 
 import (
@@ -25,6 +26,8 @@ type Server struct {
 	log      *slog.Logger
 	handler  http.Handler
 	origins  *http.CrossOriginProtection
+	requests context.Context // of all requests under Serve; it ends when they are cut off
+	cutOff   context.CancelFunc
 	stopping atomic.Bool  // from the end of Serve's context: /readyz says no
 	active   atomic.Int64 // requests that may be inside the store
 	waiting  crowd
@@ -32,11 +35,12 @@ type Server struct {
 	heavy    heavy
 }
 
-// New returns a server for the store of the configuration. It does nothing before [Server.Serve].
+// New returns a server for the store of the configuration. It does nothing before [Server.Serve], which is called once.
 func New(config Config) *Server {
 	config = config.WithDefaults()
 	s := &Server{config: config, store: config.Store, log: config.Logger, origins: http.NewCrossOriginProtection()}
 	s.budget, s.heavy = newBudget(config.MaxBodyMemory, config.MaxBodyBytes), newHeavy()
+	s.requests, s.cutOff = context.WithCancel(context.Background())
 	s.waiting.most = int64(config.MaxWaiting)
 	s.handler = s.mux()
 	return s
@@ -50,29 +54,27 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // they have. When it returns, no request is inside the store any more, so that the caller may close it; only where a
 // store does not return although the request's context has ended does Serve give up and return an error that says so.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	hs := s.httpServer(requests)
+	defer s.cutOff()
+	hs := s.httpServer()
 	served := make(chan error, 1)
 	go func() { served <- hs.Serve(newPlaces(listener, s.config.MaxConnections)) }()
 	select {
 	case err := <-served:
 		hs.Close()
-		cancel()
+		s.cutOff()
 		return errors.Join(err, s.wait(time.Second))
 	case <-ctx.Done():
 	}
 	s.drain()
-	err := s.shutdown(hs, cancel)
+	err := s.shutdown(hs)
 	<-served
 	return err
 }
 
-func (s *Server) httpServer(requests context.Context) *http.Server {
-	base := context.WithValue(requests, requestsContext{}, requests)
+func (s *Server) httpServer() *http.Server {
 	return &http.Server{
 		Handler:     s.handler,
-		BaseContext: func(net.Listener) context.Context { return base },
+		BaseContext: func(net.Listener) context.Context { return s.requests },
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, placeKey{}, conn)
 		},
@@ -95,7 +97,7 @@ func (s *Server) drain() {
 }
 
 // shutdown lets the requests end, by force where their time is up: their connections are closed and their contexts end.
-func (s *Server) shutdown(hs *http.Server, cancel context.CancelFunc) error {
+func (s *Server) shutdown(hs *http.Server) error {
 	ctx, done := context.WithTimeout(context.Background(), s.config.ShutdownTimeout)
 	defer done()
 	hs.RegisterOnShutdown(s.config.Stopping)
@@ -105,7 +107,7 @@ func (s *Server) shutdown(hs *http.Server, cancel context.CancelFunc) error {
 	}
 	cut := s.active.Load() // told with %v: that a time is up here says nothing about the store
 	hs.Close()
-	cancel()
+	s.cutOff()
 	return errors.Join(fmt.Errorf("server: %d requests were cut off after %v: %v", cut, s.config.ShutdownTimeout, err), s.wait(5*time.Second))
 }
 

@@ -11,39 +11,8 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// fromBody decodes the request from the body alone.
-func fromBody[Req any](c *call, request *Req) error {
-	if c.URL.RawQuery != "" {
-		return noQuery(c)
-	}
-	return api.Decode(c.body, request)
-}
-
-// generateBody decodes what to generate.
-func generateBody(c *call, request *api.GenerateRequest) error {
-	return fromBodyWithID(c, request, &request.RequestID)
-}
-
-// fromBodyWithID decodes the request from the body, and its request_id from there or from the header. Both may be given
-// if they are the same.
-func fromBodyWithID[Req any](c *call, request *Req, id *string) error {
-	if err := fromBody(c, request); err != nil {
-		return err
-	}
-	for _, given := range c.Header[api.HeaderRequestID] {
-		if given == "" {
-			return tms.Invalid("request_id", "the header %s must not be empty", api.HeaderRequestID)
-		}
-		if *id != "" && *id != given {
-			return tms.Invalid("request_id", "is given twice, and differently")
-		}
-		*id = given
-	}
-	return nil
-}
-
-// fromBodyOrQuery decodes what to delete from the body or from the query, but not from both.
-func fromBodyOrQuery(c *call, request *api.DeleteRequest) error {
+// readDelete reads what to delete from the body or from the query, but not from both.
+func (c *call) readDelete(request *api.DeleteRequest) error {
 	if c.URL.RawQuery == "" {
 		return api.Decode(c.body, request)
 	}
@@ -55,40 +24,39 @@ func fromBodyOrQuery(c *call, request *api.DeleteRequest) error {
 	return err
 }
 
-// poolPath is a request for a pool.
-type poolPath struct{ pool string }
+// pool returns the pool of the path.
+func (c *call) pool() (string, error) {
+	pool := c.PathValue("pool")
+	return pool, tms.ValidatePoolName("pool", pool)
+}
 
-func fromPath(c *call, request *poolPath) error {
+// onlyPool returns the pool of the path, which is all that the request may say.
+func (c *call) onlyPool() (string, error) {
 	if err := noQuery(c); err != nil {
-		return err
+		return "", err
 	}
 	if len(c.body) > 0 {
-		return tms.Invalid("", "the route takes no body")
+		return "", tms.Invalid("", "the route takes no body")
 	}
-	return request.read(c)
+	return c.pool()
 }
 
-func (p *poolPath) read(c *call) error {
-	p.pool = c.PathValue("pool")
-	return tms.ValidatePoolName("pool", p.pool)
-}
-
-// policyChange is a request to make a pool or to change its policy.
-type policyChange struct {
-	poolPath
-	api.Policy
-	when tms.Condition
-}
-
-func fromPathAndBody(c *call, request *policyChange) error {
-	if err := request.read(c); err != nil {
-		return err
+// readPolicy reads the change of a pool's policy, and on which pools it is meant to be carried out.
+func (c *call) readPolicy() (pool string, change tms.PolicyChange, err error) {
+	if pool, err = c.pool(); err != nil {
+		return pool, change, err
 	}
-	var err error
-	if request.when, err = condition(c.Header); err != nil {
-		return err
+	when, err := condition(c.Header)
+	if err != nil {
+		return pool, change, err
 	}
-	return fromBody(c, &request.Policy)
+	var policy api.Policy
+	if err := c.decode(&policy); err != nil {
+		return pool, change, err
+	}
+	change = policy.Change()
+	change.If = when
+	return pool, change, change.Validate()
 }
 
 // condition returns on which pools a change is meant to be carried out.
@@ -113,12 +81,12 @@ type page struct {
 	cursor string
 }
 
-func fromPageQuery(c *call, request *page) error {
+func (c *call) readPage() (p page, err error) {
 	query, err := queryOf(c, "limit", cursorParameter)
 	if err != nil {
-		return err
+		return p, err
 	}
-	return request.read(query)
+	return p, p.read(query)
 }
 
 func (p *page) read(query map[string]string) error {
@@ -134,26 +102,20 @@ func (p *page) read(query map[string]string) error {
 	return nil
 }
 
-// tokensPage is a request for a part of a pool's tokens.
-type tokensPage struct {
-	poolPath
-	page
-	filter tms.Filter
-}
-
-func fromTokensQuery(c *call, request *tokensPage) error {
+// readTokensPage reads which part of which pool's tokens is asked for.
+func (c *call) readTokensPage() (pool string, f tms.Filter, p page, err error) {
 	query, err := queryOf(c, "state", "client_id", "limit", cursorParameter)
 	if err != nil {
-		return err
+		return pool, f, p, err
 	}
-	request.filter = tms.Filter{State: tms.State(query["state"]), ClientID: query["client_id"]}
-	if err := checkFilter(request.filter); err != nil {
-		return err
+	f = tms.Filter{State: tms.State(query["state"]), ClientID: query["client_id"]}
+	if err := checkFilter(f); err != nil {
+		return pool, f, p, err
 	}
-	if err := request.poolPath.read(c); err != nil {
-		return err
+	if pool, err = c.pool(); err != nil {
+		return pool, f, p, err
 	}
-	return request.page.read(query)
+	return pool, f, p, p.read(query)
 }
 
 func checkFilter(f tms.Filter) error {
