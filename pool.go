@@ -150,6 +150,18 @@ type Pool struct {
 	Was    *Policy // in the answer of PutPool, the policy before; nil where it made the pool, and in all other answers
 }
 
+// PoolPage is a part of a listing of pools.
+type PoolPage struct {
+	Pools []PoolStats
+	Next  string // the name after which the next page begins; empty: this was the last
+}
+
+// PoolStats is a pool with the sizes of its sets.
+type PoolStats struct {
+	Pool
+	Stats
+}
+
 // Stats are the sizes of a pool's sets, and what has expired in it since it was made.
 type Stats struct {
 	Available, Assigned, Cooling, Quarantined int

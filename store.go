@@ -30,8 +30,10 @@ type Store interface {
 	// that in a pool that is kept swept the sizes hold no token whose clock has run out.
 	Pool(ctx context.Context, name string) (Pool, Stats, error)
 
-	// Pools returns the names of at most limit pools, in order, that come after the given one. Empty means from the first.
-	Pools(ctx context.Context, after string, limit int) ([]string, error)
+	// Pools returns a page of at most limit pools, in the order of their names, that come after the given one, each as Pool
+	// does, in a step of its own. Empty means from the first. A pool that is deleted meanwhile is left out, so that a page
+	// may hold fewer, or none, and still have a next one.
+	Pools(ctx context.Context, after string, limit int) (PoolPage, error)
 
 	// DeletePool deletes a pool with all its tokens and leases, in steps of at most 1,000 tokens. The pool is gone for
 	// everybody with the first step. The pool [DefaultPool] is refused with [ErrInvalidRequest].
@@ -96,12 +98,6 @@ type Store interface {
 	// keys go in several steps. Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder].
 	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
 
-	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when to
-	// come back. Where somebody waits, up to 1,000 tokens more come back first, as in every step. Nothing but the space that is taken and the sizes that Pool reports depends on it. It takes those out of
-	// the queue who no longer wait. It finishes the removal of a pool whose DeletePool was interrupted, and then answers
-	// [ErrPoolNotFound].
-	Expire(ctx context.Context, pool string, limit int) (Expired, error)
-
 	// Token returns one token. Codes: [ErrTokenNotFound].
 	Token(ctx context.Context, pool, value string) (Token, error)
 
@@ -113,6 +109,21 @@ type Store interface {
 
 	// Close ends the store's work and frees what it holds. No method may be called after it.
 	Close() error
+}
+
+// Sweeper is a store that carries out what is due when it is told to. The store of a server is one; a client is none.
+type Sweeper interface {
+	Store
+
+	// PoolNames returns the names of at most limit pools, in order, that come after the given one. Empty means from the
+	// first. It takes no step on any pool, so that it costs little however many there are.
+	PoolNames(ctx context.Context, after string, limit int) ([]string, error)
+
+	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when to
+	// come back. Where somebody waits, up to 1,000 tokens more come back first, as in every step. Nothing but the space that
+	// is taken and the sizes that Pool reports depends on it. It takes tickets whose time is over out of the queue. It
+	// finishes the removal of a pool whose DeletePool was interrupted, and then answers [ErrPoolNotFound].
+	Expire(ctx context.Context, pool string, limit int) (Expired, error)
 }
 
 // Filter chooses tokens. The zero value lets every token through.

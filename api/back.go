@@ -141,6 +141,16 @@ func (a Assigned) TMS() []tms.Token {
 // TMS returns the page.
 func (t Tokens) TMS() tms.Page { return tms.Page{Tokens: tokensOf(t.Tokens), Next: t.NextCursor} }
 
+// TMS returns the page.
+func (p Pools) TMS() tms.PoolPage {
+	page := tms.PoolPage{Next: p.NextCursor}
+	for _, wire := range p.Pools {
+		pool, stats := wire.TMS()
+		page.Pools = append(page.Pools, tms.PoolStats{Pool: pool, Stats: stats})
+	}
+	return page
+}
+
 func tokensOf(wire []Token) []tms.Token {
 	tokens := make([]tms.Token, len(wire))
 	for i, t := range wire {

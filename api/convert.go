@@ -340,3 +340,12 @@ func PoolStatsOf(p tms.Pool, s tms.Stats) Pool {
 	pool.Waiting = &s.Waiting
 	return pool
 }
+
+// PoolsOf returns the page of pools.
+func PoolsOf(page tms.PoolPage) *Pools {
+	answer := &Pools{Pools: make([]Pool, len(page.Pools)), NextCursor: page.Next}
+	for i, p := range page.Pools {
+		answer.Pools[i] = PoolStatsOf(p.Pool, p.Stats)
+	}
+	return answer
+}

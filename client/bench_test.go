@@ -22,11 +22,11 @@ const many = 10_000 // leases of one client
 func BenchmarkKeepAlive10000(b *testing.B) {
 	for _, c := range []struct {
 		name string
-		open func(*testing.B) (tms.Store, error)
+		open func(*testing.B) (tms.Sweeper, error)
 	}{
-		{"memory", func(*testing.B) (tms.Store, error) { return embedded.Open(embedded.Options{}) }},
-		{"disk", func(b *testing.B) (tms.Store, error) { return embedded.Open(embedded.Options{Dir: b.TempDir()}) }},
-		{"redis", func(b *testing.B) (tms.Store, error) { return redis.Open(redis.Options{URL: redistest.New(b).URL()}) }},
+		{"memory", func(*testing.B) (tms.Sweeper, error) { return embedded.Open(embedded.Options{}) }},
+		{"disk", func(b *testing.B) (tms.Sweeper, error) { return embedded.Open(embedded.Options{Dir: b.TempDir()}) }},
+		{"redis", func(b *testing.B) (tms.Sweeper, error) { return redis.Open(redis.Options{URL: redistest.New(b).URL()}) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			store, err := c.open(b)
@@ -38,7 +38,7 @@ func BenchmarkKeepAlive10000(b *testing.B) {
 	}
 }
 
-func benchKeepAlive(b *testing.B, store tms.Store) {
+func benchKeepAlive(b *testing.B, store tms.Sweeper) {
 	var inServer time.Duration
 	c := timed(b, store, &inServer)
 	keys := take(b, c)
@@ -54,7 +54,7 @@ func benchKeepAlive(b *testing.B, store tms.Store) {
 }
 
 // timed serves the store and adds up the time of its requests, which must come one after the other.
-func timed(b *testing.B, store tms.Store, took *time.Duration) *client.Client {
+func timed(b *testing.B, store tms.Sweeper, took *time.Duration) *client.Client {
 	waiting := wait.Wrap(store, wait.Options{})
 	handler := server.New(server.Config{Store: waiting}).Handler()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

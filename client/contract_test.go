@@ -28,18 +28,22 @@ func TestMain(m *testing.M) {
 // swept is a client of a server whose store is swept at its own door, because clients cannot sweep.
 type swept struct {
 	*client.Client
-	store tms.Store
+	store tms.Sweeper
 }
 
 // InParts says that a generate of more than one request takes goes in parts.
 func (swept) InParts() {}
+
+func (s swept) PoolNames(ctx context.Context, after string, limit int) ([]string, error) {
+	return s.store.PoolNames(ctx, after, limit)
+}
 
 func (s swept) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
 	return s.store.Expire(ctx, pool, limit)
 }
 
 // served serves the store and returns a client of the server.
-func served(t testing.TB, store tms.Store) swept {
+func served(t testing.TB, store tms.Sweeper) swept {
 	t.Helper()
 	waiting := wait.Wrap(store, wait.Options{})
 	srv := httptest.NewServer(server.New(server.Config{Store: waiting}).Handler())
@@ -63,40 +67,40 @@ func dial(t testing.TB, url string, opts ...client.Option) *client.Client {
 }
 
 func TestTheContractThroughHTTPToTheEmbeddedStore(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
 		store, err := embedded.Open(embedded.Options{Now: clock.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return []tms.Store{served(t, store)}
+		return []tms.Sweeper{served(t, store)}
 	})
 }
 
 func TestTheContractThroughHTTPToRedis(t *testing.T) {
 	db := redistest.New(t)
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
 		store, err := redis.Open(redis.Options{URL: db.URL(), Now: clock.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return []tms.Store{served(t, store)}
+		return []tms.Sweeper{served(t, store)}
 	})
 }
 
 func TestWaitingThroughHTTPToTheEmbeddedStore(t *testing.T) {
-	storetest.RunWaiting(t, func(t testing.TB) []tms.Store {
+	storetest.RunWaiting(t, func(t testing.TB) []tms.Sweeper {
 		store, err := embedded.Open(embedded.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return []tms.Store{served(t, store)}
+		return []tms.Sweeper{served(t, store)}
 	})
 }
 
 // Two servers share the Redis, and the clients of both stand in one queue.
 func TestWaitingThroughHTTPToRedis(t *testing.T) {
 	db := redistest.New(t)
-	storetest.RunWaiting(t, func(t testing.TB) (stores []tms.Store) {
+	storetest.RunWaiting(t, func(t testing.TB) (stores []tms.Sweeper) {
 		for range 2 {
 			store, err := redis.Open(redis.Options{URL: db.URL()})
 			if err != nil {

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -49,24 +48,14 @@ func (c *Client) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, er
 	return pool, stats, nil
 }
 
-// Pools returns the names of pools, in as many requests as limit needs: see [tms.Store].
-func (c *Client) Pools(ctx context.Context, after string, limit int) ([]string, error) {
-	var names []string
-	for cursor := after; len(names) < limit; {
-		query := pageQuery(cursor, limit-len(names))
-		var answer api.Pools
-		a := ask{verb: "list pools", method: http.MethodGet, path: api.PathPools, query: query, repeat: true}
-		if _, _, err := c.do(ctx, a, &answer); err != nil {
-			return nil, err
-		}
-		for _, pool := range answer.Pools {
-			names = append(names, pool.Pool)
-		}
-		if cursor = answer.NextCursor; cursor == "" {
-			break
-		}
+// Pools returns a page of pools, of at most [api.MaxPage] whatever the limit: see [tms.Store].
+func (c *Client) Pools(ctx context.Context, after string, limit int) (tms.PoolPage, error) {
+	var answer api.Pools
+	a := ask{verb: "list pools", method: http.MethodGet, path: api.PathPools, query: pageQuery(after, limit), repeat: true}
+	if _, _, err := c.do(ctx, a, &answer); err != nil {
+		return tms.PoolPage{}, err
 	}
-	return names, nil
+	return answer.TMS(), nil
 }
 
 // DeletePool deletes a pool: see [tms.Store]. Where an answer was lost, it takes the absence of the pool for its own
@@ -108,11 +97,6 @@ func (c *Client) Tokens(ctx context.Context, pool string, f tms.Filter, cursor s
 		return tms.Page{}, err
 	}
 	return answer.TMS(), nil
-}
-
-// Expire is not for clients: the servers sweep. It returns [errors.ErrUnsupported].
-func (c *Client) Expire(context.Context, string, int) (tms.Expired, error) {
-	return tms.Expired{}, fmt.Errorf("client: the servers of a pool sweep it: %w", errors.ErrUnsupported)
 }
 
 // Ready returns nil if the server says that it is fit to serve, and otherwise what it says is wrong. It asks once.

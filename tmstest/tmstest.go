@@ -27,7 +27,7 @@ type Server struct {
 	URL string // for client.New, or for any HTTP client
 
 	t     testing.TB
-	store tms.Store
+	store tms.Sweeper
 	http  *http.Client // nil: the network
 	*misbehaviour
 }
@@ -130,7 +130,7 @@ func (s *Server) put(p pool) {
 }
 
 // Store returns the server's store, which the test can look at and change without HTTP, even while the server is down.
-func (s *Server) Store() tms.Store { return s.store }
+func (s *Server) Store() tms.Sweeper { return s.store }
 
 // HTTPClient returns a client that reaches the server at its URL.
 func (s *Server) HTTPClient() *http.Client { return cmp.Or(s.http, http.DefaultClient) }

@@ -24,7 +24,7 @@ func TestTheTwoClocksRunWithoutASweep(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer store.Close()
-			c := clocks{T: t, Store: store}
+			c := clocks{T: t, Sweeper: store}
 			c.begin()
 			first := c.assign().Tokens[0]
 			c.keepAliveMovesBoth(c.assignAgain(*first.Lease))
@@ -35,7 +35,7 @@ func TestTheTwoClocksRunWithoutASweep(t *testing.T) {
 
 type clocks struct {
 	*testing.T
-	tms.Store
+	tms.Sweeper
 }
 
 func (c clocks) begin() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,11 +23,16 @@ func completePools(cmd *cobra.Command, args []string, begin string) ([]string, c
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer c.Close()
-	names, err := c.Pools(ctx, "", api.MaxPage)
+	page, err := c.Pools(ctx, "", api.MaxPage)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, begin) })
+	var names []string
+	for _, p := range page.Pools {
+		if strings.HasPrefix(p.Name, begin) {
+			names = append(names, p.Name)
+		}
+	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -15,45 +13,19 @@ import (
 func newPools() *cobra.Command {
 	cmd := &cobra.Command{Use: "pools", Short: "List the pools, and how many tokens they have", Args: cobra.NoArgs}
 	return asksServer(cmd, everyForm, func(r *remote, _ []string) error {
-		names, err := r.poolNames(r.Context())
-		if err != nil {
-			return r.asked(err, "list the pools")
-		}
-		pools, err := r.describe(names)
-		if err != nil {
-			return err
+		pools, names := []api.Pool{}, []string{}
+		for next, more := "", true; more; more = next != "" {
+			page, err := r.Pools(r.Context(), next, api.MaxPage)
+			if err != nil {
+				return r.asked(err, "list the pools")
+			}
+			for _, p := range page.Pools {
+				pools, names = append(pools, api.PoolStatsOf(p.Pool, p.Stats)), append(names, p.Name)
+			}
+			next = page.Next
 		}
 		return r.write(api.Pools{Pools: pools}, poolTable(pools), names)
 	})
-}
-
-func (r *remote) poolNames(ctx context.Context) ([]string, error) {
-	var all []string
-	for after := ""; ; after = all[len(all)-1] {
-		names, err := r.Pools(ctx, after, api.MaxPage)
-		all = append(all, names...)
-		if err != nil || len(names) < api.MaxPage {
-			return all, err
-		}
-	}
-}
-
-// describe leaves out a pool that has been deleted since it was listed.
-func (r *remote) describe(names []string) ([]api.Pool, error) {
-	pools := []api.Pool{}
-	if r.output == formName {
-		return pools, nil
-	}
-	for _, name := range names {
-		pool, stats, err := r.Pool(r.Context(), name)
-		if err != nil && !errors.Is(err, tms.ErrPoolNotFound) {
-			return nil, r.asked(err, "show the pool %q", name)
-		}
-		if err == nil {
-			pools = append(pools, api.PoolStatsOf(pool, stats))
-		}
-	}
-	return pools, nil
 }
 
 func poolTable(pools []api.Pool) table {

@@ -19,7 +19,7 @@ const (
 
 // configured is a store that is not ready before it has the pools of the configuration. It is a [tms.Readier].
 type configured struct {
-	tms.Store
+	tms.Sweeper
 	pools  map[string]tms.PolicyChange
 	logger *slog.Logger
 	set    atomic.Bool // the pools are
@@ -27,7 +27,7 @@ type configured struct {
 
 // Ready implements [tms.Readier].
 func (c *configured) Ready(ctx context.Context) error {
-	if readier, ok := c.Store.(tms.Readier); ok {
+	if readier, ok := c.Sweeper.(tms.Readier); ok {
 		if err := readier.Ready(ctx); err != nil {
 			return err
 		}

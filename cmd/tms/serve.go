@@ -66,7 +66,7 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 
 	registry := telemetry.NewRegistry(versionText())
 	telemetry.Dropped(registry, logged.dropped.Load)
-	store := &configured{Store: telemetry.Wrap(waiting, registry), pools: c.Pools, logger: logger}
+	store := &configured{Sweeper: telemetry.Wrap(waiting, registry), pools: c.Pools, logger: logger}
 	unready := store.look(ctx)
 	if store.hopeless(unready) {
 		return unready

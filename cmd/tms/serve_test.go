@@ -209,7 +209,7 @@ func TestAnAddressThatIsShownCanBeReached(t *testing.T) {
 }
 
 type givesUp struct {
-	tms.Store
+	tms.Sweeper
 	failed chan struct{}
 }
 

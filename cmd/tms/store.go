@@ -34,7 +34,7 @@ func (c *config) validateRedis() error {
 	return store.Close()
 }
 
-func openStore(c *config, logger *slog.Logger) (tms.Store, error) {
+func openStore(c *config, logger *slog.Logger) (tms.Sweeper, error) {
 	kind, dir, _ := strings.Cut(c.Store, ":")
 	switch kind {
 	case "redis", "rediss":

@@ -13,24 +13,24 @@ import (
 // A pool of the configuration that is gone is made again by whatever meets that first, with its policy; no other is.
 func TestAConfiguredPoolIsMadeAgain(t *testing.T) {
 	ctx := t.Context()
-	for what, meet := range map[string]func(s tms.Store, pool string) error{
-		"assign": func(s tms.Store, pool string) error {
+	for what, meet := range map[string]func(s tms.Sweeper, pool string) error{
+		"assign": func(s tms.Sweeper, pool string) error {
 			_, err := s.Assign(ctx, pool, make([]tms.AssignRequest, 1))
 			return err
 		},
-		"generate": func(s tms.Store, pool string) error {
+		"generate": func(s tms.Sweeper, pool string) error {
 			_, err := s.Generate(ctx, pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 			return err
 		},
-		"list":  func(s tms.Store, pool string) error { _, err := s.Tokens(ctx, pool, tms.Filter{}, "", 1); return err },
-		"show":  func(s tms.Store, pool string) error { _, _, err := s.Pool(ctx, pool); return err },
-		"sweep": func(s tms.Store, pool string) error { _, err := s.Expire(ctx, pool, 1); return err },
+		"list":  func(s tms.Sweeper, pool string) error { _, err := s.Tokens(ctx, pool, tms.Filter{}, "", 1); return err },
+		"show":  func(s tms.Sweeper, pool string) error { _, _, err := s.Pool(ctx, pool); return err },
+		"sweep": func(s tms.Sweeper, pool string) error { _, err := s.Expire(ctx, pool, 1); return err },
 	} {
 		store, err := embedded.Open(embedded.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &configured{Store: store, logger: slog.New(slog.DiscardHandler),
+		s := &configured{Sweeper: store, logger: slog.New(slog.DiscardHandler),
 			pools: map[string]tms.PolicyChange{"p": {LeaseTTL: new(7 * time.Second)}}}
 		if err := s.look(ctx); err != nil {
 			t.Fatal(err)

@@ -50,7 +50,7 @@ type Options struct {
 
 // Manager carries out the expiries that are due in the pools of a store.
 type Manager struct {
-	store   tms.Store
+	store   tms.Sweeper
 	options Options
 	used    used
 	listing visit
@@ -77,7 +77,7 @@ func (v *visit) before(o *visit) bool {
 }
 
 // New returns a Manager for the pools of the store. It does nothing before Run.
-func New(store tms.Store, options Options) *Manager {
+func New(store tms.Sweeper, options Options) *Manager {
 	if options.Limit <= 0 {
 		options.Limit = 1_000
 	}
@@ -174,7 +174,7 @@ func (m *Manager) dueAt(now time.Time) (due []*visit) {
 // list adds the pools that are new. Those that are gone are forgotten when their next sweep says so.
 func (m *Manager) list(ctx context.Context) {
 	for after := ""; ; {
-		names, err := m.store.Pools(ctx, after, pageSize)
+		names, err := m.store.PoolNames(ctx, after, pageSize)
 		if err != nil {
 			m.failed(ctx, &m.listing, err)
 			return

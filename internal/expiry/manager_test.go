@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // deadlines is as much of a store as the manager sees: pools with deadlines, on a clock that may differ from this
 // process's. Every sweep takes a while.
 type deadlines struct {
-	tms.Store
+	tms.Sweeper
 	skew  time.Duration // the store's clock is ahead by this much
 	takes time.Duration
 
@@ -96,7 +96,7 @@ func (s *deadlines) swept() []sweep {
 	return slices.Clone(s.sweeps)
 }
 
-func (s *deadlines) Pools(_ context.Context, after string, limit int) ([]string, error) {
+func (s *deadlines) PoolNames(_ context.Context, after string, limit int) ([]string, error) {
 	s.listed.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *deadlines) expire(all []time.Time, limit int) tms.Expired {
 }
 
 // start runs a manager until the returned function is called, which waits for its end.
-func start(t *testing.T, store tms.Store, options expiry.Options) (stop func()) {
+func start(t *testing.T, store tms.Sweeper, options expiry.Options) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -180,7 +180,7 @@ func TestSleepsUntilSomethingIsDue(t *testing.T) {
 }
 
 // startUsed runs a manager as start does, and returns the store for those who change it as well.
-func startUsed(store tms.Store, options expiry.Options) (used tms.Store, stop func()) {
+func startUsed(store tms.Sweeper, options expiry.Options) (used tms.Store, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m, done := expiry.New(store, options), make(chan struct{})
 	go func() {

@@ -52,3 +52,22 @@ func assignStep(requests []tms.AssignRequest, most int, together func(a, b tms.A
 	}
 	return requests
 }
+
+// PoolPage makes a page of at most limit pools of their names, of which there may be one more, looking at each. A pool that
+// has been deleted since it was named is left out.
+func PoolPage(names []string, limit int, look func(string) (tms.Pool, tms.Stats, error)) (page tms.PoolPage, err error) {
+	if len(names) > limit {
+		names = names[:limit]
+		page.Next = names[limit-1]
+	}
+	for _, name := range names {
+		pool, stats, err := look(name)
+		switch {
+		case err == nil:
+			page.Pools = append(page.Pools, tms.PoolStats{Pool: pool, Stats: stats})
+		case tms.CodeOf(err) != tms.ErrPoolNotFound:
+			return tms.PoolPage{}, err
+		}
+	}
+	return page, nil
+}

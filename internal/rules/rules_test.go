@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -89,5 +90,29 @@ func TestCursorsThatNoListingGave(t *testing.T) {
 		if _, err := rules.ParseCursor("p", bad.String()); tms.CodeOf(err) != tms.ErrInvalidRequest {
 			t.Errorf("%s: error %v, want a refusal", name, err)
 		}
+	}
+}
+
+// A pool that is deleted while pools are listed is left out, and ends no listing.
+func TestAPageLeavesOutPoolsThatAreGone(t *testing.T) {
+	away := errors.New("away")
+	look := func(name string) (pool tms.Pool, stats tms.Stats, err error) {
+		switch name {
+		case "gone":
+			return pool, stats, rules.NoPool(name)
+		case "away":
+			return pool, stats, away
+		}
+		return tms.Pool{Name: name}, tms.Stats{Available: 1}, nil
+	}
+	page, err := rules.PoolPage([]string{"a", "gone", "z"}, 2, look)
+	if err != nil || page.Next != "gone" || len(page.Pools) != 1 || page.Pools[0].Name != "a" || page.Pools[0].Available != 1 {
+		t.Errorf("%+v, error %v", page, err)
+	}
+	if page, err := rules.PoolPage([]string{"a", "gone"}, 2, look); err != nil || page.Next != "" {
+		t.Errorf("the last page has a next one: %+v, error %v", page, err)
+	}
+	if _, err := rules.PoolPage([]string{"a", "away"}, 2, look); err != away {
+		t.Errorf("error %v", err)
 	}
 }

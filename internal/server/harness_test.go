@@ -58,7 +58,7 @@ func start(t *testing.T, config Config) *harness {
 }
 
 // open opens a store and wraps it as tms serve does.
-func (h *harness) open() tms.Store {
+func (h *harness) open() tms.Sweeper {
 	var ids atomic.Int64
 	opened, err := embedded.Open(embedded.Options{
 		Now:   func() time.Time { return time.UnixMilli(h.now.Load()) },

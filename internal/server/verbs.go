@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -261,33 +260,11 @@ func (s *Server) pools(c *call) (reply, error) {
 			return reply{}, err
 		}
 	}
-	names, err := s.store.Pools(c.Context(), p.cursor, p.limit+1)
+	page, err := s.store.Pools(c.Context(), p.cursor, p.limit)
 	if err != nil {
 		return reply{}, err
 	}
-	answer := &api.Pools{}
-	if len(names) > p.limit {
-		names = names[:p.limit]
-		answer.NextCursor = names[p.limit-1]
-	}
-	answer.Pools, err = s.describe(c.Context(), names)
-	return reply{body: answer}, err
-}
-
-// describe leaves out a pool that has been deleted since it was listed.
-func (s *Server) describe(ctx context.Context, names []string) ([]api.Pool, error) {
-	pools := make([]api.Pool, 0, len(names))
-	for _, name := range names {
-		pool, stats, err := s.store.Pool(ctx, name)
-		switch {
-		case errors.Is(err, tms.ErrPoolNotFound):
-		case err != nil:
-			return nil, err
-		default:
-			pools = append(pools, api.PoolStatsOf(pool, stats))
-		}
-	}
-	return pools, nil
+	return reply{body: api.PoolsOf(page)}, nil
 }
 
 func (s *Server) pool(c *call) (reply, error) {

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,21 +11,21 @@ import (
 
 const (
 	scrapeTimeout = 3 * time.Second // for all pools of one scrape
-	scrapePage    = 100             // names of pools asked for at once
+	scrapePage    = 100             // pools asked for at once
 	scrapePools   = 1_000           // most pools of one scrape, the first by name, so that nobody can flood Prometheus
 )
 
 // poolCollector asks the store for the sizes of its pools when Prometheus asks for them. Every server of a store that
 // is shared reports the same.
 type poolCollector struct {
-	store    tms.Store
+	store    tms.Sweeper
 	tokens   *prometheus.Desc
 	waiting  *prometheus.Desc
 	expiries *prometheus.Desc
 	complete *prometheus.Desc
 }
 
-func newPoolCollector(store tms.Store) *poolCollector {
+func newPoolCollector(store tms.Sweeper) *poolCollector {
 	return &poolCollector{
 		store: store,
 		tokens: prometheus.NewDesc("tms_tokens",
@@ -61,33 +60,23 @@ func (c *poolCollector) Collect(out chan<- prometheus.Metric) {
 
 // collect says whether it has shown every pool.
 func (c *poolCollector) collect(ctx context.Context, out chan<- prometheus.Metric) bool {
-	last := ""
+	next := ""
 	for range scrapePools / scrapePage {
-		names, err := c.store.Pools(ctx, last, scrapePage)
+		page, err := c.store.Pools(ctx, next, scrapePage)
 		if err != nil {
 			return false
 		}
-		for _, name := range names {
-			if !c.show(ctx, name, out) {
-				return false
-			}
+		for _, pool := range page.Pools {
+			c.show(pool.Name, pool.Stats, out)
 		}
-		if len(names) < scrapePage {
+		if next = page.Next; next == "" {
 			return true
 		}
-		last = names[len(names)-1]
 	}
 	return false
 }
 
-func (c *poolCollector) show(ctx context.Context, name string, out chan<- prometheus.Metric) bool {
-	_, stats, err := c.store.Pool(ctx, name)
-	if errors.Is(err, tms.ErrPoolNotFound) {
-		return true // deleted since it was listed
-	}
-	if err != nil {
-		return false
-	}
+func (c *poolCollector) show(name string, stats tms.Stats, out chan<- prometheus.Metric) {
 	for state, n := range map[tms.State]int{
 		tms.Available: stats.Available, tms.Assigned: stats.Assigned, tms.Cooling: stats.Cooling, tms.Quarantined: stats.Quarantined,
 	} {
@@ -99,5 +88,4 @@ func (c *poolCollector) show(ctx context.Context, name string, out chan<- promet
 	} {
 		out <- prometheus.MustNewConstMetric(c.expiries, prometheus.CounterValue, float64(n), name, outcome)
 	}
-	return true
 }

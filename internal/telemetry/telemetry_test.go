@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t *testing.T) tms.Store {
+func open(t *testing.T) tms.Sweeper {
 	t.Helper()
 	store, err := embedded.Open(embedded.Options{})
 	if err != nil {
@@ -122,9 +122,11 @@ func TestOutcomesWithoutACode(t *testing.T) {
 }
 
 // mute is a store that answers nothing: it is no Readier, and its pools cannot be listed.
-type mute struct{ tms.Store }
+type mute struct{ tms.Sweeper }
 
-func (mute) Pools(context.Context, string, int) ([]string, error) { return nil, errors.New("away") }
+func (mute) Pools(context.Context, string, int) (page tms.PoolPage, err error) {
+	return page, errors.New("away")
+}
 
 func TestReadierIsKept(t *testing.T) {
 	if _, ok := Wrap(open(t), prometheus.NewRegistry()).(tms.Readier); !ok {
@@ -190,19 +192,16 @@ func TestScrapeSurvivesTheStore(t *testing.T) {
 }
 
 // crowd is a store with more pools than a scrape may show.
-type crowd struct{ tms.Store }
+type crowd struct{ tms.Sweeper }
 
-func (crowd) Pools(_ context.Context, after string, limit int) (names []string, err error) {
+func (crowd) Pools(_ context.Context, after string, limit int) (page tms.PoolPage, err error) {
 	first := 0
 	fmt.Sscanf(after, "%d", &first)
 	for i := range limit {
-		names = append(names, fmt.Sprintf("%06d", first+i+1))
+		page.Next = fmt.Sprintf("%06d", first+i+1)
+		page.Pools = append(page.Pools, tms.PoolStats{Pool: tms.Pool{Name: page.Next}})
 	}
-	return names, nil
-}
-
-func (crowd) Pool(context.Context, string) (tms.Pool, tms.Stats, error) {
-	return tms.Pool{}, tms.Stats{}, nil
+	return page, nil
 }
 
 func TestScrapeIsBounded(t *testing.T) {

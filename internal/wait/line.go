@@ -284,7 +284,7 @@ func (l *line) ask() {
 	for i, waiters := range batch {
 		requests[i] = waiters[0].request
 	}
-	results, err := l.store.Store.Assign(l.store.life, l.pool, requests)
+	results, err := l.store.Sweeper.Assign(l.store.life, l.pool, requests)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retry = 0

@@ -58,7 +58,7 @@ func (c *crowd) one(ctx context.Context, r tms.AssignRequest) {
 
 // vanish leaves a ticket in the queue that is never shown again.
 func (c *crowd) vanish() {
-	if tokens, err := assign(c.t.Context(), c.store.Store, tms.AssignRequest{Ticket: tms.NewValue()}); err == nil {
+	if tokens, err := assign(c.t.Context(), c.store.Sweeper, tms.AssignRequest{Ticket: tms.NewValue()}); err == nil {
 		give(c.t, c.store, tokens[0])
 	}
 }

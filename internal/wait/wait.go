@@ -29,7 +29,7 @@ type Options struct {
 
 // Store is a store whose Assign waits. It is made with [Wrap].
 type Store struct {
-	tms.Store
+	tms.Sweeper
 	queue   tms.Queue // nil: the store has none
 	options Options
 
@@ -46,7 +46,7 @@ type Store struct {
 
 // Wrap returns a store that waits. Where the given one is no [tms.Queue], Wait is not heeded and every call answers at
 // once. Close ends the waiting and closes the given store.
-func Wrap(store tms.Store, o Options) *Store {
+func Wrap(store tms.Sweeper, o Options) *Store {
 	if o.Beat <= 0 {
 		o.Beat = 600 * time.Millisecond
 	}
@@ -55,7 +55,7 @@ func Wrap(store tms.Store, o Options) *Store {
 	}
 	queue, _ := store.(tms.Queue)
 	life, end := context.WithCancel(context.Background())
-	return &Store{Store: store, queue: queue, options: o, life: life, end: end, stop: make(chan struct{}),
+	return &Store{Sweeper: store, queue: queue, options: o, life: life, end: end, stop: make(chan struct{}),
 		lines: map[string]*line{}}
 }
 
@@ -68,12 +68,12 @@ func (s *Store) Close() error {
 	s.Stop()
 	s.end()
 	s.work.Wait()
-	return s.Store.Close()
+	return s.Sweeper.Close()
 }
 
 // Ready implements [tms.Readier].
 func (s *Store) Ready(ctx context.Context) error {
-	if readier, ok := s.Store.(tms.Readier); ok {
+	if readier, ok := s.Sweeper.(tms.Readier); ok {
 		return readier.Ready(ctx)
 	}
 	return nil
@@ -88,7 +88,7 @@ func (s *Store) Ready(ctx context.Context) error {
 // second, however long the store takes.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	if !s.anyWaits(requests) {
-		return s.Store.Assign(ctx, pool, requests)
+		return s.Sweeper.Assign(ctx, pool, requests)
 	}
 	results := make([]tms.AssignResult, len(requests))
 	failed := make([]error, len(requests))
@@ -106,7 +106,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 // UnblockRequest implements [tms.Store]. The request leaves the queue as well, on whatever server it waits, and what it was
 // handed goes to the next.
 func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
-	n, err := s.Store.UnblockRequest(ctx, pool, requestID)
+	n, err := s.Sweeper.UnblockRequest(ctx, pool, requestID)
 	if err == nil && s.queue != nil {
 		err = s.queue.Leave(ctx, pool, []string{ticketOf(tms.AssignRequest{RequestID: requestID})}, false)
 	}
@@ -125,7 +125,7 @@ func (s *Store) anyWaits(requests []tms.AssignRequest) bool {
 // assign answers one request.
 func (s *Store) assign(ctx context.Context, pool string, r tms.AssignRequest) (tms.AssignResult, error) {
 	if r.Wait == 0 || s.stopped() {
-		return single(s.Store.Assign(ctx, pool, []tms.AssignRequest{r}))
+		return single(s.Sweeper.Assign(ctx, pool, []tms.AssignRequest{r}))
 	}
 	r.Ticket = ticketOf(r)
 	w := &waiter{request: r, answer: make(chan answer, 1), last: errNotAsked}
@@ -224,7 +224,7 @@ func (s *Store) disown(l *line, w *waiter) {
 	ctx, cancel := s.saying()
 	defer cancel()
 	name, _ := rules.Memory(tms.Policy{}, w.request)
-	if _, err := s.Store.UnblockRequest(ctx, l.pool, name); err != nil {
+	if _, err := s.Sweeper.UnblockRequest(ctx, l.pool, name); err != nil {
 		s.options.Logger.Warn("tokens of a client that left may stay leased until their time is over", "pool", l.pool, "error", err)
 	}
 }

@@ -35,19 +35,19 @@ func wrap(t testing.TB, o embedded.Options) *wait.Store {
 }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Store {
-		return []tms.Store{wrap(t, embedded.Options{Now: clock.Now})}
+	storetest.Run(t, func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
+		return []tms.Sweeper{wrap(t, embedded.Options{Now: clock.Now})}
 	})
 }
 
 func TestWaiting(t *testing.T) {
-	storetest.RunWaiting(t, func(t testing.TB) []tms.Store { return []tms.Store{wrap(t, embedded.Options{})} })
+	storetest.RunWaiting(t, func(t testing.TB) []tms.Sweeper { return []tms.Sweeper{wrap(t, embedded.Options{})} })
 }
 
 // Two servers share the Redis, and those who wait at both stand in one queue.
 func TestWaitingOnTwoServersOfOneRedis(t *testing.T) {
 	db := redistest.New(t)
-	storetest.RunWaiting(t, func(t testing.TB) (stores []tms.Store) {
+	storetest.RunWaiting(t, func(t testing.TB) (stores []tms.Sweeper) {
 		for range 2 {
 			inner, err := redis.Open(redis.Options{URL: db.URL()})
 			must(t, err)
@@ -66,13 +66,13 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func fill(t testing.TB, s tms.Store, n int) {
+func fill(t testing.TB, s tms.Sweeper, n int) {
 	t.Helper()
 	_, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)})
 	must(t, err)
 }
 
-func assign(ctx context.Context, s tms.Store, r tms.AssignRequest) ([]tms.Token, error) {
+func assign(ctx context.Context, s tms.Sweeper, r tms.AssignRequest) ([]tms.Token, error) {
 	results, err := s.Assign(ctx, tms.DefaultPool, []tms.AssignRequest{r})
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func assign(ctx context.Context, s tms.Store, r tms.AssignRequest) ([]tms.Token,
 	return results[0].Tokens, results[0].Err
 }
 
-func give(t testing.TB, s tms.Store, token tms.Token) {
+func give(t testing.TB, s tms.Sweeper, token tms.Token) {
 	t.Helper()
 	results, err := s.Unblock(context.WithoutCancel(t.Context()), tms.DefaultPool, []tms.LeaseKey{{Token: token.Value, LeaseID: token.Lease.ID}})
 	if err != nil || results[0].Err != nil {
@@ -89,7 +89,7 @@ func give(t testing.TB, s tms.Store, token tms.Token) {
 }
 
 // untilWaiting returns when so many stand in the queue.
-func untilWaiting(t testing.TB, s tms.Store, n int) {
+func untilWaiting(t testing.TB, s tms.Sweeper, n int) {
 	t.Helper()
 	for range 2000 {
 		_, stats, err := s.Pool(t.Context(), tms.DefaultPool)

@@ -32,12 +32,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func inMemory(t testing.TB, clock *storetest.Clock) []tms.Store {
-	return []tms.Store{open(t, Options{Now: clock.Now})}
+func inMemory(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
+	return []tms.Sweeper{open(t, Options{Now: clock.Now})}
 }
 
-func onDisk(t testing.TB, clock *storetest.Clock) []tms.Store {
-	return []tms.Store{open(t, Options{Dir: t.TempDir(), Now: clock.Now})}
+func onDisk(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
+	return []tms.Sweeper{open(t, Options{Dir: t.TempDir(), Now: clock.Now})}
 }
 
 func TestContractInMemory(t *testing.T) { storetest.Run(t, inMemory) }

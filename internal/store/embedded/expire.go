@@ -85,7 +85,7 @@ func (t *step) tidy() (more bool) {
 	return t.queue.due() < t.now
 }
 
-// Expire implements [tms.Store].
+// Expire implements [tms.Sweeper].
 func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.Expired, err error) {
 	err = s.do(ctx, pool, func(t *step) error {
 		result.Now = rules.Instant(t.now)

@@ -246,7 +246,7 @@ func (j *journal) scan(prefix byte, f func(key, value []byte) error) (err error)
 }
 
 var _ interface {
-	tms.Store
+	tms.Sweeper
 	tms.Queue
 	tms.Readier
 } = (*Store)(nil)

@@ -72,24 +72,45 @@ func (t *step) change(change tms.PolicyChange) error {
 // Pool implements [tms.Store].
 func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms.Stats, err error) {
 	err = s.do(ctx, name, func(t *step) error {
-		t.expire(maxStep)
-		t.handOff()
-		pool = tms.Pool{Name: name, Policy: t.policy}
-		stats = tms.Stats{
-			Available:   t.available.size(),
-			Assigned:    t.assigned.size(),
-			Cooling:     t.cooling.size(),
-			Quarantined: t.quarantined.size(),
-			Waiting:     t.queue.waiting,
-			Expired:     t.expired,
-		}
+		pool, stats = t.look()
 		return nil
 	})
 	return pool, stats, err
 }
 
-// Pools implements [tms.Store].
-func (s *Store) Pools(ctx context.Context, after string, limit int) (names []string, err error) {
+// look returns the pool and the sizes of its sets, after what is due of it.
+func (t *step) look() (tms.Pool, tms.Stats) {
+	t.expire(maxStep)
+	t.handOff()
+	return tms.Pool{Name: t.name, Policy: t.policy}, tms.Stats{
+		Available:   t.available.size(),
+		Assigned:    t.assigned.size(),
+		Cooling:     t.cooling.size(),
+		Quarantined: t.quarantined.size(),
+		Waiting:     t.queue.waiting,
+		Expired:     t.expired,
+	}
+}
+
+// Pools implements [tms.Store]. It waits once, until what the last of its steps may have seen is durable.
+func (s *Store) Pools(ctx context.Context, after string, limit int) (tms.PoolPage, error) {
+	names, err := s.PoolNames(ctx, after, limit+1)
+	if err != nil {
+		return tms.PoolPage{}, err
+	}
+	var last *group
+	page, err := rules.PoolPage(names, limit, func(name string) (pool tms.Pool, stats tms.Stats, err error) {
+		last, err = s.steps(ctx, s.find(name), func(t *step) error {
+			pool, stats = t.look()
+			return nil
+		})
+		return pool, stats, err
+	})
+	return page, last.durable(ctx, err)
+}
+
+// PoolNames implements [tms.Sweeper].
+func (s *Store) PoolNames(ctx context.Context, after string, limit int) (names []string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -16,11 +16,11 @@ func TestQueueContractOnACluster(t *testing.T) { storetest.RunQueue(t, onCluster
 
 func onCluster(t *testing.T) storetest.Opener {
 	nodes := redistest.NewCluster(t, 3)
-	return func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
 		for _, node := range nodes {
 			ask(t, raw(t, node), "FLUSHALL")
 		}
-		return []tms.Store{open(t, nodes[0], redis.Options{Now: clock.Now})}
+		return []tms.Sweeper{open(t, nodes[0], redis.Options{Now: clock.Now})}
 	}
 }
 

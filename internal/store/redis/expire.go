@@ -10,7 +10,7 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// Expire implements [tms.Store]. More than 1,000 expiries go in several steps.
+// Expire implements [tms.Sweeper]. More than 1,000 expiries go in several steps.
 func (s *Store) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
 	total, err := s.expire(ctx, pool, min(limit, maxStep))
 	for left := limit - maxStep; err == nil && left > 0 && total.NextDue.Before(total.Now) && !total.NextDue.IsZero(); left -= maxStep {

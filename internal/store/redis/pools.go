@@ -134,7 +134,22 @@ func (a *answer) counts() tms.ExpiryCounts {
 }
 
 // Pools implements [tms.Store].
-func (s *Store) Pools(ctx context.Context, after string, limit int) ([]string, error) {
+func (s *Store) Pools(ctx context.Context, after string, limit int) (tms.PoolPage, error) {
+	names, err := s.PoolNames(ctx, after, limit+1)
+	if err != nil {
+		return tms.PoolPage{}, err
+	}
+	return rules.PoolPage(names, limit, func(name string) (tms.Pool, tms.Stats, error) {
+		pool, stats, err := s.Pool(ctx, name)
+		if errors.Is(err, tms.ErrStoreReset) { // it was lost, which ends no listing of the others
+			err = rules.NoPool(name)
+		}
+		return pool, stats, err
+	})
+}
+
+// PoolNames implements [tms.Sweeper].
+func (s *Store) PoolNames(ctx context.Context, after string, limit int) ([]string, error) {
 	names, err := s.names(ctx, after, limit)
 	if err != nil || !lacksDefault(names, after, limit) {
 		return names, err

@@ -35,19 +35,19 @@ func TestQueueContractOnTwoServersOfOneRedis(t *testing.T) { storetest.RunQueue(
 
 func onOneServer(t *testing.T) storetest.Opener {
 	server := redistest.New(t)
-	return func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
 		c := raw(t, server)
 		ask(t, c, "FLUSHALL")
-		return []tms.Store{checked{open(t, server, redis.Options{Now: clock.Now}), c}}
+		return []tms.Sweeper{checked{open(t, server, redis.Options{Now: clock.Now}), c}}
 	}
 }
 
 func onTwoServers(t *testing.T) storetest.Opener {
 	server := redistest.New(t)
-	return func(t testing.TB, clock *storetest.Clock) []tms.Store {
+	return func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
 		c, o := raw(t, server), redis.Options{Now: clock.Now}
 		ask(t, c, "FLUSHALL")
-		return []tms.Store{open(t, server, o), checked{open(t, server, o), c}}
+		return []tms.Sweeper{open(t, server, o), checked{open(t, server, o), c}}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // BenchFlat measures assign, keep-alive and unblock in a pool of small and in one of large size, one after the other in
 // the same loop, and reports the medians and their ratios. Noise of the machine meets both alike, so that a ratio holds
 // where a time does not.
-func BenchFlat(b *testing.B, store tms.Store, small, large int) {
+func BenchFlat(b *testing.B, store tms.Sweeper, small, large int) {
 	pools := []benchPool{{store: store, name: "small"}, {store: store, name: "large"}}
 	pools[0].fill(b, small)
 	pools[1].fill(b, large)
@@ -32,7 +32,7 @@ func BenchFlat(b *testing.B, store tms.Store, small, large int) {
 var benchVerbs = [...]string{"assign", "keepalive", "unblock"}
 
 type benchPool struct {
-	store tms.Store
+	store tms.Sweeper
 	name  string
 	took  [len(benchVerbs)][]time.Duration
 }

@@ -44,7 +44,7 @@ func (m steals) Assign(ctx context.Context, pool string, r []tms.AssignRequest) 
 	return m.Model.Assign(ctx, pool, r)
 }
 
-func falls(m *Model) tms.Store {
+func falls(m *Model) tms.Sweeper {
 	m.draw = func(p tms.Policy, available []string) (string, string, int64) {
 		value, id, fence := m.ownDraw(p, available)
 		return value, id, 1<<40 - fence
@@ -53,7 +53,7 @@ func falls(m *Model) tms.Store {
 }
 
 // buckets draws a bucket, and then one of what lies in it.
-func buckets(m *Model) tms.Store {
+func buckets(m *Model) tms.Sweeper {
 	m.draw = func(p tms.Policy, available []string) (string, string, int64) {
 		if p.Selection != tms.SelectRandom {
 			return m.ownDraw(p, available)
@@ -107,7 +107,7 @@ type deviant struct {
 
 // deviates returns a mutant that keeps to every policy but for the twist.
 func deviates(name, caught string, twist func(p *tms.Policy)) mutant {
-	return mutant{name, caught, false, func(m *Model) tms.Store { return deviant{m, map[string]tms.Policy{}, twist} }}
+	return mutant{name, caught, false, func(m *Model) tms.Sweeper { return deviant{m, map[string]tms.Policy{}, twist} }}
 }
 
 func (m deviant) PutPool(ctx context.Context, name string, c tms.PolicyChange) (tms.Pool, error) {

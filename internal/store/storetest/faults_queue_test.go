@@ -18,24 +18,24 @@ var queueMutants = []mutant{
 	deviates("knows no quota", "QuotaHolds", func(p *tms.Policy) { p.MaxLeasesPerClient = 0 }),
 	deviates("knows no labels", "MatchGivesOnlyWhatSuits", func(p *tms.Policy) { p.Labels = nil }),
 	{"takes any request for the one that it remembers", "RequestIDOfAnotherRequestIsRefused", false,
-		func(m *Model) tms.Store { return lax{m} }},
-	{"serves the latest first", "UnblockedGoesToTheLongestWaiter", true, func(m *Model) tms.Store { return upsideDown{m} }},
-	{"lets those who do not wait overtake", "NobodyOvertakes", false, func(m *Model) tms.Store { return pushy{m} }},
-	{"keeps what nobody picks up", "NotPickedUpGoesToTheNext", true, func(m *Model) tms.Store { return clingy{m} }},
-	{"keeps those in the queue who have left", "WhoLivesIsServed", true, func(m *Model) tms.Store { return patient{m} }},
+		func(m *Model) tms.Sweeper { return lax{m} }},
+	{"serves the latest first", "UnblockedGoesToTheLongestWaiter", true, func(m *Model) tms.Sweeper { return upsideDown{m} }},
+	{"lets those who do not wait overtake", "NobodyOvertakes", false, func(m *Model) tms.Sweeper { return pushy{m} }},
+	{"keeps what nobody picks up", "NotPickedUpGoesToTheNext", true, func(m *Model) tms.Sweeper { return clingy{m} }},
+	{"keeps those in the queue who have left", "WhoLivesIsServed", true, func(m *Model) tms.Sweeper { return patient{m} }},
 	{"keeps tokens back for who wants more than there are", "MoreThanThePoolHoldsWaits", true,
-		func(m *Model) tms.Store { return hoarding{m} }},
-	{"says that nothing is available", "RefusalsSayTheSame", false, func(m *Model) tms.Store { return curt{m} }},
+		func(m *Model) tms.Sweeper { return hoarding{m} }},
+	{"says that nothing is available", "RefusalsSayTheSame", false, func(m *Model) tms.Sweeper { return curt{m} }},
 	{"remembers no ticket that was given tokens", "WhatATicketWasGivenIsRemembered", false,
-		func(m *Model) tms.Store { return absentMinded{m} }},
-	{"quarantines nothing", "UnblockQuarantines", false, func(m *Model) tms.Store { return trusting{m} }},
-	{"forgets the past", "PastIsRemembered", false, func(m *Model) tms.Store { return blank{m} }},
-	{"releases every client's leases", "ClientGivesAllBack", false, func(m *Model) tms.Store { return sweeping{m} }},
+		func(m *Model) tms.Sweeper { return absentMinded{m} }},
+	{"quarantines nothing", "UnblockQuarantines", false, func(m *Model) tms.Sweeper { return trusting{m} }},
+	{"forgets the past", "PastIsRemembered", false, func(m *Model) tms.Sweeper { return blank{m} }},
+	{"releases every client's leases", "ClientGivesAllBack", false, func(m *Model) tms.Sweeper { return sweeping{m} }},
 }
 
 // asks is a store that changes what is asked of assign.
 func asks(name, caught string, change func(*tms.AssignRequest)) mutant {
-	return mutant{name, caught, false, func(m *Model) tms.Store { return other{m, change} }}
+	return mutant{name, caught, false, func(m *Model) tms.Sweeper { return other{m, change} }}
 }
 
 type other struct {

@@ -176,8 +176,17 @@ func (m *Model) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms
 	return pool, stats, err
 }
 
-// Pools returns names in order.
-func (m *Model) Pools(ctx context.Context, after string, limit int) ([]string, error) {
+// Pools returns a page of pools.
+func (m *Model) Pools(ctx context.Context, after string, limit int) (tms.PoolPage, error) {
+	names, err := m.PoolNames(ctx, after, limit+1)
+	if err != nil {
+		return tms.PoolPage{}, err
+	}
+	return rules.PoolPage(names, limit, func(name string) (tms.Pool, tms.Stats, error) { return m.Pool(ctx, name) })
+}
+
+// PoolNames returns names in order.
+func (m *Model) PoolNames(ctx context.Context, after string, limit int) ([]string, error) {
 	if err := m.lock(ctx); err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func TestMutants(t *testing.T) {
 	}
 	for _, m := range slices.Concat(mutants, queueMutants) {
 		t.Run(m.name, func(t *testing.T) {
-			open := func(_ testing.TB, clock *Clock) []tms.Store { return []tms.Store{m.plant(NewModel(clock))} }
+			open := func(_ testing.TB, clock *Clock) []tms.Sweeper { return []tms.Sweeper{m.plant(NewModel(clock))} }
 			if r, ok := rules[m.caught]; !ok || !catches(t, r, open) {
 				t.Errorf("%s does not catch a store that %s", m.caught, m.name)
 			}

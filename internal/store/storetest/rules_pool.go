@@ -16,6 +16,7 @@ var poolRules = []rule{
 	{"MaxTokensBelowTheSize", "max_tokens below the pool's size deletes nothing and admits nothing", poolShrinks},
 	{"UnknownPoolIsNotFound", "every method but PutPool refuses an unknown pool with pool_not_found", poolUnknown},
 	{"PoolsAreListedInOrder", "the names of all pools can be read in order, page by page", poolsListed},
+	{"PoolsAreListedWithTheirSizes", "a listing of pools shows each with its policy and the sizes of its sets", poolsSized},
 	{"DefaultPoolExists", "the pool default always exists and cannot be deleted", poolDefault},
 	{"DeletePoolDeletesItsTokens", "DeletePool deletes the tokens and leases too, also more than 1,000", poolDeleted},
 	{"InterruptedDeletePool",
@@ -139,6 +140,32 @@ func poolsListed(e *env) {
 		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(mine, n) })
 		e.equal("pools", names, mine)
 	}
+	names, err := e.PoolNames(e.Context(), mine[1], 2)
+	e.must(err)
+	e.equal("names", len(names), 2)
+	e.equal("the first name after another", names[0] > mine[1] && names[1] > names[0], true)
+}
+
+func poolsSized(e *env) {
+	pool := e.pool(tms.PolicyChange{Cooldown: new(second), TokenTTL: new(minute)})
+	e.fill(pool, "a", "b", "c")
+	_, err := e.giveBack(pool, keyOf(e.take(pool)))
+	e.must(err)
+	e.take(pool)
+	before := pool[:len(pool)-1] // which sorts right before it, but for pools of other tests
+	for name, more := before, true; more; more = name != "" {
+		page, err := e.Pools(e.Context(), name, 1)
+		e.must(err)
+		if name = page.Next; len(page.Pools) > 0 && page.Pools[0].Name == pool {
+			got, stats, err := e.Pool(e.Context(), pool)
+			e.must(err)
+			e.equal("the pool", page.Pools[0].Pool, got)
+			e.equal("its sizes", page.Pools[0].Stats, stats)
+			e.equal("they", stats, tms.Stats{Available: 1, Assigned: 1, Cooling: 1})
+			return
+		}
+	}
+	e.Errorf("the pool is not listed")
 }
 
 // poolNames reads the names of all pools.
@@ -148,14 +175,15 @@ func (e *env) poolNames(limit int) (names []string) {
 	for {
 		page, err := e.Pools(e.Context(), after, limit)
 		e.must(err)
-		if len(page) > limit {
-			e.Fatalf("a page of at most %d names holds %d", limit, len(page))
+		if len(page.Pools) > limit {
+			e.Fatalf("a page of at most %d pools holds %d", limit, len(page.Pools))
 		}
-		names = append(names, page...)
-		if len(page) < limit {
+		for _, p := range page.Pools {
+			names = append(names, p.Name)
+		}
+		if after = page.Next; after == "" {
 			return names
 		}
-		after = page[len(page)-1]
 	}
 }
 

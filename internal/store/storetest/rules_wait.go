@@ -32,10 +32,10 @@ var waitRules = []rule{
 
 // RunWaiting checks the rules of stores that heed Wait, in real time. Where the opener gives several stores the
 // operations of a rule go to them in turn.
-func RunWaiting(t *testing.T, open func(t testing.TB) []tms.Store) {
+func RunWaiting(t *testing.T, open func(t testing.TB) []tms.Sweeper) {
 	for _, r := range waitRules {
 		t.Run(r.name, func(t *testing.T) {
-			r.check(t, func(t testing.TB, _ *Clock) []tms.Store { return open(t) }, nil)
+			r.check(t, func(t testing.TB, _ *Clock) []tms.Sweeper { return open(t) }, nil)
 		})
 	}
 }

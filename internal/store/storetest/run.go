@@ -12,7 +12,7 @@ import (
 
 // Opener opens a store that takes its instants from the clock, or several that share one state. It closes them with
 // t.Cleanup. It may give a state that earlier calls have used: every rule works in pools of its own.
-type Opener func(t testing.TB, clock *Clock) []tms.Store
+type Opener func(t testing.TB, clock *Clock) []tms.Sweeper
 
 // Checker is a store that can examine itself. Every rule ends with its Check.
 type Checker interface {

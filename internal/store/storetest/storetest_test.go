@@ -6,7 +6,7 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-func openModel(_ testing.TB, clock *Clock) []tms.Store { return []tms.Store{NewModel(clock)} }
+func openModel(_ testing.TB, clock *Clock) []tms.Sweeper { return []tms.Sweeper{NewModel(clock)} }
 
 func TestModel(t *testing.T) { Run(t, openModel) }
 

@@ -15,7 +15,7 @@ import (
 // witness is a store that passes every operation to the next of the stores in turn, and remembers what was said about
 // leases, so that the invariant check can compare it.
 type witness struct {
-	stores []tms.Store
+	stores []tms.Sweeper
 	turn   atomic.Uint64
 	steps  atomic.Int64 // orders the begins and ends of operations
 
@@ -40,13 +40,13 @@ type sighting struct {
 	begin, done  int64     // the steps between which it was assigned
 }
 
-func newWitness(stores []tms.Store) *witness {
+func newWitness(stores []tms.Sweeper) *witness {
 	return &witness{stores: stores, leases: map[name][]*sighting{}, ids: map[string]bool{}, loose: map[name]int{},
 		emptied: map[string]int{}}
 }
 
 // next returns the store whose turn it is.
-func (w *witness) next() tms.Store { return w.stores[w.turn.Add(1)%uint64(len(w.stores))] }
+func (w *witness) next() tms.Sweeper { return w.stores[w.turn.Add(1)%uint64(len(w.stores))] }
 
 func (w *witness) mistake(format string, args ...any) {
 	w.mistakes = append(w.mistakes, fmt.Sprintf(format, args...))
@@ -60,8 +60,12 @@ func (w *witness) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, e
 	return w.next().Pool(ctx, name)
 }
 
-func (w *witness) Pools(ctx context.Context, after string, limit int) ([]string, error) {
+func (w *witness) Pools(ctx context.Context, after string, limit int) (tms.PoolPage, error) {
 	return w.next().Pools(ctx, after, limit)
+}
+
+func (w *witness) PoolNames(ctx context.Context, after string, limit int) ([]string, error) {
+	return w.next().PoolNames(ctx, after, limit)
 }
 
 func (w *witness) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
