@@ -8,11 +8,10 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
-	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/node"
 	"github.com/manankarani/token-manager/internal/store/embedded"
 	"github.com/manankarani/token-manager/internal/store/redis"
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
-	"github.com/manankarani/token-manager/internal/wait"
 )
 
 const many = 10_000 // leases of one client
@@ -55,8 +54,8 @@ func benchKeepAlive(b *testing.B, store tms.Sweeper) {
 
 // timed serves the store and adds up the time of its requests, which must come one after the other.
 func timed(b *testing.B, store tms.Sweeper, took *time.Duration) *client.Client {
-	waiting := wait.Wrap(store, wait.Options{})
-	handler := server.New(server.Config{Store: waiting}).Handler()
+	n := node.New(store, node.Options{})
+	handler := n.Handler()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		handler.ServeHTTP(w, r)
@@ -64,7 +63,7 @@ func timed(b *testing.B, store tms.Sweeper, took *time.Duration) *client.Client 
 	}))
 	b.Cleanup(func() {
 		srv.Close()
-		waiting.Close()
+		n.Close()
 	})
 	return dial(b, srv.URL)
 }

@@ -10,12 +10,11 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
-	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/node"
 	"github.com/manankarani/token-manager/internal/store/embedded"
 	"github.com/manankarani/token-manager/internal/store/redis"
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 	"github.com/manankarani/token-manager/internal/store/storetest"
-	"github.com/manankarani/token-manager/internal/wait"
 )
 
 // The tests that are parallel wait for time to pass, so that many can run at once. rueidis may leave a goroutine that
@@ -45,13 +44,13 @@ func (s swept) Expire(ctx context.Context, pool string, limit int) (tms.Expired,
 // served serves the store and returns a client of the server.
 func served(t testing.TB, store tms.Sweeper) swept {
 	t.Helper()
-	waiting := wait.Wrap(store, wait.Options{})
-	srv := httptest.NewServer(server.New(server.Config{Store: waiting}).Handler())
+	n := node.New(store, node.Options{})
+	srv := httptest.NewServer(n.Handler())
 	c := dial(t, srv.URL)
 	t.Cleanup(func() {
 		c.Close()
 		srv.Close()
-		waiting.Close()
+		n.Close()
 	})
 	return swept{c, store}
 }

@@ -11,15 +11,14 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
-	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/node"
 	"github.com/manankarani/token-manager/internal/store/embedded"
-	"github.com/manankarani/token-manager/internal/wait"
 )
 
 // running is a TMS server with the tokens KEY-1 and KEY-2 in the pool "licences".
 type running struct {
 	*httptest.Server
-	store tms.Store
+	*node.Node
 }
 
 func startServer() running {
@@ -27,17 +26,18 @@ func startServer() running {
 	if err != nil {
 		log.Fatal(err)
 	}
-	store := wait.Wrap(memory, wait.Options{})
+	n := node.New(memory, node.Options{})
+	store := n.Store()
 	store.PutPool(context.Background(), "licences", tms.PolicyChange{Selection: new(tms.SelectFIFO)})
 	store.Generate(context.Background(), "licences", tms.GenerateRequest{Tokens: []tms.NewToken{
 		{Value: "KEY-1"}, {Value: "KEY-2"},
 	}})
-	return running{httptest.NewServer(server.New(server.Config{Store: store}).Handler()), store}
+	return running{httptest.NewServer(n.Handler()), n}
 }
 
 func (r running) stop() {
-	r.Close()
-	r.store.Close()
+	r.Server.Close()
+	r.Node.Close()
 }
 
 // work stands for what a program does with a token.

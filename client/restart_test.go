@@ -11,9 +11,9 @@ import (
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
 	"github.com/manankarani/token-manager/internal/loopback"
+	"github.com/manankarani/token-manager/internal/node"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/store/embedded"
-	"github.com/manankarani/token-manager/internal/wait"
 )
 
 // process is a server on a data directory that can be ended and started again at the same address.
@@ -22,6 +22,7 @@ type process struct {
 	dir   string
 	addr  string
 	srv   *httptest.Server
+	node  *node.Node
 	store tms.Store
 	max   time.Duration // MaxWait
 }
@@ -39,12 +40,13 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.store = wait.Wrap(store, wait.Options{})
+	p.node = node.New(store, node.Options{HTTP: server.Config{Limits: server.Limits{MaxWait: p.max}}})
+	p.store = p.node.Store()
 	listener, err := net.Listen("tcp", p.addr)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.srv = httptest.NewUnstartedServer(server.New(server.Config{Store: p.store, MaxWait: p.max}).Handler())
+	p.srv = httptest.NewUnstartedServer(p.node.Handler())
 	p.srv.Listener.Close()
 	p.srv.Listener = listener
 	p.srv.Start()
@@ -55,7 +57,7 @@ func (p *process) end() {
 	p.srv.CloseClientConnections()
 	p.srv.Listener.Close()
 	p.srv.Close()
-	p.store.Close()
+	p.node.Close()
 }
 
 func (p *process) fill(n int) {

@@ -8,9 +8,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
 	"github.com/manankarani/token-manager/internal/loopback"
-	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/node"
 	"github.com/manankarani/token-manager/internal/store/embedded"
-	"github.com/manankarani/token-manager/internal/wait"
 )
 
 // overTLS starts a server over TLS, and returns a client of it whose connections go over the wire.
@@ -20,8 +19,8 @@ func overTLS(t *testing.T, http2 bool) (*client.Client, tms.Store, *loopback.Wir
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := wait.Wrap(memory, wait.Options{})
-	srv := httptest.NewUnstartedServer(server.New(server.Config{Store: store}).Handler())
+	n := node.New(memory, node.Options{})
+	srv := httptest.NewUnstartedServer(n.Handler())
 	srv.EnableHTTP2 = http2
 	srv.StartTLS()
 	w := loopback.NewWire(t, srv.Listener.Addr().String())
@@ -36,9 +35,9 @@ func overTLS(t *testing.T, http2 bool) (*client.Client, tms.Store, *loopback.Wir
 		own.CloseIdleConnections()
 		srv.CloseClientConnections()
 		srv.Close()
-		store.Close()
+		n.Close()
 	})
-	return c, store, w
+	return c, n.Store(), w
 }
 
 // TestAConnectionThatFallsSilentCostsNoLease has every connection that there is carry nothing any more, and says nothing of

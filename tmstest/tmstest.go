@@ -16,10 +16,8 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
-	"github.com/manankarani/token-manager/internal/expiry"
-	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/node"
 	"github.com/manankarani/token-manager/internal/store/embedded"
-	"github.com/manankarani/token-manager/internal/wait"
 )
 
 // Server is a running TMS server. It ends with its test. Its methods are safe for concurrent use.
@@ -27,6 +25,7 @@ type Server struct {
 	URL string // for client.New, or for any HTTP client
 
 	t     testing.TB
+	node  *node.Node
 	store tms.Sweeper
 	http  *http.Client // nil: the network
 	*misbehaviour
@@ -68,8 +67,8 @@ func New(t testing.TB, opts ...Option) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := wait.Wrap(memory, wait.Options{})
-	s := &Server{t: t, store: store, misbehaviour: newMisbehaviour()}
+	s := &Server{t: t, node: node.New(memory, node.Options{}), misbehaviour: newMisbehaviour()}
+	s.store = s.node.Store()
 	s.run(s.listen(o.inMemory))
 	for _, p := range o.pools {
 		s.put(p)
@@ -97,17 +96,15 @@ func (s *Server) listen(inMemory bool) net.Listener {
 func (s *Server) run(listener net.Listener) {
 	var running sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
-	sweeper := expiry.New(s.store, expiry.Options{})
-	handler := server.New(server.Config{Store: sweeper.Store()}).Handler()
-	hs := &http.Server{Handler: s.wrap(handler), ErrorLog: quiet}
-	running.Go(func() { sweeper.Run(ctx) })
+	hs := &http.Server{Handler: s.wrap(s.node.Handler()), ErrorLog: quiet}
+	running.Go(func() { s.node.Sweep(ctx) })
 	running.Go(func() { hs.Serve(gate{listener, s.misbehaviour}) })
 	s.t.Cleanup(func() {
 		s.Down()
 		hs.Close()
 		stop()
 		running.Wait()
-		s.store.Close()
+		s.node.Close()
 	})
 }
 

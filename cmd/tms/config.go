@@ -26,18 +26,7 @@ type config struct {
 	Sync         syncInterval
 	StoreTimeout time.Duration
 
-	HeaderTimeout   time.Duration
-	ReadTimeout     time.Duration
-	WriteTimeout    time.Duration
-	IdleTimeout     time.Duration
-	MaxWait         time.Duration
-	DrainDelay      time.Duration
-	ShutdownTimeout time.Duration
-	MaxConnections  int
-	MaxWaiting      int
-	MaxHeaderBytes  int
-	MaxBodyBytes    int64
-	MaxBodyMemory   int64
+	server.Limits
 
 	SweepLimit    int
 	SweepInterval time.Duration
@@ -53,7 +42,7 @@ type config struct {
 func (c *config) settings() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("settings", pflag.ContinueOnError)
 	fs.SortFlags = false
-	http := server.Config{}.WithDefaults()
+	http := server.Config{}.WithDefaults().Limits
 
 	fs.StringVar(&c.Config, configFlag, "", "YAML `file` with settings and pools")
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")

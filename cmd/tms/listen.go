@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"syscall"
+
+	"github.com/manankarani/token-manager/internal/node"
 )
 
 // address returns the configured address.
@@ -58,7 +60,7 @@ func greet(out io.Writer, c *config, address net.Addr, unready error) {
 	fmt.Fprintf(out, "store: %s\n", describeStore(c))
 	fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
 	if unready != nil {
-		fmt.Fprintf(out, "not ready: %s\n", reason(unready))
+		fmt.Fprintf(out, "not ready: %s\n", node.Reason(unready))
 		return
 	}
 	fmt.Fprintf(out, "try: curl -X POST http://%s/generate-token\n", reachable(tcp))

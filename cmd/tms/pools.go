@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,20 +52,6 @@ func decodePolicy(name string, value any) (tms.PolicyChange, error) {
 	return policy.Change(), policy.Change().Validate()
 }
 
-// putPools sets the policies of the file's pools.
-func (c *configured) putPools(ctx context.Context) error {
-	for _, name := range slices.Sorted(maps.Keys(c.pools)) {
-		pool, err := c.PutPool(ctx, name, c.pools[name])
-		if err != nil {
-			return fmt.Errorf("%s.%s: %w", poolsKey, name, err)
-		}
-		for _, text := range pool.Warnings() {
-			c.logger.Warn(text, "pool", name)
-		}
-	}
-	return nil
-}
-
 // warnings returns those of the file's pools, as they are where they are made by it.
 func (c *config) warnings() (all []string) {
 	for _, name := range slices.Sorted(maps.Keys(c.Pools)) {
@@ -75,9 +60,4 @@ func (c *config) warnings() (all []string) {
 		}
 	}
 	return all
-}
-
-// canComeRight says whether what was refused or failed may go well later without anybody changing the configuration.
-func canComeRight(err error) bool {
-	return tms.CodeOf(err) == "" || errors.Is(err, tms.ErrStoreUnavailable)
 }

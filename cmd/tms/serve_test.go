@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	tms "github.com/manankarani/token-manager"
 )
 
 func TestServeAnswersTheFiveOperations(t *testing.T) {
@@ -205,31 +202,6 @@ func TestAnAddressThatIsShownCanBeReached(t *testing.T) {
 		if got := reachable(address); got != want {
 			t.Errorf("%s is shown as %s, want %s", listen, got, want)
 		}
-	}
-}
-
-type givesUp struct {
-	tms.Sweeper
-	failed chan struct{}
-}
-
-func (s givesUp) Failed() <-chan struct{} { return s.failed }
-
-func TestAStoreThatGivesUpEndsTheServer(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	store := givesUp{failed: make(chan struct{})}
-	returned := make(chan struct{})
-	go func() {
-		defer close(returned)
-		awaitFailure(ctx, store, cancel)
-	}()
-	if ctx.Err() != nil {
-		t.Fatal("the server ended before the store gave up")
-	}
-	close(store.failed)
-	<-returned
-	if ctx.Err() == nil {
-		t.Error("the server goes on without a store")
 	}
 }
 

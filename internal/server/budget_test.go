@@ -79,7 +79,7 @@ func TestOneMachineIsOneAddress(t *testing.T) {
 // TestBodiesThatDoNotEndTakeBoundedMemory: clients that send the most of a large body and stop; who has a small one is
 // served beside them, and so is who has a large one when they have gone.
 func TestBodiesThatDoNotEndTakeBoundedMemory(t *testing.T) {
-	s := serve(t, Config{Store: (&harness{t: t}).open(), MaxBodyMemory: 8 << 20, MaxBodyBytes: 2 << 20})
+	s := serve(t, Config{Store: (&harness{t: t}).open(), Limits: Limits{MaxBodyMemory: 8 << 20, MaxBodyBytes: 2 << 20}})
 	before := heap()
 	var conns []conn
 	part := "{" + strings.Repeat(" ", 2<<20-1000)

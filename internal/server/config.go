@@ -35,6 +35,11 @@ type Config struct {
 	// to wait for the requests that are under way. It lets a store end the waiting of those who wait for a token.
 	Stopping func()
 
+	Limits
+}
+
+// Limits bound what callers may use up. A zero field has its default.
+type Limits struct {
 	MaxWait         time.Duration // longest time that an assign may ask to wait; it comes on top of WriteTimeout
 	MaxBodyBytes    int64         // most bytes of a request's body
 	MaxBodyMemory   int64         // most bytes of memory for all bodies, beyond 64 KiB each; a quarter for one address

@@ -117,7 +117,7 @@ func TestReservedPlaces(t *testing.T) {
 		<-finish
 		return nil
 	}}
-	s := serve(t, Config{Store: holding{store}, MaxConnections: 2})
+	s := serve(t, Config{Store: holding{store}, Limits: Limits{MaxConnections: 2}})
 	statuses := make(chan int, 2)
 	for range 2 {
 		go func() { status, _ := s.lookup(); statuses <- status }()
@@ -177,7 +177,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, Config{MaxConnections: 4})
+			s := serve(t, Config{Limits: Limits{MaxConnections: 4}})
 			for range 26 {
 				io.WriteString(s.dial(t), sent)
 			}
@@ -191,7 +191,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 // TestWaitingIsLimited: whoever would be one too many is told to come again; who does not wait is served, and so is who
 // comes when another has gone.
 func TestWaitingIsLimited(t *testing.T) {
-	h := start(t, Config{MaxConnections: 4})
+	h := start(t, Config{Limits: Limits{MaxConnections: 4}})
 	ctx, hangUp := context.WithCancel(t.Context())
 	left := make(chan error, 2)
 	for range 2 { // the half of the connections
@@ -217,7 +217,7 @@ func TestWaitingIsLimited(t *testing.T) {
 func TestHowManyMayWait(t *testing.T) {
 	for connections, want := range map[int][2]int{1: {1, 1}, 2: {1, 1}, 4: {2, 3}, 10_000: {5_000, 9_000}} {
 		for i, asked := range []int{0, 9_000} {
-			if got := (Config{MaxConnections: connections, MaxWaiting: asked}).WithDefaults().MaxWaiting; got != want[i] {
+			if got := (Config{Limits: Limits{MaxConnections: connections, MaxWaiting: asked}}).WithDefaults().MaxWaiting; got != want[i] {
 				t.Errorf("of %d connections %d may wait where %d are asked for, want %d", connections, got, asked, want[i])
 			}
 		}

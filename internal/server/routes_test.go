@@ -167,7 +167,7 @@ func (h *harness) post(contentType, encoding, body string) answer {
 }
 
 func TestBodiesThatAreTooLarge(t *testing.T) {
-	h := start(t, Config{MaxBodyBytes: 100})
+	h := start(t, Config{Limits: Limits{MaxBodyBytes: 100}})
 	fits := `{"count":1` + strings.Repeat(" ", 89) + `}`
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, fits)
 	h.refused(tms.ErrBodyTooLarge, "", "POST", api.PathGenerate, fits+" ")

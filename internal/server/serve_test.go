@@ -79,7 +79,7 @@ func TestShutdownIsGraceful(t *testing.T) {
 		<-finish
 		return ctx.Err() // the end of Serve's context must not end the request's
 	}}
-	s := serve(t, Config{Store: store, DrainDelay: 300 * time.Millisecond})
+	s := serve(t, Config{Store: store, Limits: Limits{DrainDelay: 300 * time.Millisecond}})
 	slow := make(chan int, 1)
 	go func() {
 		status, _ := s.lookup()
@@ -123,7 +123,7 @@ func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
 		left.Store(true)
 		return ctx.Err()
 	}}
-	s := serve(t, Config{Store: store, ShutdownTimeout: 50 * time.Millisecond})
+	s := serve(t, Config{Store: store, Limits: Limits{ShutdownTimeout: 50 * time.Millisecond}})
 	lookup := "POST /lookup-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"token\":\"a\"}"
 	c := s.dial(t)
 	io.WriteString(c, lookup)
@@ -155,7 +155,7 @@ func TestReadySaysWhyNot(t *testing.T) {
 	if p := refuses.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, ""); p.Detail != "no password" {
 		t.Errorf("detail %q", p.Detail)
 	}
-	slow := start(t, Config{ReadyTimeout: 10 * time.Millisecond, Store: strange{ready: func(ctx context.Context) error {
+	slow := start(t, Config{Limits: Limits{ReadyTimeout: 10 * time.Millisecond}, Store: strange{ready: func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}}})
@@ -188,7 +188,7 @@ func (c conn) answered(within time.Duration) bool {
 
 // TestSlowClientsAreCutOff: a header or a body that does not arrive in time, and a connection without requests.
 func TestSlowClientsAreCutOff(t *testing.T) {
-	s := serve(t, Config{HeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, IdleTimeout: 100 * time.Millisecond})
+	s := serve(t, Config{Limits: Limits{HeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, IdleTimeout: 100 * time.Millisecond}})
 	for name, sent := range map[string]string{
 		"half a header": "GET /livez HTTP/1.1\r\nHos",
 		"half a body":   "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
@@ -204,7 +204,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 }
 
 func TestLongHeadersAreRefused(t *testing.T) {
-	s := serve(t, Config{MaxHeaderBytes: 1 << 10})
+	s := serve(t, Config{Limits: Limits{MaxHeaderBytes: 1 << 10}})
 	if status, text := get(s.url + "/livez?" + strings.Repeat("x", 10_000)); status != 431 {
 		t.Errorf("%d %s", status, text)
 	}

@@ -48,7 +48,7 @@ func TestTheStoreHearsWhatIsAskedFor(t *testing.T) {
 }
 
 func TestWaitsOutOfBounds(t *testing.T) {
-	h := start(t, Config{MaxWait: 5 * time.Minute})
+	h := start(t, Config{Limits: Limits{MaxWait: 5 * time.Minute}})
 	for _, wait := range []string{"1000h", "301s", "-1ns", "5m0.001s", "2562047h"} {
 		p := h.refused(tms.ErrInvalidRequest, "wait", "POST", api.PathAssign, `{"wait":"`+wait+`"}`)
 		if !strings.HasPrefix(wait, "-") && p.Detail != "must be at most 5m" {
@@ -132,8 +132,8 @@ func TestWaitingOutlastsTheClocksOfTheConnection(t *testing.T) {
 	}}
 	store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, 2)})
 	for name, config := range map[string]Config{
-		"write timeout": {WriteTimeout: 100 * time.Millisecond},
-		"read timeout":  {ReadTimeout: 100 * time.Millisecond, HeaderTimeout: 100 * time.Millisecond},
+		"write timeout": {Limits: Limits{WriteTimeout: 100 * time.Millisecond}},
+		"read timeout":  {Limits: Limits{ReadTimeout: 100 * time.Millisecond, HeaderTimeout: 100 * time.Millisecond}},
 	} {
 		config.Store = slow
 		s := serve(t, config)
@@ -155,7 +155,7 @@ func TestWaitingOutlastsTheClocksOfTheConnection(t *testing.T) {
 func TestShutdownDoesNotWaitForWaiters(t *testing.T) {
 	h := &harness{t: t}
 	store := h.open()
-	s := serve(t, Config{Store: store, ShutdownTimeout: 20 * time.Second, Stopping: h.stop})
+	s := serve(t, Config{Store: store, Stopping: h.stop, Limits: Limits{ShutdownTimeout: 20 * time.Second}})
 	refused := make(chan string, 100)
 	for range cap(refused) {
 		go func() {
@@ -194,7 +194,7 @@ func TestShutdownDoesNotWaitForWaiters(t *testing.T) {
 // stop.
 func TestShutdownCutsOffAnAssignThatDoesNotEnd(t *testing.T) {
 	inside := make(chan struct{})
-	s := serve(t, Config{ShutdownTimeout: 50 * time.Millisecond, Store: assigning{before: func(ctx context.Context, _ tms.AssignRequest) error {
+	s := serve(t, Config{Limits: Limits{ShutdownTimeout: 50 * time.Millisecond}, Store: assigning{before: func(ctx context.Context, _ tms.AssignRequest) error {
 		close(inside)
 		<-ctx.Done()
 		return ctx.Err()

@@ -1,6 +1,7 @@
-package main
+package node
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
@@ -48,5 +49,30 @@ func TestAConfiguredPoolIsMadeAgain(t *testing.T) {
 			t.Errorf("%s: another pool: %v", what, err)
 		}
 		store.Close()
+	}
+}
+
+type givesUp struct {
+	tms.Sweeper
+	failed chan struct{}
+}
+
+func (s givesUp) Failed() <-chan struct{} { return s.failed }
+
+func TestAStoreThatGivesUpEndsTheServer(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	store := givesUp{failed: make(chan struct{})}
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		awaitFailure(ctx, store, cancel)
+	}()
+	if ctx.Err() != nil {
+		t.Fatal("the server ended before the store gave up")
+	}
+	close(store.failed)
+	<-returned
+	if ctx.Err() == nil {
+		t.Error("the server goes on without a store")
 	}
 }

@@ -1,0 +1,138 @@
+// Package node puts a server together: what wraps what stands here, and nowhere else.
+//
+//	store, err := redis.Open(o)                       // or embedded.Open: the caller's part
+//	store = wait.Wrap(store)                          // an assign may wait its turn
+//	store = telemetry.Wrap(store)                     // where there is a registry
+//	store = configured{store}                         // has the pools of the configuration; swept by the expiry manager
+//	server.New(server.Config{Store: sweeper.Store()}) // which tells the expiry manager what is used
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/expiry"
+	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/telemetry"
+	"github.com/manankarani/token-manager/internal/wait"
+)
+
+// Options says what a Node is. The zero value works.
+type Options struct {
+	// Pools are those of the configuration. Each is made, or changed, before the node is ready, and made again where it
+	// vanishes.
+	Pools map[string]tms.PolicyChange
+
+	HTTP     server.Config        // its Store, Logger, Metrics, Observe and Stopping are set by the node
+	Sweeps   expiry.Options       // its Observe is set by the node
+	Registry *prometheus.Registry // where the node keeps its metrics; nil: nowhere
+	Logger   *slog.Logger         // nil: no logs
+}
+
+// Node is a store and all that a server has around it. It is made with [New].
+type Node struct {
+	opened  tms.Sweeper
+	waiting *wait.Store
+	store   *configured
+	sweeper *expiry.Manager
+	server  *server.Server
+}
+
+// New returns a node over a store that was opened. It does nothing before [Node.Serve], but for what is asked of its store.
+// [Node.Close] closes the store.
+func New(opened tms.Sweeper, o Options) *Node {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{opened: opened, waiting: wait.Wrap(opened, wait.Options{Logger: o.Logger})}
+	n.store = &configured{Sweeper: n.waiting, pools: o.Pools, logger: o.Logger}
+	n.store.set.Store(len(o.Pools) == 0)
+	count := func(string, tms.Expired, error) {}
+	if o.Registry != nil {
+		n.store.Sweeper = telemetry.Wrap(n.waiting, o.Registry)
+		count = telemetry.Sweeps(o.Registry)
+		o.HTTP.Metrics, o.HTTP.Observe = telemetry.Handler(o.Registry), telemetry.Requests(o.Registry)
+	}
+	o.Sweeps.Observe = func(pool string, e tms.Expired, err error) {
+		count(pool, e, err)
+		logSweep(o.Logger, pool, e, err)
+	}
+	n.sweeper = expiry.New(n.store, o.Sweeps)
+	o.HTTP.Store, o.HTTP.Logger, o.HTTP.Stopping = n.sweeper.Store(), o.Logger, n.waiting.Stop
+	n.server = server.New(o.HTTP)
+	return n
+}
+
+// Store returns the store of the node: what it holds can be looked at and changed there without HTTP.
+func (n *Node) Store() tms.Sweeper { return n.store }
+
+// Handler returns the handler of all routes, for who serves them by other means than [Node.Serve].
+func (n *Node) Handler() http.Handler { return n.server.Handler() }
+
+// Sweep is the expiry manager at work, until ctx ends. [Node.Serve] runs it.
+func (n *Node) Sweep(ctx context.Context) { n.sweeper.Run(ctx) }
+
+// Look makes the pools of the configuration, where that has not been done, and returns why the store is not ready, if it is
+// not. It returns an error where the store refuses those pools for good.
+func (n *Node) Look(ctx context.Context) (unready, err error) {
+	unready = n.store.look(ctx)
+	if n.store.hopeless(unready) {
+		return nil, unready
+	}
+	return unready, nil
+}
+
+// Serve serves on the listener, with the expiry manager and a watch over the store beside it, until ctx ends, the store
+// gives up, or it refuses the pools of the configuration. When it returns, all of that has ended. Unready is what
+// [Node.Look] said.
+func (n *Node) Serve(ctx context.Context, listener net.Listener, unready error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	var refused error // of the watch, to be read when it has ended
+	background.Go(func() { awaitFailure(ctx, n.opened, cancel) })
+	background.Go(func() { n.sweeper.Run(ctx) })
+	background.Go(func() {
+		if refused = n.store.watch(ctx, unready); refused != nil {
+			cancel()
+		}
+	})
+	err := n.server.Serve(ctx, listener)
+	cancel()
+	background.Wait()
+	return errors.Join(err, refused)
+}
+
+// Close ends what waits, and closes the store.
+func (n *Node) Close() error { return n.waiting.Close() }
+
+// awaitFailure calls cancel when a store gives up because it cannot keep its promises. Its Close then says why.
+func awaitFailure(ctx context.Context, store tms.Store, cancel context.CancelFunc) {
+	failer, ok := store.(interface{ Failed() <-chan struct{} })
+	if !ok {
+		return
+	}
+	select {
+	case <-failer.Failed():
+		cancel()
+	case <-ctx.Done():
+	}
+}
+
+func logSweep(logger *slog.Logger, pool string, e tms.Expired, err error) {
+	switch {
+	case errors.Is(err, tms.ErrPoolNotFound): // deleted since the pools were listed
+	case err != nil && pool == "":
+		logger.Warn("the pools could not be listed for a sweep, which will be tried again", "error", err)
+	case err != nil:
+		logger.Warn("a sweep failed and will be tried again", "pool", pool, "error", err)
+	case e.Total() > 0:
+		logger.Debug("swept", "pool", pool, "released", e.Released, "quarantined", e.Quarantined, "deleted", e.Deleted)
+	}
+}
