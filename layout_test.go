@@ -123,8 +123,10 @@ var layout = []struct {
 		forbids: func(_ string, i goPackage) bool { return within(i.ImportPath, "internal/server") },
 	},
 	{
-		says:    "imports point to the root, never sideways, except for those that are named here",
-		of:      func(path string) bool { return path != module && !within(path, "cmd") && !within(path, "tmstest") && !within(path, "internal/node") },
+		says: "imports point to the root, never sideways, except for those that are named here",
+		of: func(path string) bool {
+			return path != module && !within(path, "cmd") && !within(path, "tmstest") && !within(path, "internal/node")
+		},
 		forbids: func(path string, i goPackage) bool { return own(i) && !mayImport(path, i.ImportPath) },
 	},
 }
