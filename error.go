@@ -12,36 +12,70 @@ import (
 type Code string
 
 // The codes of refusals. Those a request can meet before it reaches a store (a wrong method, a body that is too large)
-// stand here too, so that one list names every code.
+// stand here too, so that one list names every code. What each means is said by [Code.Meaning].
 const (
-	ErrInvalidRequest   Code = "invalid_request"        // a field is missing, unknown, of the wrong type or out of its limits
-	ErrForbidden        Code = "forbidden"              // a page of another origin sent the request from a browser
-	ErrNotFound         Code = "not_found"              // there is no such route
-	ErrMethodNotAllowed Code = "method_not_allowed"     // the route does not take this method
-	ErrBodyTooLarge     Code = "body_too_large"         // the request's body is over the limit
-	ErrUnsupportedMedia Code = "unsupported_media_type" // the request's body is not JSON
+	ErrInvalidRequest   Code = "invalid_request"
+	ErrForbidden        Code = "forbidden"
+	ErrNotFound         Code = "not_found"
+	ErrMethodNotAllowed Code = "method_not_allowed"
+	ErrBodyTooLarge     Code = "body_too_large"
+	ErrUnsupportedMedia Code = "unsupported_media_type"
 
-	ErrPoolNotFound     Code = "pool_not_found"     // the pool does not exist
-	ErrTokenNotFound    Code = "token_not_found"    // the token does not exist, or its clock has run out
-	ErrNoTokenAvailable Code = "no_token_available" // the pool has fewer available tokens than were asked for
-	ErrPoolExists       Code = "pool_exists"        // the pool exists, and was to be made
-	ErrPoolFull         Code = "pool_full"          // the pool would exceed its max_tokens
-	ErrPoolPaused       Code = "pool_paused"        // the pool gives no tokens for now
-	ErrPoolInUse        Code = "pool_in_use"        // the pool holds what this change of its policy could not take along
-	ErrQuotaExceeded    Code = "quota_exceeded"     // the client holds as many leases as the pool's max_leases_per_client
+	ErrPoolNotFound     Code = "pool_not_found"
+	ErrTokenNotFound    Code = "token_not_found"
+	ErrNoTokenAvailable Code = "no_token_available"
+	ErrPoolExists       Code = "pool_exists"
+	ErrPoolFull         Code = "pool_full"
+	ErrPoolPaused       Code = "pool_paused"
+	ErrPoolInUse        Code = "pool_in_use"
+	ErrQuotaExceeded    Code = "quota_exceeded"
 
-	ErrNotAssigned      Code = "not_assigned"       // nobody holds the token
-	ErrNotQuarantined   Code = "not_quarantined"    // the token was not put aside
-	ErrNotHolder        Code = "not_holder"         // the lease_id is required, and none was given
-	ErrLeaseLost        Code = "lease_lost"         // the lease_id is not that of the token's present lease
-	ErrMaxLeaseExceeded Code = "max_lease_exceeded" // the lease already lasts as long as the pool's max_lease allows
+	ErrNotAssigned      Code = "not_assigned"
+	ErrNotQuarantined   Code = "not_quarantined"
+	ErrNotHolder        Code = "not_holder"
+	ErrLeaseLost        Code = "lease_lost"
+	ErrMaxLeaseExceeded Code = "max_lease_exceeded"
 
-	ErrRequestIDReused Code = "request_id_reused" // the request_id was used for another request before
+	ErrRequestIDReused Code = "request_id_reused"
 
-	ErrOverloaded       Code = "overloaded"        // the server has as much to do as it may; the same request may succeed a little later
-	ErrStoreUnavailable Code = "store_unavailable" // the store could not be asked, or turned the request away unchanged
-	ErrStoreReset       Code = "store_reset"       // the store was emptied; its server must be restarted before it changes anything
+	ErrOverloaded       Code = "overloaded"
+	ErrStoreUnavailable Code = "store_unavailable"
+	ErrStoreReset       Code = "store_reset"
 )
+
+var meanings = map[Code]string{
+	ErrInvalidRequest:   "a field is missing, unknown, of the wrong type or out of its limits",
+	ErrForbidden:        "a page of another origin sent the request through a browser",
+	ErrNotFound:         "there is no such route",
+	ErrMethodNotAllowed: "the route does not take this method",
+	ErrBodyTooLarge:     "the body is over the limit",
+	ErrUnsupportedMedia: "the body is not JSON, or does not say so",
+
+	ErrPoolNotFound:     "there is no such pool",
+	ErrTokenNotFound:    "there is no such token, or its clock has run out",
+	ErrNoTokenAvailable: "fewer tokens are available than were asked for, or others wait for them",
+	ErrPoolExists:       "there is a pool of that name already",
+	ErrPoolFull:         "the pool would exceed its max_tokens; nothing was created",
+	ErrPoolPaused:       "the pool is paused and gives no tokens for now",
+	ErrPoolInUse:        "the pool holds tokens or leases that the change could not take along",
+	ErrQuotaExceeded:    "the client holds as many leases as the pool's max_leases_per_client",
+
+	ErrNotAssigned:      "nobody holds the token",
+	ErrNotQuarantined:   "the token is not quarantined",
+	ErrNotHolder:        "the pool requires the lease_id, or the token is on its way to a waiter",
+	ErrLeaseLost:        "the lease_id is not that of the token's present lease",
+	ErrMaxLeaseExceeded: "the lease lasts as long as the pool's max_lease allows",
+
+	ErrRequestIDReused: "the request_id was used for another request before",
+
+	ErrOverloaded:       "the server has as much to do as it may; ask again a little later",
+	ErrStoreUnavailable: "the store cannot be asked for now, or the server stops; nothing changed",
+	ErrStoreReset:       "the store was emptied; nothing is changed until the server is restarted",
+}
+
+// Meaning returns what the code means, in a sentence for a person. It is what an error says that has no detail of its own.
+// Of a code that this version does not know it is empty.
+func (c Code) Meaning() string { return meanings[c] }
 
 // Error returns the code itself.
 func (c Code) Error() string { return string(c) }

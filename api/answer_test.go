@@ -57,7 +57,7 @@ func TestProblems(t *testing.T) {
 			Problem{Title: "Not Found", Status: 404, Code: "no_token_available", Detail: "come back", RetryAfterMS: 1501, Waiting: new(7), Place: 3,
 				Available: new(2), HeldBy: "c", HeldSince: Time{noon}}, 2},
 		{tms.ErrNoTokenAvailable,
-			Problem{Title: "Not Found", Status: 404, Code: "no_token_available", Detail: meanings["no_token_available"].detail, Waiting: new(0), Available: new(0)}, 0},
+			Problem{Title: "Not Found", Status: 404, Code: "no_token_available", Detail: meaningOf("no_token_available"), Waiting: new(0), Available: new(0)}, 0},
 		{&tms.Refusal{Code: tms.ErrPoolFull, Detail: "no", Waiting: 7, Place: 3, Available: 2, HeldBy: "c"}, Problem{Title: "Conflict", Status: 409, Code: "pool_full", Detail: "no"}, 0},
 		{errors.New("dial tcp 10.0.0.7: secret"),
 			Problem{Title: "Internal Server Error", Status: 500, Code: CodeFailed, Detail: "the operation failed; its outcome is unknown"}, 0},

@@ -91,7 +91,7 @@ func drawPast(t *rapid.T, token tms.Token) tms.Token {
 }
 
 func drawRefusal(t *rapid.T) *tms.Refusal {
-	codes := slices.Sorted(maps.Keys(meanings))
+	codes := slices.Sorted(maps.Keys(statuses))
 	codes = slices.DeleteFunc(codes, func(c tms.Code) bool { return c == CodeFailed })
 	r := &tms.Refusal{Code: rapid.SampledFrom(codes).Draw(t, "code"), Field: maybeText.Draw(t, "field"), Detail: texts.Draw(t, "detail"), RetryAfter: spans.Draw(t, "after")}
 	if r.Code == tms.ErrNoTokenAvailable {

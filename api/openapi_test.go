@@ -1,12 +1,15 @@
 package api
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -18,7 +21,7 @@ import (
 func TestOneListOfCodes(t *testing.T) {
 	want := append(codesOfRoot(t), CodeFailed)
 	slices.Sort(want)
-	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(meanings))); diff != "" {
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(statuses))); diff != "" {
 		t.Errorf("error.go and the table in status.go differ (-error.go +status.go):\n%s", diff)
 	}
 	var described []tms.Code
@@ -57,14 +60,28 @@ func TestStatuses(t *testing.T) {
 }
 
 func TestEveryCodeHasAnErrorStatusAndASentence(t *testing.T) {
-	for code, m := range meanings {
-		denied := m.status == 401 || m.status == 403 // kept for who may do what
-		if m.status < 400 || m.status > 599 || denied && code != tms.ErrForbidden || m.detail == "" {
-			t.Errorf("%s: status %d, detail %q", code, m.status, m.detail)
+	for code, status := range statuses {
+		denied := status == 401 || status == 403 // kept for who may do what
+		if status < 400 || status > 599 || denied && code != tms.ErrForbidden || meaningOf(code) == "" {
+			t.Errorf("%s: status %d, meaning %q", code, status, meaningOf(code))
 		}
 	}
 	if got := Status("nonsense"); got != 500 {
 		t.Errorf("a code that nobody knows has status %d, want 500", got)
+	}
+}
+
+// The table of docs/http.md says of each code what error.go says.
+func TestTheDocumentSaysWhatEachCodeMeans(t *testing.T) {
+	doc, err := os.ReadFile("../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.ReplaceAll(string(doc), "`", "")
+	for code, status := range statuses {
+		if row := fmt.Sprintf("\n| %s | %d | %s |\n", code, status, meaningOf(code)); !strings.Contains(plain, row) {
+			t.Errorf("docs/http.md does not have the line %s", row)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ func NewProblem(err error) *Problem {
 	if code == "" {
 		code = CodeFailed
 	}
-	p := &Problem{Type: "about:blank", Status: Status(code), Code: code, Detail: meanings[code].detail}
+	p := &Problem{Type: "about:blank", Status: Status(code), Code: code, Detail: meaningOf(code)}
 	p.Title = http.StatusText(p.Status)
 	var refusal *tms.Refusal
 	if errors.As(err, &refusal) && code != CodeFailed {
