@@ -14,56 +14,107 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis"
 )
 
-// validateStore refuses a store that does not exist, without repeating it: a URL may hold a password.
-func (c *config) validateStore() error {
-	kind, dir, _ := strings.Cut(c.Store, ":")
-	switch {
-	case kind == "embedded" && dir != "", kind == "memory" && dir == "":
+// storeKind is one kind of store. Where is what the setting says after the kind.
+type storeKind struct {
+	check    func(c *config, where string) error
+	open     func(c *config, where string, logger *slog.Logger) (tms.Sweeper, error)
+	describe func(c *config, where string) string // for a person, without what may be a secret
+}
+
+// storeKinds are the kinds of stores, by the word with which the setting begins.
+var storeKinds = map[string]storeKind{
+	"embedded": {
+		func(_ *config, dir string) error { return orNoStore(dir != "") },
+		openEmbedded,
+		func(c *config, dir string) string {
+			if absolute, err := filepath.Abs(dir); err == nil {
+				dir = absolute
+			}
+			return fmt.Sprintf("embedded, data directory %s, sync %s", dir, &c.Sync)
+		},
+	},
+	"memory": {
+		func(_ *config, where string) error { return orNoStore(where == "") },
+		openEmbedded,
+		func(*config, string) string { return "memory only, the tokens are gone when the server stops" },
+	},
+	"redis":  {checkRedis, openRedis, describeRedis},
+	"rediss": {checkRedis, openRedis, describeRedis},
+}
+
+// kindOfStore returns the kind of the configured store, and what the setting says after it.
+func (c *config) kindOfStore() (kind storeKind, where string, err error) {
+	name, where, _ := strings.Cut(c.Store, ":")
+	kind, known := storeKinds[name]
+	return kind, where, orNoStore(known)
+}
+
+// orNoStore returns the error of a store that does not exist, without repeating it: a URL may hold a password.
+func orNoStore(ok bool) error {
+	if ok {
 		return nil
-	case kind == "redis", kind == "rediss":
-		return c.validateRedis()
 	}
 	return errors.New("store: must be embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
 }
 
-func (c *config) validateRedis() error {
-	store, err := openStore(c, nil) // it does not wait for Redis
+func (c *config) validateStore() error {
+	kind, where, err := c.kindOfStore()
+	if err != nil {
+		return err
+	}
+	return kind.check(c, where)
+}
+
+func openStore(c *config, logger *slog.Logger) (tms.Sweeper, error) {
+	kind, where, err := c.kindOfStore()
+	if err != nil {
+		return nil, err
+	}
+	return kind.open(c, where, logger)
+}
+
+// describeStore says for a person where the tokens are.
+func describeStore(c *config) string {
+	kind, where, err := c.kindOfStore()
+	if err != nil {
+		return err.Error()
+	}
+	return kind.describe(c, where)
+}
+
+func openEmbedded(c *config, dir string, logger *slog.Logger) (tms.Sweeper, error) {
+	store, err := embedded.Open(embedded.Options{Dir: dir, SyncInterval: time.Duration(c.Sync), Logger: logger})
+	switch {
+	case errors.Is(err, embedded.ErrInUse):
+		return nil, fmt.Errorf("%w; stop it if it is a tms serve that should not be there, or choose another directory with "+
+			"--store embedded:DIR", err)
+	case err != nil:
+		return nil, err
+	}
+	return store, nil
+}
+
+func openRedis(c *config, _ string, logger *slog.Logger) (tms.Sweeper, error) {
+	store, err := redis.Open(redis.Options{URL: c.Store, Timeout: c.StoreTimeout, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+// checkRedis opens the store, which does not wait for Redis.
+func checkRedis(c *config, where string) error {
+	store, err := openRedis(c, where, nil)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return store.Close()
 }
 
-func openStore(c *config, logger *slog.Logger) (tms.Sweeper, error) {
-	kind, dir, _ := strings.Cut(c.Store, ":")
-	switch kind {
-	case "redis", "rediss":
-		return redis.Open(redis.Options{URL: c.Store, Timeout: c.StoreTimeout, Logger: logger})
-	default:
-		store, err := embedded.Open(embedded.Options{Dir: dir, SyncInterval: time.Duration(c.Sync), Logger: logger})
-		if errors.Is(err, embedded.ErrInUse) {
-			err = fmt.Errorf("%w; stop it if it is a tms serve that should not be there, or choose another directory with "+
-				"--store embedded:DIR", err)
-		}
-		return store, err
-	}
-}
-
-// describeStore says for a person where the tokens are. It leaves out what may be a secret.
-func describeStore(c *config) string {
-	kind, dir, _ := strings.Cut(c.Store, ":")
-	switch kind {
-	case "embedded":
-		if absolute, err := filepath.Abs(dir); err == nil {
-			dir = absolute
-		}
-		return fmt.Sprintf("embedded, data directory %s, sync %s", dir, &c.Sync)
-	case "memory":
-		return "memory only, the tokens are gone when the server stops"
-	}
+func describeRedis(c *config, _ string) string {
 	u, err := url.Parse(c.Store)
 	if err != nil {
-		return kind
+		return "redis"
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
