@@ -8,9 +8,12 @@ import (
 	"syscall"
 )
 
-// onlyZombies says whether all that is left of a process group has ended, and only waits for somebody to ask how: in many
+// onlyZombies reports whether all that is left of a process group has ended, and only waits for somebody to ask how: in many
 // a container nobody ever does. It looks twice, because what is being started may be missing in one look.
-func onlyZombies(group int) bool { return allEnded(group) && allEnded(group) }
+func onlyZombies(group int) bool {
+	first, second := allEnded(group), allEnded(group)
+	return first && second
+}
 
 // mayNot says that a process group was not signalled because all that is left of it belongs to another user.
 func mayNot(err error) bool { return err == syscall.EPERM }

@@ -67,6 +67,15 @@ func (x *index) add(i item)    { x.tree.Set(i) }
 func (x *index) remove(i item) { x.tree.Delete(i) }
 func (x *index) size() int     { return x.tree.Len() }
 
+// hold adds the item, or takes it out.
+func (x *index) hold(i item, in bool) {
+	if in {
+		x.add(i)
+	} else {
+		x.remove(i)
+	}
+}
+
 // first returns the token with the earliest instant, or nil.
 func (x *index) first() *entry {
 	i, _ := x.tree.Min()

@@ -63,7 +63,7 @@ func (p *pool) restore() {
 	for _, e := range p.tokens {
 		x := p.set(e.record.State)
 		items[x] = append(items[x], position(e))
-		p.listBeside(e)
+		p.listBeside(e, true)
 	}
 	for x, list := range items {
 		x.load(list)
@@ -85,62 +85,43 @@ func (p *pool) remove(e *entry) {
 
 func (p *pool) list(e *entry) {
 	p.set(e.record.State).add(position(e))
-	p.listBeside(e)
-}
-
-// listBeside puts the token into what the pool keeps beside the index of its state.
-func (p *pool) listBeside(e *entry) {
-	switch e.record.State {
-	case tms.Available:
-		p.free.add(e)
-		for _, lane := range rules.Lanes(p.policy.Labels, e.record.Metadata) {
-			addTo(p.lanes, lane, e)
-		}
-	case tms.Assigned:
-		if e.record.Handed() {
-			p.handed.add(position(e))
-		}
-		if p.policy.MaxLeasesPerClient > 0 {
-			addTo(p.clients, e.record.Lease.ClientID, e)
-		}
-	case tms.Cooling:
-		p.coolingSeen.add(newItem(e.record.Seen, e))
-	}
+	p.listBeside(e, true)
 }
 
 func (p *pool) unlist(e *entry) {
 	p.set(e.record.State).remove(position(e))
+	p.listBeside(e, false)
+}
+
+// listBeside puts the token into what the pool keeps beside the index of its state, or takes it out of there.
+func (p *pool) listBeside(e *entry, in bool) {
 	switch e.record.State {
 	case tms.Available:
-		p.free.remove(e)
+		p.free.hold(e, in)
 		for _, lane := range rules.Lanes(p.policy.Labels, e.record.Metadata) {
-			removeFrom(p.lanes, lane, e)
+			listUnder(p.lanes, lane, e, in)
 		}
 	case tms.Assigned:
 		if e.record.Handed() {
-			p.handed.remove(position(e))
+			p.handed.hold(position(e), in)
 		}
 		if p.policy.MaxLeasesPerClient > 0 {
-			removeFrom(p.clients, e.record.Lease.ClientID, e)
+			listUnder(p.clients, e.record.Lease.ClientID, e, in)
 		}
 	case tms.Cooling:
-		p.coolingSeen.remove(newItem(e.record.Seen, e))
+		p.coolingSeen.hold(newItem(e.record.Seen, e), in)
 	}
 }
 
-// addTo adds the token to one of the indexes, which is made where it is missing.
-func addTo(indexes map[string]*index, name string, e *entry) {
-	if indexes[name] == nil {
-		indexes[name] = newIndex()
-	}
-	indexes[name].add(position(e))
-}
-
-// removeFrom takes the token out of one of the indexes, which is forgotten with its last token.
-func removeFrom(indexes map[string]*index, name string, e *entry) {
+// listUnder puts the token into one of the indexes, which is made where it is missing, or takes it out of there, and forgets
+// an index with its last token.
+func listUnder(indexes map[string]*index, name string, e *entry, in bool) {
 	x := indexes[name]
-	x.remove(position(e))
-	if x.size() == 0 {
+	if x == nil {
+		x = newIndex()
+		indexes[name] = x
+	}
+	if x.hold(position(e), in); x.size() == 0 {
 		delete(indexes, name)
 	}
 }
@@ -205,6 +186,15 @@ func (p *pool) random(from int64) *entry {
 
 // bag is a set of tokens that gives a random one in O(1).
 type bag struct{ entries []*entry }
+
+// hold adds the token, or takes it out.
+func (b *bag) hold(e *entry, in bool) {
+	if in {
+		b.add(e)
+	} else {
+		b.remove(e)
+	}
+}
 
 func (b *bag) add(e *entry) {
 	e.slot = len(b.entries)
