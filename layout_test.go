@@ -204,7 +204,7 @@ func TestTheStoresShareTheirWords(t *testing.T) {
 		}
 		for _, word := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
 			words++
-			if !regexp.MustCompile(`(?m)^func \(\w+ [*\w]+\) ` + word[1] + `\(`).MatchString(source["Go"]) {
+			if !regexp.MustCompile(`(?mi)^func \(\w+ [*\w]+\) ` + word[1] + `\(`).MatchString(source["Go"]) {
 				t.Errorf("no Go step is called %s", word[1])
 			}
 			if !regexp.MustCompile(`(?m)^(local )?function ` + word[1] + `\(`).MatchString(source["Lua"]) {

@@ -14,7 +14,7 @@ type View interface {
 	PickUp(r tms.AssignRequest) []tms.Token // begins the leases of what the request's ticket was handed
 	Quota(r tms.AssignRequest) error        // refuses what goes beyond what the client may hold
 	Ready(r tms.AssignRequest) bool         // reports whether it is the request's turn, and there are tokens enough
-	Give(r tms.AssignRequest) []tms.Token   // takes its ticket out of the queue, and gives it tokens
+	Grant(r tms.AssignRequest) []tms.Token  // takes its ticket out of the queue, and gives it tokens
 	QueueUp(r tms.AssignRequest) error      // lets its ticket take or keep its place, and refuses it for now
 	Dismiss(ticket string)                  // takes the ticket, if there is one, out of the queue
 }
@@ -46,5 +46,5 @@ func Assign(pool string, p tms.Policy, r tms.AssignRequest, v View) ([]tms.Token
 	if !v.Ready(r) {
 		return nil, v.QueueUp(r)
 	}
-	return v.Give(r), nil
+	return v.Grant(r), nil
 }

@@ -24,7 +24,7 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 			return errAgain
 		}
 		for _, r := range requests {
-			tokens, err := rules.Assign(t.name, t.policy, r, view{t})
+			tokens, err := rules.Assign(t.name, t.policy, r, t)
 			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
 			t.handOff() // before the next request could take what a ticket of this one left to others
 		}
@@ -86,31 +86,24 @@ func (t *step) oldest() int64 {
 	return t.now - t.policy.TokenTTL.Milliseconds()
 }
 
-// view is the step as the order of decisions sees it; see [rules.Assign].
-type view struct{ *step }
-
-func (v view) AnswerAgain(r tms.AssignRequest) ([]tms.Token, error) { return v.answerAgain(r) }
-func (v view) PickUp(r tms.AssignRequest) []tms.Token               { return v.pickUp(v.queue.get(r.Ticket), r) }
-func (v view) Quota(r tms.AssignRequest) error                      { return v.quota(r) }
-func (v view) QueueUp(r tms.AssignRequest) error                    { return v.queueUp(v.queue.get(r.Ticket), r) }
-func (v view) Dismiss(id string)                                    { v.dismiss(v.queue.get(id)) }
-func (v view) Give(r tms.AssignRequest) []tms.Token                 { return v.grant(v.queue.get(r.Ticket), r) }
-
-func (v view) Shown(id string) (*tms.AssignRequest, bool) {
-	ticket := v.queue.get(id)
+// Shown implements [rules.View], as the other methods of a step with capital letters do.
+func (t *step) Shown(id string) (*tms.AssignRequest, bool) {
+	ticket := t.queue.get(id)
 	if ticket == nil {
 		return nil, false
 	}
 	return &ticket.Request, ticket.Offer != nil
 }
 
-func (v view) Ready(r tms.AssignRequest) bool {
+// Ready reports whether it is the request's turn, and there are tokens enough.
+func (t *step) Ready(r tms.AssignRequest) bool {
 	lane := rules.Lane(r.Match)
-	return v.turn(lane, v.queue.get(r.Ticket)) && v.supply(lane) >= max(1, r.Count)
+	return t.turn(lane, t.queue.get(r.Ticket)) && t.supply(lane) >= max(1, r.Count)
 }
 
-// grant gives the request tokens, which must be there, and takes its ticket, if it has one, out of the queue.
-func (t *step) grant(ticket *ticket, r tms.AssignRequest) (tokens []tms.Token) {
+// Grant gives the request tokens, which must be there, and takes its ticket, if it has one, out of the queue.
+func (t *step) Grant(r tms.AssignRequest) (tokens []tms.Token) {
+	ticket := t.queue.get(r.Ticket)
 	t.dismiss(ticket)
 	for _, e := range t.choose(rules.Lane(r.Match), r) {
 		t.put(e, e.record.Assign(t.policy, t.now, t.newLease(r), r.TTL))
@@ -149,8 +142,8 @@ func (t *step) choose(lane string, r tms.AssignRequest) []*entry {
 	return chosen
 }
 
-// quota refuses a request whose client would hold more leases than it may. Leases that are over have come back before.
-func (t *step) quota(r tms.AssignRequest) error {
+// Quota refuses a request whose client would hold more leases than it may. Leases that are over have come back before.
+func (t *step) Quota(r tms.AssignRequest) error {
 	most := t.policy.MaxLeasesPerClient
 	if most == 0 {
 		return nil

@@ -93,7 +93,8 @@ func TestRepairCutsWhatCameLater(t *testing.T) {
 	}
 	fill(t, s, 10)
 	dir := copyOf(t, from)
-	for _, name := range []string{first, "marker", "MANIFEST", marksName} { // as if the first log had not been flushed yet
+	// As if the first log had not been flushed yet. Every table of then is there, too: since then it may have been compacted.
+	for _, name := range append(tablesOf(t, early), first, "marker", "MANIFEST", marksName) {
 		restoreFrom(t, early, dir, name)
 	}
 	change(t, filepath.Join(dir, first), func(text []byte) []byte { text[30] ^= 1; return text })
@@ -105,6 +106,18 @@ func TestRepairCutsWhatCameLater(t *testing.T) {
 		t.Fatalf("Repair did %q, %v", did, err)
 	}
 	shut(t, openIn(t, dir))
+}
+
+func tablesOf(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		names = append(names, filepath.Base(table))
+	}
+	return names
 }
 
 // restoreFrom puts the files whose names begin so back as they were.

@@ -1,6 +1,10 @@
 package embedded
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,14 +18,42 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// copyOf returns a copy of a store's directory as a crash of the process leaves it.
+// copyOf returns a copy of a store's directory as a crash of the process leaves it: of one instant. It begins anew where a file
+// of the store has changed meanwhile, as where Pebble writes a table behind the store's back.
 func copyOf(t *testing.T, dir string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+	for range 100 {
+		before, to := filesOf(t, dir), filepath.Join(t.TempDir(), "copy")
+		err := os.CopyFS(to, os.DirFS(dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err == nil && maps.Equal(before, filesOf(t, dir)) {
+			return to
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("the store's files never stayed as they were")
+	return ""
+}
+
+// filesOf tells the present state of a directory's files from another one.
+func filesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if info, gone := entry.Info(); gone == nil {
+			files[path] = fmt.Sprint(info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return to
+	return files
 }
 
 // onCountedDisk puts a disk under the stores of this test that counts the fsyncs of the log.

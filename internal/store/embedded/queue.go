@@ -8,8 +8,9 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// queueUp lets the request's ticket take or keep its place, and returns the refusal that says which.
-func (t *step) queueUp(ticket *ticket, r tms.AssignRequest) error {
+// QueueUp lets the request's ticket take or keep its place, and returns the refusal that says which.
+func (t *step) QueueUp(r tms.AssignRequest) error {
+	ticket := t.queue.get(r.Ticket)
 	lane, until := rules.Lane(r.Match), rules.PresentUntil(t.now)
 	switch {
 	case ticket != nil:
@@ -43,7 +44,10 @@ func (t *step) age(ticket *ticket) {
 	t.letGo(ticket)
 }
 
-// dismiss takes the ticket, if there is one, out of the queue.
+// Dismiss takes the ticket, if there is one, out of the queue.
+func (t *step) Dismiss(id string) { t.dismiss(t.queue.get(id)) }
+
+// dismiss is Dismiss of a ticket that was found, or nil.
 func (t *step) dismiss(ticket *ticket) {
 	if ticket == nil {
 		return
@@ -190,7 +194,7 @@ func (t *step) serve(head *ticket) bool {
 	switch {
 	case !t.turn(head.Lane, head), t.supply(head.Lane) < head.count():
 		return false
-	case t.quota(head.Request) != nil:
+	case t.Quota(head.Request) != nil:
 		t.dismiss(head)
 		t.handed++ // taking somebody out is work, too
 		t.store.wakes.add(head.ID)
@@ -224,8 +228,9 @@ func (t *step) offered(ticket *ticket) (tokens []*entry) {
 	return tokens
 }
 
-// pickUp begins the leases of the tokens that the ticket was handed.
-func (t *step) pickUp(ticket *ticket, r tms.AssignRequest) (tokens []tms.Token) {
+// PickUp begins the leases of the tokens that the request's ticket was handed.
+func (t *step) PickUp(r tms.AssignRequest) (tokens []tms.Token) {
+	ticket := t.queue.get(r.Ticket)
 	for _, e := range t.offered(ticket) {
 		t.put(e, e.record.Assign(t.policy, t.now, e.record.Lease, r.TTL))
 		tokens = append(tokens, t.given(e))

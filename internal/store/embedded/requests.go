@@ -93,9 +93,9 @@ func (t *step) rememberAssign(r tms.AssignRequest, tokens []tms.Token) {
 	}
 }
 
-// answerAgain answers a request, or a ticket that has left the queue, that was given tokens before. It returns nil, nil
+// AnswerAgain answers a request, or a ticket that has left the queue, that was given tokens before. It returns nil, nil
 // where nothing is remembered.
-func (t *step) answerAgain(r tms.AssignRequest) ([]tms.Token, error) {
+func (t *step) AnswerAgain(r tms.AssignRequest) ([]tms.Token, error) {
 	id, _ := rules.Memory(t.policy, r)
 	if rules.OfTicket(id) && t.queue.get(r.Ticket) != nil {
 		return nil, nil

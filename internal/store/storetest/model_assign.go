@@ -56,7 +56,7 @@ func (v modelView) AnswerAgain(r tms.AssignRequest) ([]tms.Token, error) {
 func (v modelView) Quota(r tms.AssignRequest) error   { return v.quota(r) }
 func (v modelView) QueueUp(r tms.AssignRequest) error { return v.queueUp(v.ticket(r.Ticket), r, v.now) }
 func (v modelView) Dismiss(id string)                 { v.dismiss(v.ticket(id)) }
-func (v modelView) Give(r tms.AssignRequest) []tms.Token {
+func (v modelView) Grant(r tms.AssignRequest) []tms.Token {
 	return v.model.give(v.modelPool, v.now, r, nil)
 }
 
