@@ -7,8 +7,8 @@ import (
 )
 
 // Code says why an operation was refused. It is at once the Go sentinel, the code on the wire and the label of metrics:
-// errors.Is(err, [ErrNoTokenAvailable]) holds in the store, through every wrapper, and in a caller's program on the other
-// side of the wire. An error that carries a Code means that nothing changed.
+// errors.Is(err, [ErrNoTokenAvailable]) holds in the store, through every wrapper, and in a caller's program on the
+// other side of the wire. An error that carries a Code means that nothing changed.
 type Code string
 
 // The codes of refusals. Those a request can meet before it reaches a store (a wrong method, a body that is too large)
@@ -73,8 +73,8 @@ var meanings = map[Code]string{
 	ErrStoreReset:       "the store was emptied; nothing is changed until the server is restarted",
 }
 
-// Meaning returns what the code means, in a sentence for a person. It is what an error says that has no detail of its own.
-// Of a code that this version does not know it is empty.
+// Meaning returns what the code means, in a sentence for a person. It is what an error says that has no detail of its
+// own. Of a code that this version does not know it is empty.
 func (c Code) Meaning() string { return meanings[c] }
 
 // Error returns the code itself.

@@ -42,8 +42,8 @@ type AssignRequest struct {
 	// RequestID makes the request safe to repeat: see [Store.Assign]. Empty: a repeat is another request.
 	RequestID string
 
-	// Wait is how long the request may wait its turn, in whole milliseconds. Only a store that says so heeds it, as one that
-	// internal/wait wraps and the Go client do; others answer at once.
+	// Wait is how long the request may wait its turn, in whole milliseconds. Only a store that says so heeds it, as one
+	// that internal/wait wraps and the Go client do; others answer at once.
 	Wait time.Duration
 
 	// Ticket is the request's place in the pool's queue: see [Queue]. Empty: it does not queue.
@@ -115,8 +115,8 @@ func (r AssignRequest) validateChoice() error {
 	return nil
 }
 
-// ValidateRequestID refuses a request_id that is longer than [MaxRequestID], not UTF-8 or not printable. An empty one is
-// none.
+// ValidateRequestID refuses a request_id that is longer than [MaxRequestID], not UTF-8 or not printable. An empty one
+// is none.
 func ValidateRequestID(field, id string) error { return validateText(field, id, MaxRequestID) }
 
 // Validate refuses a key outside the limits and names the field as it is called on the wire.

@@ -25,29 +25,30 @@ const (
 // servers of the store share. Callers do not use it themselves: they say [AssignRequest.Wait] to a store that heeds it.
 //
 // Whoever waits draws a ticket, an unguessable text such as [NewValue] returns, and calls [Store.Assign] with it. If a
-// token is free and nobody waits for it the request is granted, as if it had no ticket. Otherwise it joins the queue and
-// is refused with [ErrNoTokenAvailable]; the refusal says its Place.
+// token is free and nobody waits for it the request is granted, as if it had no ticket. Otherwise it joins the queue
+// and is refused with [ErrNoTokenAvailable]; the refusal says its Place.
 //
 // A ticket is a place in the queue, which it keeps for [TicketTTL] after every Assign with it. The right to be handed
 // something is another thing: it has that while it is present, for [PresenceTime] after the Assign. An absent ticket is
 // handed nothing, keeps nobody waiting, and is not counted among those who wait; shown again before its time is over it
 // stands where it stood.
 //
-// In the atomic step that makes a token available it is handed to the longest waiter whom it suits: it is assigned, with
-// the lease_ids that came with the ticket, for [PickupTime]. The store wakes the waiter; the next Assign with the ticket
-// picks the token up, and the lease begins. A token that nobody picks up in time returns to the pool as if it had never
-// been handed out, and goes to the next; the ticket is absent from then on, and keeps its place for as long as one that
-// was shown last a PresenceTime ago. A ticket that was given tokens has left the queue; shown again within [AnswerTime] it is
-// answered with the same leases, as they now stand, unless one of them has ended since: then it joins anew. So an Assign
-// with a ticket whose outcome is unknown can be made again. Until a token is picked up,
-// keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder], and a lookup shows it as assigned to
-// its client, without a fence.
+// In the atomic step that makes a token available it is handed to the longest waiter whom it suits: it is assigned,
+// with the lease_ids that came with the ticket, for [PickupTime]. The store wakes the waiter; the next Assign with the
+// ticket picks the token up, and the lease begins. A token that nobody picks up in time returns to the pool as if it
+// had never been handed out, and goes to the next; the ticket is absent from then on, and keeps its place for as long
+// as one that was shown last a PresenceTime ago. A ticket that was given tokens has left the queue; shown again within
+// [AnswerTime] it is answered with the same leases, as they now stand, unless one of them has ended since: then it
+// joins anew. So an Assign with a ticket whose outcome is unknown can be made again. Until a token is picked up,
+// keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder], and a lookup shows it as
+// assigned to its client, without a fence.
 //
-// Those who wait for any token stand in one line, those with the same Match in another. A token that suits several lines
-// goes to the one whose first ticket is oldest. A ticket that asks for several tokens is not overtaken by later ones of its
-// line that ask for fewer, unless it asks for more than the pool holds (available, assigned and cooling): then it waits in
-// its place, nothing is kept back for it, and others are served past it, until the pool holds enough. While the pool is paused nobody is handed anything, and no ticket is renewed. One whose client
-// has come to hold as many leases as it may is taken out of the queue when its turn comes, and woken.
+// Those who wait for any token stand in one line, those with the same Match in another. A token that suits several
+// lines goes to the one whose first ticket is oldest. A ticket that asks for several tokens is not overtaken by later
+// ones of its line that ask for fewer, unless it asks for more than the pool holds (available, assigned and cooling):
+// then it waits in its place, nothing is kept back for it, and others are served past it, until the pool holds enough.
+// While the pool is paused nobody is handed anything, and no ticket is renewed. One whose client has come to hold as
+// many leases as it may is taken out of the queue when its turn comes, and woken.
 type Queue interface {
 	// Leave takes tickets out of the pool's queue or, where keep is set, makes them absent: whoever waits may come back,
 	// and finds their places kept for [TicketTTL] from now. What the tickets had been handed and had not picked up goes to

@@ -4,35 +4,35 @@ import "context"
 
 // Store keeps pools and their tokens. It is safe for concurrent use, by many servers where the implementation says so.
 //
-// Every method is one atomic step, or a sequence of such steps where it says so, at one instant of the store's own clock,
-// which counts milliseconds. A deadline passes when that clock is past it, so that no lease is shorter than its TTL. An
-// error that carries a [Code] means refused, and nothing changed; any other error means failed, and the outcome is
-// unknown. A result is durable to the store's stated level before it is returned. A method ends when its context does;
-// what it had asked for may then still be carried out.
+// Every method is one atomic step, or a sequence of such steps where it says so, at one instant of the store's own
+// clock, which counts milliseconds. A deadline passes when that clock is past it, so that no lease is shorter than its
+// TTL. An error that carries a [Code] means refused, and nothing changed; any other error means failed, and the outcome
+// is unknown. A result is durable to the store's stated level before it is returned. A method ends when its context
+// does; what it had asked for may then still be carried out.
 //
-// Arguments must be within the limits that the Validate functions of this package check; whoever opens a door to a store
-// checks them there, once. A pool that does not exist is refused with [ErrPoolNotFound] by every method but PutPool; the
-// pool [DefaultPool] always exists. Every method can be refused with [ErrStoreUnavailable], and every
+// Arguments must be within the limits that the Validate functions of this package check; whoever opens a door to a
+// store checks them there, once. A pool that does not exist is refused with [ErrPoolNotFound] by every method but
+// PutPool; the pool [DefaultPool] always exists. Every method can be refused with [ErrStoreUnavailable], and every
 // method that may change something with [ErrStoreReset], where the store finds that it has lost what it held.
 //
 // The cost of a step is O(log n) for each token that it touches, n being the size of the pool.
 type Store interface {
-	// PutPool makes the pool, or changes the policy of one that exists, and returns it, with the policy that it had before.
-	// The change's If says which of the two it may do. Parts of the policy that the change leaves out keep their values. A
-	// change holds at once and for every token: a deadline that has passed and that nothing has carried out yet is
-	// reckoned, and carried out, under the new policy. A lease that stands keeps the end that it has: a lower MaxLease
-	// ends none, it only keeps it from being kept alive for longer. Codes: [ErrPoolExists] or [ErrPoolNotFound] because of If;
-	// [ErrPoolInUse] for a change of Labels in a pool that holds tokens, and for turning MaxLeasesPerClient on or off while
-	// tokens are assigned; before it refuses for that, it carries out a bounded number of expiries that are due.
+	// PutPool makes the pool, or changes the policy of one that exists, and returns it, with the policy that it had
+	// before. The change's If says which of the two it may do. Parts of the policy that the change leaves out keep their
+	// values. A change holds at once and for every token: a deadline that has passed and that nothing has carried out yet
+	// is reckoned, and carried out, under the new policy. A lease that stands keeps the end that it has: a lower MaxLease
+	// ends none, it only keeps it from being kept alive for longer. Codes: [ErrPoolExists] or [ErrPoolNotFound] because of
+	// If; [ErrPoolInUse] for a change of Labels in a pool that holds tokens, and for turning MaxLeasesPerClient on or off
+	// while tokens are assigned; before it refuses for that, it carries out a bounded number of expiries that are due.
 	PutPool(ctx context.Context, name string, change PolicyChange) (Pool, error)
 
 	// Pool returns a pool and the sizes of its sets. It first carries out a bounded number of expiries that are due, so
 	// that in a pool that is kept swept the sizes hold no token whose clock has run out.
 	Pool(ctx context.Context, name string) (Pool, Stats, error)
 
-	// Pools returns a page of at most limit pools, in the order of their names, that come after the given one, each as Pool
-	// does, in a step of its own. Empty means from the first. A pool that is deleted meanwhile is left out, so that a page
-	// may hold fewer, or none, and still have a next one.
+	// Pools returns a page of at most limit pools, in the order of their names, that come after the given one, each as
+	// Pool does, in a step of its own. Empty means from the first. A pool that is deleted meanwhile is left out, so that a
+	// page may hold fewer, or none, and still have a next one.
 	Pools(ctx context.Context, after string, limit int) (PoolPage, error)
 
 	// DeletePool deletes a pool with all its tokens and leases, in steps of at most 1,000 tokens. The pool is gone for
@@ -40,11 +40,11 @@ type Store interface {
 	DeletePool(ctx context.Context, name string) error
 
 	// Generate puts tokens into the pool, all or none. A value that the pool has already, or that stands twice in the
-	// request, is counted as existing: its token clock is wound, and nothing else of it changes. Where the pool's token has
-	// other metadata than a NewToken that brings some, it is counted as differing, too, and has it after an Update: it is
-	// found by its new labels from this step on, while a lease of it, or what was handed to a ticket, goes on. Of a value
-	// that stands twice in the request only the first counts. New tokens, and those with other labels, go to those who wait
-	// in the pool's queue first. In a pool with labels, where a token costs several times as much, more than
+	// request, is counted as existing: its token clock is wound, and nothing else of it changes. Where the pool's token
+	// has other metadata than a NewToken that brings some, it is counted as differing, too, and has it after an Update: it
+	// is found by its new labels from this step on, while a lease of it, or what was handed to a ticket, goes on. Of a
+	// value that stands twice in the request only the first counts. New tokens, and those with other labels, go to those
+	// who wait in the pool's queue first. In a pool with labels, where a token costs several times as much, more than
 	// [MaxLabelledBatch] are refused with [ErrInvalidRequest], naming the field. Codes: [ErrPoolFull].
 	//
 	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago changes
@@ -74,8 +74,8 @@ type Store interface {
 
 	// Unblock ends the lease of each key, in order, and returns its token to the pool, where it is available at once or
 	// after the key's cooldown, or else the pool's. Where the key says Quarantine the token is put aside instead, and one
-	// that nobody holds as well; if it is aside already nothing changes. More than 1,000 keys go in several steps. Codes of
-	// an item: [ErrTokenNotFound], [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one, [ErrNotHolder], and
+	// that nobody holds as well; if it is aside already nothing changes. More than 1,000 keys go in several steps. Codes
+	// of an item: [ErrTokenNotFound], [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one, [ErrNotHolder], and
 	// [ErrInvalidRequest] for a Cooldown that the token would not outlive.
 	Unblock(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
 
@@ -103,8 +103,8 @@ type Store interface {
 
 	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are
 	// read, and has no deadline that passed unswept, is on exactly one of them. It looks at no more than limit tokens, so
-	// that a page may hold fewer, or none, and still have a next one. In a pool that keeps an index of clients a filter by ClientID looks at that client's leases
-	// only. Codes: [ErrInvalidRequest] for a cursor that is none of this pool's.
+	// that a page may hold fewer, or none, and still have a next one. In a pool that keeps an index of clients a filter by
+	// ClientID looks at that client's leases only. Codes: [ErrInvalidRequest] for a cursor that is none of this pool's.
 	Tokens(ctx context.Context, pool string, filter Filter, cursor string, limit int) (Page, error)
 
 	// Close ends the store's work and frees what it holds. No method may be called after it.
@@ -120,9 +120,9 @@ type Sweeper interface {
 	PoolNames(ctx context.Context, after string, limit int) ([]string, error)
 
 	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when to
-	// come back. Where somebody waits, up to 1,000 tokens more come back first, as in every step. Nothing but the space that
-	// is taken and the sizes that Pool reports depends on it. It takes tickets whose time is over out of the queue. It
-	// finishes the removal of a pool whose DeletePool was interrupted, and then answers [ErrPoolNotFound].
+	// come back. Where somebody waits, up to 1,000 tokens more come back first, as in every step. Nothing but the space
+	// that is taken and the sizes that Pool reports depends on it. It takes tickets whose time is over out of the queue.
+	// It finishes the removal of a pool whose DeletePool was interrupted, and then answers [ErrPoolNotFound].
 	Expire(ctx context.Context, pool string, limit int) (Expired, error)
 }
 

@@ -83,7 +83,8 @@ type Generated struct {
 	ExpiresAt time.Time // when their token clocks run out; zero: never
 }
 
-// ValidateToken refuses a token value that is empty, longer than [MaxTokenBytes], not UTF-8 or holds a control character.
+// ValidateToken refuses a token value that is empty, longer than [MaxTokenBytes], not UTF-8 or holds a control
+// character.
 func ValidateToken(field, value string) error {
 	if value == "" {
 		return Invalid(field, "must be given")
@@ -91,8 +92,8 @@ func ValidateToken(field, value string) error {
 	return validateText(field, value, MaxTokenBytes)
 }
 
-// ValidateNewToken refuses the value of a token to be generated that [ValidateToken] refuses, or that begins or ends with a
-// blank: it would be told apart by nobody from the value without. Of a token that exists it is no limit.
+// ValidateNewToken refuses the value of a token to be generated that [ValidateToken] refuses, or that begins or ends
+// with a blank: it would be told apart by nobody from the value without. Of a token that exists it is no limit.
 func ValidateNewToken(field, value string) error {
 	if strings.TrimSpace(value) != value {
 		return Invalid(field, "must not begin or end with a blank")

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What is allowed and does what few would expect of it is told, not refused. Each warning is one sentence for a person; nil
-// means that there is nothing to tell.
+// What is allowed and does what few would expect of it is told, not refused. Each warning is one sentence for a person;
+// nil means that there is nothing to tell.
 
 // Warnings returns what the policy does to tokens that few would expect of it.
 func (p Policy) Warnings() (all []string) {
@@ -25,7 +25,8 @@ func (p Policy) Warnings() (all []string) {
 	return all
 }
 
-// longestSilence returns how long after its assignment a lease ends that nobody keeps alive, and for which no TTL was asked.
+// longestSilence returns how long after its assignment a lease ends that nobody keeps alive, and for which no TTL was
+// asked.
 func (p Policy) longestSilence() time.Duration {
 	if p.MaxLease > 0 {
 		return min(p.LeaseTTL, p.MaxLease) + p.Grace

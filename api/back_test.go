@@ -159,8 +159,8 @@ func drawPolicy(t *rapid.T) tms.Policy {
 	}
 }
 
-// TestRequestsArriveAsTheyWereMeant writes what a client asks for and reads it as the server does. A count that was left
-// out arrives as one.
+// TestRequestsArriveAsTheyWereMeant writes what a client asks for and reads it as the server does. A count that was
+// left out arrives as one.
 func TestRequestsArriveAsTheyWereMeant(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		assign := tms.AssignRequest{

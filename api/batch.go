@@ -6,8 +6,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// Batch is a list of a request. Of one that is longer than a batch may be, one entry too many is read and the rest passed
-// over: a body of some bytes an entry must not become a list of many times its size, only to be refused.
+// Batch is a list of a request. Of one that is longer than a batch may be, one entry too many is read and the rest
+// passed over: a body of some bytes an entry must not become a list of many times its size, only to be refused.
 type Batch[T any] []T
 
 // UnmarshalJSONFrom reads an array.

@@ -103,8 +103,8 @@ func (r *UnblockRequest) Client() (string, error) {
 	return r.ClientID, cmp.Or(r.alone("client_id"), tms.AssignRequest{ClientID: r.ClientID}.Validate())
 }
 
-// Request returns the request_id of the assign whose leases are to be unblocked, and "" where the request is for others, or
-// refuses it naming the field.
+// Request returns the request_id of the assign whose leases are to be unblocked, and "" where the request is for
+// others, or refuses it naming the field.
 func (r *UnblockRequest) Request() (string, error) {
 	if r.RequestID == "" {
 		return "", nil

@@ -18,8 +18,8 @@ var (
 )
 
 // Decode reads a request's body into out, a pointer to a struct. It refuses, naming the field as in "leases[3].token",
-// a field that is unknown or given twice, a value of the wrong type, null or empty, text that is not UTF-8, and anything
-// after the end. An empty body leaves out as it is.
+// a field that is unknown or given twice, a value of the wrong type, null or empty, text that is not UTF-8, and
+// anything after the end. An empty body leaves out as it is.
 func Decode(body []byte, out any) error {
 	if len(body) == 0 {
 		return nil
@@ -38,9 +38,9 @@ func Decode(body []byte, out any) error {
 // over, because the server may be newer.
 func DecodeAnswer(body []byte, out any) error { return json.Unmarshal(body, out) }
 
-// refuseBlanks refuses a null or an empty text anywhere in a body that is otherwise sound. Both would read as "not given",
-// and a lease_id that is blank by mistake, as from a variable that nobody set, must not read as one that was left out on
-// purpose.
+// refuseBlanks refuses a null or an empty text anywhere in a body that is otherwise sound. Both would read as "not
+// given", and a lease_id that is blank by mistake, as from a variable that nobody set, must not read as one that was
+// left out on purpose.
 func refuseBlanks(body []byte) error {
 	if !bytes.Contains(body, []byte("null")) && !bytes.Contains(body, []byte(`""`)) {
 		return nil
@@ -60,8 +60,8 @@ func refuseBlanks(body []byte) error {
 	}
 }
 
-// mayBeEmpty says whether the empty text that was just read is a name, which its own check refuses, or the value of a key
-// of metadata.
+// mayBeEmpty says whether the empty text that was just read is a name, which its own check refuses, or the value of a
+// key of metadata.
 func mayBeEmpty(dec *jsontext.Decoder) bool {
 	kind, length := dec.StackIndex(dec.StackDepth())
 	if kind != '{' {

@@ -9,9 +9,9 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// Policy is a pool's policy on the wire and in the configuration file, with durations such as "90s". In a request a field
-// that is left out keeps its value; an answer has all of them. Reading one checks no limits: [tms.PolicyChange.Validate]
-// does.
+// Policy is a pool's policy on the wire and in the configuration file, with durations such as "90s". In a request a
+// field that is left out keeps its value; an answer has all of them. Reading one checks no limits:
+// [tms.PolicyChange.Validate] does.
 type Policy tms.PolicyChange
 
 // NewPolicy returns the policy with every field set.

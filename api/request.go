@@ -131,8 +131,8 @@ type UnblockKey struct {
 	Cooldown *Duration `json:"cooldown,omitzero"`
 }
 
-// UnblockRequest is one key, a batch of Leases, or a ClientID or a RequestID alone, which means all leases of that client,
-// or all that an assign with that request_id was given or waits for.
+// UnblockRequest is one key, a batch of Leases, or a ClientID or a RequestID alone, which means all leases of that
+// client, or all that an assign with that request_id was given or waits for.
 type UnblockRequest struct {
 	Pool string `json:"pool,omitzero"`
 	UnblockKey

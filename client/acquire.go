@@ -50,9 +50,9 @@ func (c *Client) AcquireN(ctx context.Context, pool string, n int, opts ...Acqui
 	return helds, ofClosed(ctx, err)
 }
 
-// take has the tokens assigned and held, or gives back what may have been assigned. Where the wait has time left it asks
-// again: anew for leases that ended before they could be held, and for the same ones where nobody could say whether they
-// stand.
+// take has the tokens assigned and held, or gives back what may have been assigned. Where the wait has time left it
+// asks again: anew for leases that ended before they could be held, and for the same ones where nobody could say
+// whether they stand.
 func (c *Client) take(ctx context.Context, pool string, a acquire) ([]*Held, error) {
 	w := c.asking(ctx, pool, a.request)
 	w.onWait = a.onWait

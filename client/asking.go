@@ -59,8 +59,8 @@ func (c *Client) assign(ctx context.Context, pool string, r tms.AssignRequest) (
 	return c.asking(ctx, pool, r).ask(ctx)
 }
 
-// ask asks until there are tokens, a refusal, or no sense in asking again. It waits, one slice after the other, and calls
-// onWait, if there is one, with every refusal between two of them. Without tokens it leaves nothing behind.
+// ask asks until there are tokens, a refusal, or no sense in asking again. It waits, one slice after the other, and
+// calls onWait, if there is one, with every refusal between two of them. Without tokens it leaves nothing behind.
 func (a *asking) ask(ctx context.Context) (granted, error) {
 	g, err := a.askOn(ctx)
 	if err != nil && a.own && a.sent {
@@ -112,8 +112,8 @@ func (a *asking) anew() bool {
 	return true
 }
 
-// note notes what a request leaves behind: a place in the queue where it waited, and tokens, perhaps, where nobody knows
-// what became of it.
+// note notes what a request leaves behind: a place in the queue where it waited, and tokens, perhaps, where nobody
+// knows what became of it.
 func (a *asking) note(r tms.AssignRequest, err error) {
 	var f *failure
 	unknown := errors.As(err, &f) && !f.unchanged

@@ -83,9 +83,9 @@ func newTransport() *http.Transport {
 // stay follows no redirection: many clients would turn a POST into a GET on the way.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// Close gives back all that [Client.Acquire] gave and that is still held, ends each Acquire under way, waits for what it
-// may have taken to be given back, and frees the connections. It takes a few seconds at most. It returns what kept the
-// server from hearing of it.
+// Close gives back all that [Client.Acquire] gave and that is still held, ends each Acquire under way, waits for what
+// it may have taken to be given back, and frees the connections. It takes a few seconds at most. It returns what kept
+// the server from hearing of it.
 func (c *Client) Close() error {
 	c.work.close()
 	err := errors.Join(c.keepers.close(), c.work.wait(releaseFor))

@@ -7,11 +7,13 @@ import (
 )
 
 // ErrUnreachable is in an error where the server gave no answer of its own: the connection failed or timed out, or a
-// proxy answered in its place. Whether the request was carried out is unknown, unless the error is [ErrNotSent] as well.
+// proxy answered in its place. Whether the request was carried out is unknown, unless the error is [ErrNotSent] as
+// well.
 var ErrUnreachable = errors.New("the server did not answer")
 
-// ErrNotSent tells, by errors.Is, of an error without a [tms.Code] that nothing was carried out all the same: no attempt
-// got as far as a server that could have done it, because no connection was made, or a proxy turned the request away.
+// ErrNotSent tells, by errors.Is, of an error without a [tms.Code] that nothing was carried out all the same: no
+// attempt got as far as a server that could have done it, because no connection was made, or a proxy turned the request
+// away.
 var ErrNotSent = errors.New("the request was not sent")
 
 // notSent is an error that is ErrNotSent, too.

@@ -13,8 +13,8 @@ import (
 )
 
 // Generate puts tokens into the pool: see [tms.Store]. It is one request, of at most [tms.MaxBatch] tokens, so that it
-// is all or nothing. Only in a pool with labels, whose server takes no more than [tms.MaxLabelledBatch] at once, more go
-// in parts of that size, each all or nothing: an error then may carry no [tms.Code] and say how many were generated.
+// is all or nothing. Only in a pool with labels, whose server takes no more than [tms.MaxLabelledBatch] at once, more
+// go in parts of that size, each all or nothing: an error then may carry no [tms.Code] and say how many were generated.
 func (c *Client) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (tms.Generated, error) {
 	if len(request.Tokens) == 0 {
 		return tms.Generated{}, nil

@@ -75,8 +75,8 @@ func (h *Held) Deadline() time.Time {
 	return h.deadline.Add(-h.clock.naps())
 }
 
-// Margin returns how long before its end, as this process counts it, the lease is taken for lost: see the option [Margin].
-// It does not change.
+// Margin returns how long before its end, as this process counts it, the lease is taken for lost: see the option
+// [Margin]. It does not change.
 func (h *Held) Margin() time.Duration { return h.margin }
 
 // Err returns nil while the lease stands, and otherwise why it does not: one of [ErrReleased], [ErrExpired],

@@ -74,8 +74,8 @@ func (c *Client) send(ctx context.Context, a ask, out any) error {
 	return nil
 }
 
-// limit returns how long an attempt may take. Where the call has to end at an instant it leaves time for another one, which
-// goes over other connections.
+// limit returns how long an attempt may take. Where the call has to end at an instant it leaves time for another one,
+// which goes over other connections.
 func (c *Client) limit(ctx context.Context, a ask) time.Duration {
 	limit := a.wait + cmp.Or(a.within, c.requestTimeout)
 	if deadline, ok := ctx.Deadline(); ok && a.repeat && c.retryFor > 0 {
@@ -170,8 +170,9 @@ func (c *Client) refused(a ask, response *http.Response, body []byte) error {
 	return err
 }
 
-// passes says whether a refusal may be another one in a while: a server that is too busy, stops, or cannot ask its store,
-// and a limit of a rate. A pool stays paused, and a client that holds all it may goes on to, until somebody acts.
+// passes says whether a refusal may be another one in a while: a server that is too busy, stops, or cannot ask its
+// store, and a limit of a rate. A pool stays paused, and a client that holds all it may goes on to, until somebody
+// acts.
 func passes(status int, code tms.Code) bool {
 	return status == http.StatusServiceUnavailable && code != tms.ErrPoolPaused ||
 		status == http.StatusTooManyRequests && code != tms.ErrQuotaExceeded

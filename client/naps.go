@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A monotonic clock may stand still while the machine is suspended, and the server's goes on. So leases are counted by a
-// clock that has the naps of the machine added.
+// A monotonic clock may stand still while the machine is suspended, and the server's goes on. So leases are counted by
+// a clock that has the naps of the machine added.
 
 // clock is the one by which leases are counted. The zero value knows of no naps.
 type clock struct {

@@ -12,8 +12,8 @@ import (
 	"github.com/manankarani/token-manager/client"
 )
 
-// TestALeaseEndsWhileTheMachineIsSuspended has it sleep for more and for less than the lease lasts, during which no timer of
-// the program goes on.
+// TestALeaseEndsWhileTheMachineIsSuspended has it sleep for more and for less than the lease lasts, during which no
+// timer of the program goes on.
 func TestALeaseEndsWhileTheMachineIsSuspended(t *testing.T) {
 	stands := answers(200, api.JSON, `{"results":[{"token":"KEY","state":"assigned","lease_id":"id","ttl_ms":60000}]}`)
 	for nap, ends := range map[time.Duration]bool{time.Minute: true, 55 * time.Second: true, 30 * time.Second: false} {

@@ -25,9 +25,9 @@ type options struct {
 }
 
 // WithHTTPClient sends the requests through c, which may carry a transport with certificates or credentials. It should
-// have no Timeout of its own, and is not closed with the Client. Where a connection of an [http.Transport] falls silent,
-// requests go through a clone of it from then on; another [http.RoundTripper] has to see to that itself. Default: a client of its own that keeps up to 100
-// connections open.
+// have no Timeout of its own, and is not closed with the Client. Where a connection of an [http.Transport] falls
+// silent, requests go through a clone of it from then on; another [http.RoundTripper] has to see to that itself.
+// Default: a client of its own that keeps up to 100 connections open.
 func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
 
 // WithUserAgent sets the User-Agent of the requests. Default: "tms-client".
@@ -38,9 +38,9 @@ func WithUserAgent(text string) Option { return func(o *options) { o.userAgent =
 func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.requestTimeout = d } }
 
 // WithRetryFor sets how long a call whose context has no deadline goes on repeating a request that failed. A call that
-// waits for a token does so, too, until it has got as far as a server, and from then on for as long as it waits: it ends
-// soon where there is no server, and outlives one that stops, dies or is too busy for a while. Zero: a request is not
-// repeated, nor is it where the context has a deadline. Default: [DefaultRetryFor].
+// waits for a token does so, too, until it has got as far as a server, and from then on for as long as it waits: it
+// ends soon where there is no server, and outlives one that stops, dies or is too busy for a while. Zero: a request is
+// not repeated, nor is it where the context has a deadline. Default: [DefaultRetryFor].
 func WithRetryFor(d time.Duration) Option { return func(o *options) { o.retryFor = d } }
 
 // AcquireOption says what [Client.Acquire] asks for and how it keeps it.
@@ -93,7 +93,8 @@ func RequireProgress(d time.Duration) AcquireOption { return func(a *acquire) { 
 // wait, its Place which of them this one is. f runs in the goroutine of Acquire.
 func OnWait(f func(tms.Refusal)) AcquireOption { return OnWaitEvery(reportSlice, f) }
 
-// OnWaitEvery is [OnWait] with another time between two calls, of 15 seconds at most. The first call comes after a second.
+// OnWaitEvery is [OnWait] with another time between two calls, of 15 seconds at most. The first call comes after a
+// second.
 func OnWaitEvery(every time.Duration, f func(tms.Refusal)) AcquireOption {
 	return func(a *acquire) { a.onWait, a.hears = f, every }
 }

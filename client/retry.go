@@ -15,8 +15,9 @@ const (
 	mostPause  = 2 * time.Second       // shorter than a place in a queue is kept
 )
 
-// do asks until there is an answer, a refusal, or no sense in asking again. It says when the last attempt was sent, by the client's clock, and
-// whether an earlier one may have been carried out, so that a refusal may only say that the work is done.
+// do asks until there is an answer, a refusal, or no sense in asking again. It says when the last attempt was sent, by
+// the client's clock, and whether an earlier one may have been carried out, so that a refusal may only say that the
+// work is done.
 func (c *Client) do(ctx context.Context, a ask, out any) (sent time.Time, doubt bool, err error) {
 	p := c.patience(ctx)
 	for {
@@ -68,8 +69,8 @@ func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
 	return sleep(ctx, pause) == nil
 }
 
-// reached says that an attempt which ended in err of a call that waits had got as far as a server, unless it had not: from
-// then on only the end of the wait ends the patience, so that the wait outlives its server.
+// reached says that an attempt which ended in err of a call that waits had got as far as a server, unless it had not:
+// from then on only the end of the wait ends the patience, so that the wait outlives its server.
 func (p *patience) reached(err error, end time.Time) {
 	var f *failure
 	if errors.As(err, &f) && !f.nobody && !p.fixed && end.After(p.until) {
@@ -87,8 +88,8 @@ func (p *patience) answered(end time.Time) {
 }
 
 // explain makes the last attempt's error that of the call. It carries no code where an earlier attempt may have been
-// carried out and this one only did not get through, and it is the context's where that ended. It is ErrNotSent where no
-// attempt can have been carried out.
+// carried out and this one only did not get through, and it is the context's where that ended. It is ErrNotSent where
+// no attempt can have been carried out.
 func (p *patience) explain(ctx context.Context, err error) error {
 	var f *failure
 	if !errors.As(err, &f) {

@@ -40,8 +40,8 @@ func overTLS(t *testing.T, http2 bool) (*client.Client, tms.Store, *loopback.Wir
 	return c, n.Store(), w
 }
 
-// TestAConnectionThatFallsSilentCostsNoLease has every connection that there is carry nothing any more, and says nothing of
-// it, at each turn of a lease: while it is kept, when it ends, and while another is waited for.
+// TestAConnectionThatFallsSilentCostsNoLease has every connection that there is carry nothing any more, and says
+// nothing of it, at each turn of a lease: while it is kept, when it ends, and while another is waited for.
 func TestAConnectionThatFallsSilentCostsNoLease(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {

@@ -43,8 +43,8 @@ func startNarrow(t *testing.T, proxy bool) *client.Client {
 	return dial(t, srv.URL)
 }
 
-// TestBatchesThatAreTooLongAreHalved does every verb that takes a batch with one that is too long, of which the last key
-// is refused.
+// TestBatchesThatAreTooLongAreHalved does every verb that takes a batch with one that is too long, of which the last
+// key is refused.
 func TestBatchesThatAreTooLongAreHalved(t *testing.T) {
 	for name, proxy := range map[string]bool{"by the server": false, "by a proxy": true} {
 		t.Run(name, func(t *testing.T) {

@@ -17,8 +17,8 @@ var (
 	_ tms.Readier = (*Client)(nil)
 )
 
-// PutPool makes the pool, or changes its policy: see [tms.Store]. Where an answer was lost it is repeated, unless it is to
-// make the pool only, and what Was says is how the first attempt may have left it.
+// PutPool makes the pool, or changes its policy: see [tms.Store]. Where an answer was lost it is repeated, unless it is
+// to make the pool only, and what Was says is how the first attempt may have left it.
 func (c *Client) PutPool(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
 	a, err := poolAsk("put pool", http.MethodPut, api.PathPool, name)
 	if err != nil {

@@ -80,8 +80,8 @@ func (c *Client) UnblockClient(ctx context.Context, pool, clientID string) (int,
 	return answer.Unblocked, err
 }
 
-// UnblockRequest ends the leases of an assign, and its place in the queue: see [tms.Store]. Where an answer was lost, leases
-// that the call itself has ended may not be counted.
+// UnblockRequest ends the leases of an assign, and its place in the queue: see [tms.Store]. Where an answer was lost,
+// leases that the call itself has ended may not be counted.
 func (c *Client) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
 	if requestID == "" {
 		return 0, tms.Invalid("request_id", "must be given")
@@ -129,8 +129,8 @@ func (c *Client) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) (
 	})
 }
 
-// inBatches calls verb with as many keys at a time as one request may hold. Where those are too long for the server or a
-// proxy, so that nothing was done, it goes on with half as many.
+// inBatches calls verb with as many keys at a time as one request may hold. Where those are too long for the server or
+// a proxy, so that nothing was done, it goes on with half as many.
 func inBatches[Key, Result any](keys []Key, verb func([]Key) ([]Result, error)) ([]Result, error) {
 	all := make([]Result, 0, len(keys))
 	for most := tms.MaxBatch; len(all) < len(keys); {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A connection may fall silent, without an end that anybody is told, as when a router on the way forgets it. A request is
-// then answered by none, and over HTTP/2 every other request goes the same way. So whatever is silent for too long is left
-// to itself, and requests go over connections of their own from then on.
+// A connection may fall silent, without an end that anybody is told, as when a router on the way forgets it. A request
+// is then answered by none, and over HTTP/2 every other request goes the same way. So whatever is silent for too long
+// is left to itself, and requests go over connections of their own from then on.
 
 // wire sends requests. It is safe for concurrent use.
 type wire struct {
@@ -25,8 +25,8 @@ func (w *wire) through() *http.Client {
 	return w.now
 }
 
-// leave has requests sent over new connections, where they still go through what has fallen silent. Where a caller's own
-// [http.RoundTripper] sends them, what becomes of its connections is its own affair.
+// leave has requests sent over new connections, where they still go through what has fallen silent. Where a caller's
+// own [http.RoundTripper] sends them, what becomes of its connections is its own affair.
 func (w *wire) leave(silent *http.Client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,7 +51,8 @@ func transportOf(c *http.Client) (*http.Transport, bool) {
 	return t, ok
 }
 
-// watch leaves the connections of a request that is not answered in the time that its context has for that, if it has any.
+// watch leaves the connections of a request that is not answered in the time that its context has for that, if it has
+// any.
 func (w *wire) watch(ctx context.Context, through *http.Client) (stop func()) {
 	within, ok := ctx.Value(answerWithin{}).(time.Duration)
 	if !ok {

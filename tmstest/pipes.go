@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// InMemory has the server reached over pipes instead of the network, by [Server.Client] and [Server.HTTPClient] only. Such
-// a server can run in a bubble of testing/synctest, in which an hour passes as soon as everybody waits for it.
+// InMemory has the server reached over pipes instead of the network, by [Server.Client] and [Server.HTTPClient] only.
+// Such a server can run in a bubble of testing/synctest, in which an hour passes as soon as everybody waits for it.
 func InMemory() Option { return func(o *options) { o.inMemory = true } }
 
 // pipes is a listener whose connections are pipes.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A backup of a running server is whole, and what is restored from it has the leases of then, and fences above those that
-// were issued since. Nothing is overwritten that was not to be.
+// A backup of a running server is whole, and what is restored from it has the leases of then, and fences above those
+// that were issued since. Nothing is overwritten that was not to be.
 func TestBackupAndRestore(t *testing.T) {
 	dir := t.TempDir()
 	p := startServe(t, "--store", "embedded:"+filepath.Join(dir, "data"))

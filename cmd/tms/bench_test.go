@@ -17,8 +17,8 @@ import (
 )
 
 // BenchmarkServe measures what a request of the cycle assign, keep-alive, unblock costs a server process over 64
-// connections with 100,000 tokens, and beside it, in the same run, what it costs a process that only decodes and encodes
-// the same bodies. Times differ from machine to machine; the ratio of the two is what TMS adds to net/http.
+// connections with 100,000 tokens, and beside it, in the same run, what it costs a process that only decodes and
+// encodes the same bodies. Times differ from machine to machine; the ratio of the two is what TMS adds to net/http.
 func BenchmarkServe(b *testing.B) {
 	b.Run("memory", func(b *testing.B) { benchServe(b, nil, "memory:") })
 	b.Run("embedded", func(b *testing.B) { benchServe(b, nil, "embedded:"+b.TempDir()) })

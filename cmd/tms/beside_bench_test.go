@@ -15,8 +15,8 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
-// BenchmarkBesideBatches is what the keep-alive of one client takes while 8 others keep 10,000 leases alive each, in one
-// batch after the other. The batch clients share the machine with the server.
+// BenchmarkBesideBatches is what the keep-alive of one client takes while 8 others keep 10,000 leases alive each, in
+// one batch after the other. The batch clients share the machine with the server.
 func BenchmarkBesideBatches(b *testing.B) {
 	b.Run("embedded", func(b *testing.B) { besideBatches(b, "embedded:"+b.TempDir()) })
 	b.Run("memory", func(b *testing.B) { besideBatches(b, "memory:") })

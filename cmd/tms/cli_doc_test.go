@@ -31,8 +31,8 @@ func docSection(doc, heading string) (string, bool) {
 	return section, found
 }
 
-// Every command has a section, which has a table of its own flags, or the section about all of them has the line. Those of
-// serve are in the document of the configuration.
+// Every command has a section, which has a table of its own flags, or the section about all of them has the line. Those
+// of serve are in the document of the configuration.
 func TestCLIDocHoldsEveryCommandAndFlag(t *testing.T) {
 	doc := cliDoc(t)
 	common, found := docSection(doc, "## What they have in common")

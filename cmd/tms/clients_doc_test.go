@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The clients that docs/http.md shows do what it says: they wait for a token, hold it for longer than a lease lasts, and
-// give it back.
+// The clients that docs/http.md shows do what it says: they wait for a token, hold it for longer than a lease lasts,
+// and give it back.
 func TestTheClientsOfTheReference(t *testing.T) {
 	text, err := os.ReadFile("../../docs/http.md")
 	if err != nil {

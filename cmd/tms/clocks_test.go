@@ -10,8 +10,9 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
-// The two clocks in real time, on a lease of one second and a token of three, with no expiry manager anywhere: after its
-// lease the token can be assigned again, a keep-alive moves both clocks, and when the token clock has run out it is gone.
+// The two clocks in real time, on a lease of one second and a token of three, with no expiry manager anywhere: after
+// its lease the token can be assigned again, a keep-alive moves both clocks, and when the token clock has run out it is
+// gone.
 func TestTheTwoClocksRunWithoutASweep(t *testing.T) {
 	for name, url := range map[string]func(t *testing.T) string{
 		"embedded": func(t *testing.T) string { return "embedded:" + t.TempDir() },

@@ -37,8 +37,8 @@ type config struct {
 	Pools map[string]tms.PolicyChange
 }
 
-// settings is the one table of all settings: name, default and meaning. The flag --read-timeout is TMS_READ_TIMEOUT in the
-// environment and read_timeout in the file.
+// settings is the one table of all settings: name, default and meaning. The flag --read-timeout is TMS_READ_TIMEOUT in
+// the environment and read_timeout in the file.
 func (c *config) settings() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("settings", pflag.ContinueOnError)
 	fs.SortFlags = false
@@ -131,8 +131,8 @@ func notNegative[T int | time.Duration](key string, value T) error {
 
 const logMost = 1 << 20 // bytes of the log that nobody has read yet
 
-// log returns the log of the process, and what it is written through, so that who does not read it holds up no request. It
-// goes to standard error; standard output has only what a person asked for.
+// log returns the log of the process, and what it is written through, so that who does not read it holds up no request.
+// It goes to standard error; standard output has only what a person asked for.
 func (c *config) log(out io.Writer) (*slog.Logger, *spool) {
 	spool := newSpool(out, logMost, func(out io.Writer, lines int64) error {
 		record := slog.NewRecord(time.Now(), slog.LevelWarn, "nobody read the log in time, and lines were dropped", 0)

@@ -13,8 +13,8 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
-// Two servers on one Redis: 64 clients compete for 10 tokens, some of which are forgotten and come back by themselves. No
-// token is held twice, none is lost, and the fences of each rise.
+// Two servers on one Redis: 64 clients compete for 10 tokens, some of which are forgotten and come back by themselves.
+// No token is held twice, none is lost, and the fences of each rise.
 func TestTwoServersShareTenTokens(t *testing.T) {
 	store := redistest.New(t).URL()
 	a, b := startServe(t, "--store", store), startServe(t, "--store", store)

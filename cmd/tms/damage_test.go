@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// A server does not start on a log that has rotted: it says so in one line, which names what to do. After that it starts.
+// A server does not start on a log that has rotted: it says so in one line, which names what to do. After that it
+// starts.
 func TestServeRefusesARottenLogUntilItIsRepaired(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, "--store", "embedded:"+dir)

@@ -7,8 +7,8 @@ import (
 	"github.com/manankarani/token-manager/internal/server"
 )
 
-// ownFiles is how many files a server may have open beside its connections: those of its store and of the log, and what the
-// runtime needs. The embedded store opens two dozen, and up to as many more while it writes tables.
+// ownFiles is how many files a server may have open beside its connections: those of its store and of the log, and what
+// the runtime needs. The embedded store opens two dozen, and up to as many more while it writes tables.
 const ownFiles = 48
 
 // fitFiles lowers the limit of connections to what the process may have open, beside the files that it needs: a store

@@ -20,8 +20,8 @@ func limitedServe(t *testing.T, files int, args ...string) *exec.Cmd {
 	return exec.CommandContext(t.Context(), "sh", append([]string{"-c", script, "sh"}, args...)...)
 }
 
-// A server that may have fewer files open than max_connections keeps some back for its store, which goes on to write them
-// under any number of connections. It says so.
+// A server that may have fewer files open than max_connections keeps some back for its store, which goes on to write
+// them under any number of connections. It says so.
 func TestConnectionsLeaveTheStoreItsFiles(t *testing.T) {
 	p := startProcess(t, limitedServe(t, 64, "--store", "embedded:"+t.TempDir()))
 	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "max_connections is lowered") })

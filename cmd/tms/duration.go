@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// seconds is a duration on the command line. A bare number counts seconds, as timeout, flock and sleep have it, and there
-// are days. HTTP, YAML and the environment have it otherwise: there a duration has a unit.
+// seconds is a duration on the command line. A bare number counts seconds, as timeout, flock and sleep have it, and
+// there are days. HTTP, YAML and the environment have it otherwise: there a duration has a unit.
 type seconds struct{ pflag.Value }
 
 const secondsForm = "a duration such as 90s, 5m, 250ms or 2d, or a number of seconds"

@@ -20,7 +20,8 @@ type entry struct {
 	read  int64 // bytes of the input so far, about
 }
 
-// entries reads the tokens of an input one by one, and returns io.EOF after the last. An error about a line is a badLine.
+// entries reads the tokens of an input one by one, and returns io.EOF after the last. An error about a line is a
+// badLine.
 type entries interface{ next() (entry, error) }
 
 // badLine is a line that cannot be taken.

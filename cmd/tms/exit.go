@@ -179,7 +179,8 @@ func exitCode(err error, begun bool) int {
 	return exitFailure
 }
 
-// halfway returns the error of what has done a part already, which never has the exit code that says that nothing was done.
+// halfway returns the error of what has done a part already, which never has the exit code that says that nothing was
+// done.
 func halfway(err error) error {
 	if exitCode(err, true) == exitUsage {
 		return &ended{exitFailure, err}

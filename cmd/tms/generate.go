@@ -84,8 +84,8 @@ func (g *generate) own(args []string, metadata map[string]string) error {
 	return g.finish(made, request.Warnings(made)...)
 }
 
-// drawn puts tokens into the pool whose values the server draws. When a batch fails, or a signal ends it, it says what the
-// earlier ones made.
+// drawn puts tokens into the pool whose values the server draws. When a batch fails, or a signal ends it, it says what
+// the earlier ones made.
 func (g *generate) drawn(metadata map[string]string) error {
 	ctx, stop := interruptible(g.Context())
 	defer stop()
@@ -98,8 +98,8 @@ func (g *generate) drawn(metadata map[string]string) error {
 	return g.finish(all)
 }
 
-// batches generates batch after batch, each to its end. They are smaller where the server, or a proxy before it, takes no
-// body of that size.
+// batches generates batch after batch, each to its end. They are smaller where the server, or a proxy before it, takes
+// no body of that size.
 func (g *generate) batches(ctx context.Context, metadata map[string]string, progress *progress) (all tms.Generated, err error) {
 	late, stop := outlasting(ctx)
 	defer stop()

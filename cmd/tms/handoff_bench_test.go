@@ -9,8 +9,8 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
-// BenchmarkHandOff measures the time from sending an unblock to having the answer of the assign that waited for it: real
-// processes, one connection each, on one server and across two. It reports the median and the 99th percentile.
+// BenchmarkHandOff measures the time from sending an unblock to having the answer of the assign that waited for it:
+// real processes, one connection each, on one server and across two. It reports the median and the 99th percentile.
 func BenchmarkHandOff(b *testing.B) {
 	b.Run("memory", func(b *testing.B) { p := startServe(b, "--store", "memory:"); benchHandOff(b, p, p) })
 	b.Run("embedded", func(b *testing.B) {

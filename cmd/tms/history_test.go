@@ -50,7 +50,8 @@ func (h *history) ends(l *lease) {
 	}
 }
 
-// verdict fails the test for what contradicts the promises: two holders at once, a fence that was issued twice or went back.
+// verdict fails the test for what contradicts the promises: two holders at once, a fence that was issued twice or went
+// back.
 func (h *history) verdict(t *testing.T) {
 	t.Helper()
 	h.mu.Lock()
@@ -96,8 +97,8 @@ func (l *lease) contradicts(before, longest, latest *lease) (wrong []string) {
 	return wrong
 }
 
-// The check of a history finds two holders, a repeated fence and one that went back, in whatever order the clients heard of
-// their leases, and nothing in a history that can be explained.
+// The check of a history finds two holders, a repeated fence and one that went back, in whatever order the clients
+// heard of their leases, and nothing in a history that can be explained.
 func TestHistory(t *testing.T) {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(1_000_000 + ms)) }
 	one := func(fence int64, id string, asked, answered, until int) *lease {

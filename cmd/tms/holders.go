@@ -19,8 +19,8 @@ type holder struct {
 	since, ends   time.Time // the end is by this machine's clock
 }
 
-// takeAway carries out what takes tokens from whoever holds them. It asks before, and says afterwards for how long their
-// jobs may go on, unless a lease_id says that it is the holder who does so.
+// takeAway carries out what takes tokens from whoever holds them. It asks before, and says afterwards for how long
+// their jobs may go on, unless a lease_id says that it is the holder who does so.
 func (r *remote) takeAway(what string, args []string, key tms.LeaseKey, yes bool, do func() error) error {
 	var holders []holder
 	if key.LeaseID == "" && (yes && !r.quiet || !yes && isTerminal(r.InOrStdin())) {
@@ -36,7 +36,8 @@ func (r *remote) takeAway(what string, args []string, key tms.LeaseKey, yes bool
 	return err
 }
 
-// holding returns who holds the tokens of the arguments, of few. What cannot be looked up it leaves out: the verb will say.
+// holding returns who holds the tokens of the arguments, of few. What cannot be looked up it leaves out: the verb will
+// say.
 func (r *remote) holding(args []string) (all []holder) {
 	if len(args) > mostAsked || slices.Contains(args, "-") {
 		return nil

@@ -11,8 +11,9 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
-// BenchmarkIdlePools measures what pools with a token that nobody uses cost a server process and Redis, in percent of a core over
-// more than a round of the expiry manager, and how long a lookup takes beside them. It takes a quarter of an hour.
+// BenchmarkIdlePools measures what pools with a token that nobody uses cost a server process and Redis, in percent of a
+// core over more than a round of the expiry manager, and how long a lookup takes beside them. It takes a quarter of an
+// hour.
 func BenchmarkIdlePools(b *testing.B) {
 	for _, pools := range []int{1, 10_000} {
 		b.Run(fmt.Sprintf("redis/%d", pools), func(b *testing.B) {

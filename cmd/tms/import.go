@@ -216,8 +216,8 @@ func (i *importing) entries(in io.Reader) entries {
 	return &textEntries{lines: linesOf(in), rules: i.rules}
 }
 
-// checked reads the input as far as can be before anything of it is imported, and returns it from its beginning, or says
-// what is wrong in it.
+// checked reads the input as far as can be before anything of it is imported, and returns it from its beginning, or
+// says what is wrong in it.
 func (i *importing) checked() (io.Reader, error) {
 	if file, ok := i.in.(io.ReadSeeker); ok && i.size > 0 {
 		begin, err := file.Seek(0, io.SeekCurrent)

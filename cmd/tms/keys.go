@@ -68,8 +68,8 @@ func (r *remote) result(result tms.TokenResult, shown func(tms.Token) api.Token)
 	return api.Result{Token: &token}
 }
 
-// writeResults writes the tokens, and as JSON the refusals in their places as well. One token that was asked for alone is
-// a document of its own.
+// writeResults writes the tokens, and as JSON the refusals in their places as well. One token that was asked for alone
+// is a document of its own.
 func (r *remote) writeResults(answer api.Results, single bool) error {
 	var done []api.Token
 	for _, result := range answer.Results {

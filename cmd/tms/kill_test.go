@@ -128,8 +128,8 @@ func (f *facts) checkLease(t *testing.T, p *process, token string, known *fact) 
 	}
 }
 
-// A server that is killed under load and started again on its directory has every token and every live lease that it had
-// acknowledged, no token that it had deleted, and goes on with fences above all earlier ones.
+// A server that is killed under load and started again on its directory has every token and every live lease that it
+// had acknowledged, no token that it had deleted, and goes on with fences above all earlier ones.
 func TestKillNineLosesNothing(t *testing.T) { killNine(t, "always") }
 
 // With --sync INTERVAL a crash of the process loses nothing either: every answer is with the operating system before it

@@ -76,8 +76,8 @@ func newAssign() *cobra.Command {
 	})
 }
 
-// assign takes tokens and writes them. A signal to end gives up the place in the queue, and what was given and could not be
-// written any more.
+// assign takes tokens and writes them. A signal to end gives up the place in the queue, and what was given and could
+// not be written any more.
 func (r *remote) assign(request tms.AssignRequest) error {
 	ctx, stop := interruptible(r.Context())
 	defer stop()
@@ -120,8 +120,8 @@ func unheld(ctx context.Context, request tms.AssignRequest, err error) error {
 	return interrupted(ctx, err)
 }
 
-// unwritten gives back tokens that could not be written, because nobody else knows of them; but not those that a repeat of
-// the request would say again.
+// unwritten gives back tokens that could not be written, because nobody else knows of them; but not those that a repeat
+// of the request would say again.
 func (r *remote) unwritten(err error, request tms.AssignRequest, tokens []api.Token) error {
 	err = fmt.Errorf("assign %s of the pool %q: %w", countOf(request.Count, "token"), r.pool, err)
 	if request.RequestID != "" {

@@ -14,8 +14,8 @@ import (
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
-// Whoever is ended in order, at any instant around the hand-over, holds nothing afterwards, and waits no longer, unless they
-// have said what they hold.
+// Whoever is ended in order, at any instant around the hand-over, holds nothing afterwards, and waits no longer, unless
+// they have said what they hold.
 func TestWhoIsEndedByASignalLeavesNothing(t *testing.T) {
 	for name, store := range map[string]string{"memory": "memory:", "redis": redistest.New(t).URL()} {
 		p := startServe(t, "--store", store)

@@ -11,8 +11,8 @@ import (
 	"github.com/manankarani/token-manager/internal/loopback"
 )
 
-// A wait goes on while its server is away for longer than a request is repeated, whether the server was stopped or killed,
-// and whichever command waits.
+// A wait goes on while its server is away for longer than a request is repeated, whether the server was stopped or
+// killed, and whichever command waits.
 func TestAWaitOutlivesItsServer(t *testing.T) {
 	for name, end := range map[string]func(*process){
 		"stopped": func(p *process) { p.stop() },

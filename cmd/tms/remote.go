@@ -56,8 +56,8 @@ func (r *remote) choosePool() error {
 	return nil
 }
 
-// asksServer gives the command, after its own flags, those of all that ask a server, and runs it with a client. The forms
-// are those that its data can be written in, the first is the default; without any there is no flag for them.
+// asksServer gives the command, after its own flags, those of all that ask a server, and runs it with a client. The
+// forms are those that its data can be written in, the first is the default; without any there is no flag for them.
 func asksServer(cmd *cobra.Command, forms []string, run func(r *remote, args []string) error) *cobra.Command {
 	r := &remote{Command: cmd}
 	return r.prepare(forms, run)

@@ -135,8 +135,8 @@ func (j *jobRun) hold(c job.Command) (code int, err error) {
 	return j.guard(running, lost), nil
 }
 
-// guard returns when the job has ended with all that it has started in its process group, and stops it before somebody else
-// can have its token.
+// guard returns when the job has ended with all that it has started in its process group, and stops it before somebody
+// else can have its token.
 func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 	over := make(chan struct{})
 	go func() {
@@ -187,9 +187,9 @@ func (j *jobRun) finish(code int, err error) error {
 	return &ended{code, err}
 }
 
-// A lease is taken for lost so long before its end that the job can be stopped within it: as long as the job has to end,
-// and a moment for the kill to work. That is a third of the lease at most, so that there is time for renewals; the job's
-// time is cut to it.
+// A lease is taken for lost so long before its end that the job can be stopped within it: as long as the job has to
+// end, and a moment for the kill to work. That is a third of the lease at most, so that there is time for renewals; the
+// job's time is cut to it.
 const (
 	killMoment = 500 * time.Millisecond
 	marginPart = 3
@@ -200,8 +200,8 @@ func (j *jobRun) stopMargin(ttl time.Duration) time.Duration {
 	return min(j.killAfter+killMoment, ttl/marginPart)
 }
 
-// timeToStop returns how long the job has between its TERM and its KILL. Where the server has ended the lease, nothing is
-// left to be in time for.
+// timeToStop returns how long the job has between its TERM and its KILL. Where the server has ended the lease, nothing
+// is left to be in time for.
 func (j *jobRun) timeToStop(h *client.Held) time.Duration {
 	if errors.Is(h.Err(), client.ErrLost) || errors.Is(h.Err(), client.ErrDeleted) {
 		return j.killAfter

@@ -51,8 +51,8 @@ func (j *jobRun) take(ctx context.Context, request tms.AssignRequest) error {
 	return j.tried(err, "run with %s of the pool %q", countOf(request.Count, "token"), j.pool)
 }
 
-// watchWait has a person told how the wait stands: by a line on a terminal, by lines elsewhere, unless it is to be quiet. end
-// is called when the wait is over, with whether it was served.
+// watchWait has a person told how the wait stands: by a line on a terminal, by lines elsewhere, unless it is to be
+// quiet. end is called when the wait is over, with whether it was served.
 func (j *jobRun) watchWait() (onWait client.AcquireOption, end func(served bool)) {
 	switch {
 	case j.quiet:
@@ -65,8 +65,8 @@ func (j *jobRun) watchWait() (onWait client.AcquireOption, end func(served bool)
 	return client.OnWaitEvery(hearingEvery, report.update), report.end
 }
 
-// untilSignal returns a context that ends with a signal, which is then its cause. After stop, signals are left where they
-// are.
+// untilSignal returns a context that ends with a signal, which is then its cause. After stop, signals are left where
+// they are.
 func untilSignal(parent context.Context, signals <-chan os.Signal) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	stopped := make(chan struct{})

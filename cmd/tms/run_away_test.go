@@ -13,8 +13,8 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// A server that is away for longer than the lease lasts: the job has no instant left when the lease ends, although it does
-// not heed TERM.
+// A server that is away for longer than the lease lasts: the job has no instant left when the lease ends, although it
+// does not heed TERM.
 func TestAJobEndsBeforeItsLeaseWhileTheServerIsAway(t *testing.T) {
 	dir := t.TempDir()
 	p := startServe(t, "--store", "embedded:"+dir)

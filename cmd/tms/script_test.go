@@ -122,8 +122,8 @@ func scriptSignal(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(of(ts).started[args[0]].cmd.Process.Signal(syscall.Signal(number)))
 }
 
-// ended NAME CODE waits for the end of a command in the background, which must be with the exit code; -1 is by a signal.
-// What it wrote is then that of the last command.
+// ended NAME CODE waits for the end of a command in the background, which must be with the exit code; -1 is by a
+// signal. What it wrote is then that of the last command.
 func scriptEnded(ts *testscript.TestScript, _ bool, args []string) {
 	s := of(ts).started[args[0]]
 	late := time.AfterFunc(20*time.Second, func() { s.cmd.Process.Kill() })

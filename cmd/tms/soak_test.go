@@ -42,7 +42,8 @@ type soak struct {
 	faults            sync.Map // kind → *atomic.Int64
 }
 
-// mortal is a server that is killed and started again at the same address, with a wire to its clients and one to its Redis.
+// mortal is a server that is killed and started again at the same address, with a wire to its clients and one to its
+// Redis.
 type mortal struct {
 	listen       string
 	near, far    *loopback.Wire

@@ -30,7 +30,8 @@ func keyOf(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 // variableOf returns the name of a flag's setting in the environment.
 func variableOf(flag string) string { return envPrefix + strings.ToUpper(keyOf(flag)) }
 
-// load sets what the command line left open: from the environment, then from the file. The first to name a setting wins.
+// load sets what the command line left open: from the environment, then from the file. The first to name a setting
+// wins.
 func (c *config) load(settings *pflag.FlagSet) error {
 	variables, err := readEnvironment()
 	if err != nil {
@@ -65,8 +66,8 @@ func readEnvironment() (map[string]any, error) {
 	return k.Raw(), err
 }
 
-// meantForTMS drops a variable that is empty, which is as good as not given, those of Kubernetes, and those of a tms run
-// around this process.
+// meantForTMS drops a variable that is empty, which is as good as not given, those of Kubernetes, and those of a tms
+// run around this process.
 func meantForTMS(name, value string) (string, any) {
 	if value == "" || serviceLink.MatchString(name) || slices.Contains(jobVariables, name) {
 		return "", nil
@@ -98,8 +99,8 @@ func (w wholeFile) Unmarshal(text []byte) (map[string]any, error) {
 	return values, err
 }
 
-// secondDocument returns the line in which a second document begins; zero: none does. In YAML a line with the mark at its
-// very beginning is one wherever it stands.
+// secondDocument returns the line in which a second document begins; zero: none does. In YAML a line with the mark at
+// its very beginning is one wherever it stands.
 func secondDocument(text []byte) int {
 	begun, ended, number := false, false, 0
 	for line := range strings.Lines(string(text)) {
@@ -116,7 +117,8 @@ func secondDocument(text []byte) int {
 	return 0
 }
 
-// set gives settings the values of one source, except for those that have been set before, whose values are only checked.
+// set gives settings the values of one source, except for those that have been set before, whose values are only
+// checked.
 func set(settings *pflag.FlagSet, values map[string]any, what string, nameOf func(flag string) string) error {
 	known := map[string]*pflag.Flag{}
 	settings.VisitAll(func(f *pflag.Flag) { known[nameOf(f.Name)] = f })

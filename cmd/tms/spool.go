@@ -10,8 +10,8 @@ import (
 
 const lastWords = 500 * time.Millisecond // for what was said last to be written
 
-// spool is a writer that holds nobody up: it writes from a goroutine of its own, however slowly that is read. What is more
-// than it may keep in mind, and what cannot be written, is dropped and counted.
+// spool is a writer that holds nobody up: it writes from a goroutine of its own, however slowly that is read. What is
+// more than it may keep in mind, and what cannot be written, is dropped and counted.
 type spool struct {
 	out  io.Writer
 	most int                                    // bytes that nobody has read yet

@@ -49,8 +49,8 @@ func TestWhatCannotBeSaidIsAFailure(t *testing.T) {
 	all(newRoot())
 }
 
-// A server goes on when nobody reads what it says any more: when the readers have gone, as those of serve | head, and when
-// they are there and do not read.
+// A server goes on when nobody reads what it says any more: when the readers have gone, as those of serve | head, and
+// when they are there and do not read.
 func TestServeNeedsNoReaders(t *testing.T) {
 	for name, stderr := range map[string]func() *os.File{
 		"gone": func() *os.File {

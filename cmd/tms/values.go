@@ -12,7 +12,8 @@ import (
 // fromInput says in the help that tokens can come through a pipe.
 const fromInput = "With - for a TOKEN it reads lines of standard\ninput in its place, each a token."
 
-// valueRules say what the value of a token can be: as an argument, and as a line of an input. They return it as it is to be.
+// valueRules say what the value of a token can be: as an argument, and as a line of an input. They return it as it is
+// to be.
 type valueRules interface {
 	check(field, value string) (string, error)
 	line(text string, first bool) (string, error)

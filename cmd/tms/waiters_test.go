@@ -139,8 +139,8 @@ func queueOf(t *testing.T, redis *redistest.Server) []string {
 	return clients
 }
 
-// Three servers on one Redis, five tokens, 200 clients that wait, of which a fifth hang up at random: the tokens go round
-// in the order of the queue, none stays with a client that hung up, none is lost, and all the others are served.
+// Three servers on one Redis, five tokens, 200 clients that wait, of which a fifth hang up at random: the tokens go
+// round in the order of the queue, none stays with a client that hung up, none is lost, and all the others are served.
 func TestTheQueueOfThreeServers(t *testing.T) {
 	redis := redistest.New(t)
 	c := &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}
@@ -177,8 +177,8 @@ func TestTheQueueOfThreeServers(t *testing.T) {
 	})
 }
 
-// watchTheDead looks who holds the tokens until everybody is served: no client that hung up a while ago, longer than the
-// pickup time and what a loaded machine takes to look.
+// watchTheDead looks who holds the tokens until everybody is served: no client that hung up a while ago, longer than
+// the pickup time and what a loaded machine takes to look.
 func (c *crowd) watchTheDead(t *testing.T, done <-chan struct{}) {
 	t.Helper()
 	for {
@@ -257,8 +257,8 @@ func TestWaitersOfAKilledServer(t *testing.T) {
 	}
 }
 
-// An answer that got lost, repeated with the same key on the same and on another server, is one token taken, and after a
-// restart of the server too.
+// An answer that got lost, repeated with the same key on the same and on another server, is one token taken, and after
+// a restart of the server too.
 func TestALostAnswerIsRepeated(t *testing.T) {
 	redis := redistest.New(t)
 	a, b := startServe(t, "--store", redis.URL()), startServe(t, "--store", redis.URL())

@@ -4,9 +4,9 @@
 // counters. Every server runs one; any number of them are safe together on one store, without a leader, because a sweep
 // is one atomic step of the store and finds nothing where another has been.
 //
-// A manager sweeps the pools that its own server uses once an interval, and every pool at the next deadline that it knows of. Only
-// what another server has done since may come earlier. That server's manager knows of it; if it dies, the others come by
-// in a round that is so slow that idle pools cost next to nothing.
+// A manager sweeps the pools that its own server uses once an interval, and every pool at the next deadline that it
+// knows of. Only what another server has done since may come earlier. That server's manager knows of it; if it dies,
+// the others come by in a round that is so slow that idle pools cost next to nothing.
 package expiry
 
 import (
@@ -34,8 +34,8 @@ type Options struct {
 	// almost at once, after every other pool that is due had its turn.
 	Limit int
 
-	// Interval is the longest time between two sweeps of a pool that is used through [Manager.Store], and for ten intervals
-	// after that, whatever its next deadline; zero means a second.
+	// Interval is the longest time between two sweeps of a pool that is used through [Manager.Store], and for ten
+	// intervals after that, whatever its next deadline; zero means a second.
 	Interval time.Duration
 
 	// Round is the longest time between two sweeps of any other pool, and between two listings of the pools, for the sake

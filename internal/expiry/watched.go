@@ -8,8 +8,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// Store returns the manager's store for those who change it: the manager hears from it which pools are used, and sweeps them
-// at least once an interval. It is a [tms.Readier] if the manager's store is.
+// Store returns the manager's store for those who change it: the manager hears from it which pools are used, and sweeps
+// them at least once an interval. It is a [tms.Readier] if the manager's store is.
 func (m *Manager) Store() tms.Store {
 	w := &watched{Store: m.store, used: &m.used}
 	if readier, ok := m.store.(tms.Readier); ok {

@@ -1,5 +1,6 @@
-// Package job runs one command as if it had been started in the caller's place: with the caller's standard input, output
-// and error, and the terminal if there is one, in a process group of its own, which gets the signals that the caller gets.
+// Package job runs one command as if it had been started in the caller's place: with the caller's standard input,
+// output and error, and the terminal if there is one, in a process group of its own, which gets the signals that the
+// caller gets.
 package job
 
 import (
@@ -27,8 +28,8 @@ type Command struct {
 	// it may.
 	MayContinue func() bool
 
-	// Reap has those asked how they ended, until the job is over, that have become children of the caller because their own
-	// parents had ended: of the first process of a container, all such. The caller has no other children then. Only
+	// Reap has those asked how they ended, until the job is over, that have become children of the caller because their
+	// own parents had ended: of the first process of a container, all such. The caller has no other children then. Only
 	// Linux can do that.
 	Reap bool
 }
@@ -80,8 +81,9 @@ func listen(to chan os.Signal, signals []os.Signal) {
 	}
 }
 
-// Start starts the command. On Linux the process dies by SIGKILL with the caller, however that ends; what it has started
-// itself does not. An error means that it was not started. A job that was is to be ended by [Job.Clear] or [Job.Stop].
+// Start starts the command. On Linux the process dies by SIGKILL with the caller, however that ends; what it has
+// started itself does not. An error means that it was not started. A job that was is to be ended by [Job.Clear] or
+// [Job.Stop].
 func Start(c Command) (*Job, error) {
 	j := &Job{command: c, done: make(chan struct{}), over: make(chan struct{})}
 	if c.Signals != nil {

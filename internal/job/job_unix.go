@@ -21,7 +21,8 @@ type handle struct {
 	alone    bool           // nobody else but the job got it
 }
 
-// forward hands a signal on. One to go on is left to stopped while that is at work, which lends the job the terminal first.
+// forward hands a signal on. One to go on is left to stopped while that is at work, which lends the job the terminal
+// first.
 func (j *Job) forward(s os.Signal) {
 	if s == syscall.SIGCONT {
 		if j.suspended.Load() || !j.mayContinue() {
@@ -32,8 +33,8 @@ func (j *Job) forward(s os.Signal) {
 	j.signal(s)
 }
 
-// run starts the command, says so, and returns when it has ended. It keeps its thread, with which Linux lets the command
-// die, for as long as the command runs.
+// run starts the command, says so, and returns when it has ended. It keeps its thread, with which Linux lets the
+// command die, for as long as the command runs.
 func (j *Job) run(started chan<- error) {
 	runtime.LockOSThread()
 	j.handle.terminal = openTerminal()
@@ -87,8 +88,8 @@ func codeOf(status syscall.WaitStatus) int {
 }
 
 // stopped lends the terminal to a job that was stopped because it asked for it. Where it cannot be lent, or the job was
-// suspended as Ctrl-Z does it, the caller is suspended as well, so that the shell takes over, and the job goes on when the
-// shell lets the caller go on.
+// suspended as Ctrl-Z does it, the caller is suspended as well, so that the shell takes over, and the job goes on when
+// the shell lets the caller go on.
 func (j *Job) stopped(by syscall.Signal) {
 	if by == syscall.SIGSTOP { // somebody meant the job alone
 		return
@@ -117,13 +118,14 @@ func (j *Job) resume(asks bool) bool {
 	return true
 }
 
-// underShell says whether a shell with job control started the caller, which would let it go on again: such a shell puts
-// what it starts into process groups of their own. The system does not suspend from the terminal what nobody looks after.
+// underShell says whether a shell with job control started the caller, which would let it go on again: such a shell
+// puts what it starts into process groups of their own. The system does not suspend from the terminal what nobody looks
+// after.
 func underShell() bool { return session() != syscall.Getpgrp() }
 
-// suspend returns when the process goes on. The terminal would have suspended the whole process group of the caller where
-// it was the job that it suspended. It uses SIGSTOP, because the Go runtime does not give back SIGTSTP once it was listened
-// for.
+// suspend returns when the process goes on. The terminal would have suspended the whole process group of the caller
+// where it was the job that it suspended. It uses SIGSTOP, because the Go runtime does not give back SIGTSTP once it
+// was listened for.
 func (j *Job) suspend(whole bool) {
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)

@@ -19,9 +19,9 @@ func (j *Job) noteTyped(status syscall.WaitStatus) {
 }
 
 // Follow ends the caller by the signal that ended the command, if that was typed on the terminal: a script around the
-// caller ends only if it got the signal itself and sees that what it ran died of it. Where the terminal was lent, only the
-// job got it, so that the rest of the caller's process group is sent it now. A caller that leads its session has nobody
-// around it, and Follow returns, as it does after SIGQUIT, by which a Go program cannot die quietly.
+// caller ends only if it got the signal itself and sees that what it ran died of it. Where the terminal was lent, only
+// the job got it, so that the rest of the caller's process group is sent it now. A caller that leads its session has
+// nobody around it, and Follow returns, as it does after SIGQUIT, by which a Go program cannot die quietly.
 func (j *Job) Follow() {
 	<-j.done
 	typed := j.handle.typed

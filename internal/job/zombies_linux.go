@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// onlyZombies reports whether all that is left of a process group has ended, and only waits for somebody to ask how: in many
-// a container nobody ever does. It looks twice, because what is being started may be missing in one look.
+// onlyZombies reports whether all that is left of a process group has ended, and only waits for somebody to ask how: in
+// many a container nobody ever does. It looks twice, because what is being started may be missing in one look.
 func onlyZombies(group int) bool {
 	first, second := allEnded(group), allEnded(group)
 	return first && second
@@ -47,8 +47,8 @@ func (j *Job) reapAll() {
 	}
 }
 
-// reap asks all children that have ended how they did, so that they do not stay for ever; but not the command, which wait
-// asks.
+// reap asks all children that have ended how they did, so that they do not stay for ever; but not the command, which
+// wait asks.
 func (j *Job) reap() {
 	processes, _ := os.ReadDir("/proc")
 	for _, p := range processes {
@@ -62,8 +62,8 @@ func (j *Job) reap() {
 	}
 }
 
-// stateOf reads the state of a process, its parent and its group from its line, which goes: number, name in parentheses, state, parent,
-// group.
+// stateOf reads the state of a process, its parent and its group from its line, which goes: number, name in
+// parentheses, state, parent, group.
 func stateOf(process string) (state byte, parent, group int) {
 	line, err := os.ReadFile("/proc/" + process + "/stat")
 	fields := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])

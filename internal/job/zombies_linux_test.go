@@ -25,8 +25,8 @@ func TestWhatHasEndedIsGoneWhetherOrNotAnybodyAskedHow(t *testing.T) {
 	}
 }
 
-// What has lost its parents in a container comes to its first process, which must ask how each ended, and still learn how
-// its command did.
+// What has lost its parents in a container comes to its first process, which must ask how each ended, and still learn
+// how its command did.
 func TestOrphansAreReapedAndTheCommandIsNot(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)

@@ -28,8 +28,8 @@ type Options struct {
 	Failure func(error) string
 }
 
-// Run runs the load until its time is over or ctx ends, which is an interrupt, gives back what it holds, and returns what
-// it measured.
+// Run runs the load until its time is over or ctx ends, which is an interrupt, gives back what it holds, and returns
+// what it measured.
 func Run(ctx context.Context, o Options) *Report {
 	l := &run{Options: o, began: time.Now(), recorder: newRecorder()}
 	l.end = l.began.Add(o.Duration)

@@ -97,8 +97,8 @@ type Report struct {
 	Unanswered int64              `json:"unanswered"` // requests that the interrupt cut off
 }
 
-// Latency is a summary of how long requests took, in milliseconds. Those without an answer count with the time that they
-// waited.
+// Latency is a summary of how long requests took, in milliseconds. Those without an answer count with the time that
+// they waited.
 type Latency struct {
 	Requests int64   `json:"requests"`
 	Mean     float64 `json:"mean_ms"`

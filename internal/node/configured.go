@@ -78,8 +78,8 @@ func (c *configured) hopeless(err error) bool {
 	return err != nil && !c.set.Load() && !canComeRight(err)
 }
 
-// watch logs what the first look has found, goes on looking until ctx ends, and logs each change. It returns an error if
-// the store, which could not be asked when the server started, refuses the pools of the configuration.
+// watch logs what the first look has found, goes on looking until ctx ends, and logs each change. It returns an error
+// if the store, which could not be asked when the server started, refuses the pools of the configuration.
 func (c *configured) watch(ctx context.Context, last error) error {
 	c.tell(nil, last)
 	for {

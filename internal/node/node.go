@@ -45,8 +45,8 @@ type Node struct {
 	server  *server.Server
 }
 
-// New returns a node over a store that was opened. It does nothing before [Node.Serve], but for what is asked of its store.
-// [Node.Close] closes the store.
+// New returns a node over a store that was opened. It does nothing before [Node.Serve], but for what is asked of its
+// store. [Node.Close] closes the store.
 func New(opened tms.Sweeper, o Options) *Node {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -79,8 +79,8 @@ func (n *Node) Handler() http.Handler { return n.server.Handler() }
 // Sweep is the expiry manager at work, until ctx ends. [Node.Serve] runs it.
 func (n *Node) Sweep(ctx context.Context) { n.sweeper.Run(ctx) }
 
-// Look makes the pools of the configuration, where that has not been done, and returns why the store is not ready, if it is
-// not. It returns an error where the store refuses those pools for good.
+// Look makes the pools of the configuration, where that has not been done, and returns why the store is not ready, if
+// it is not. It returns an error where the store refuses those pools for good.
 func (n *Node) Look(ctx context.Context) (unready, err error) {
 	unready = n.store.look(ctx)
 	if n.store.hopeless(unready) {

@@ -4,8 +4,8 @@ import tms "github.com/manankarani/token-manager"
 
 // View is one pool at one instant, as an assign looks at it and changes it.
 type View interface {
-	// AnswerAgain answers a request, or a ticket that has left the queue, that was given tokens before. It returns nil, nil
-	// where nothing is remembered.
+	// AnswerAgain answers a request, or a ticket that has left the queue, that was given tokens before. It returns nil,
+	// nil where nothing is remembered.
 	AnswerAgain(r tms.AssignRequest) ([]tms.Token, error)
 
 	// Shown returns what the ticket asks for, and whether it was handed tokens; nil where there is no such ticket.
@@ -19,9 +19,9 @@ type View interface {
 	Dismiss(ticket string)                  // takes the ticket, if there is one, out of the queue
 }
 
-// Assign answers one request of an assign. This is the order of its decisions, which claim.lua has once more in Lua: from
-// memory; refused, by the policy or for a ticket with another content; with what its ticket was handed; beyond the quota;
-// with tokens if it is its turn, and otherwise not yet.
+// Assign answers one request of an assign. This is the order of its decisions, which claim.lua has once more in Lua:
+// from memory; refused, by the policy or for a ticket with another content; with what its ticket was handed; beyond the
+// quota; with tokens if it is its turn, and otherwise not yet.
 func Assign(pool string, p tms.Policy, r tms.AssignRequest, v View) ([]tms.Token, error) {
 	if tokens, err := v.AnswerAgain(r); tokens != nil || err != nil {
 		return tokens, err

@@ -3,8 +3,8 @@ package rules
 import tms "github.com/manankarani/token-manager"
 
 // Spread ends a batch of so many items, some of which have results, at a step that brought an error. A refusal of the
-// first step refuses the batch; one of a later step, when something may have changed already, is the answer to the items
-// that are left.
+// first step refuses the batch; one of a later step, when something may have changed already, is the answer to the
+// items that are left.
 func Spread[R any](results []R, size int, err error, refused func(error) R) ([]R, error) {
 	if len(results) == 0 || tms.CodeOf(err) == "" {
 		return nil, err
@@ -28,8 +28,8 @@ func UnlessPaused(pool string, results []tms.AssignResult) ([]tms.AssignResult, 
 	return nil, Paused(pool)
 }
 
-// AssignInSteps answers requests by steps, in order. Each step is given at least one request, and more while all together
-// ask for at most so many tokens and each goes together with the first.
+// AssignInSteps answers requests by steps, in order. Each step is given at least one request, and more while all
+// together ask for at most so many tokens and each goes together with the first.
 func AssignInSteps(pool string, requests []tms.AssignRequest, most int, together func(a, b tms.AssignRequest) bool,
 	step func([]tms.AssignRequest) ([]tms.AssignResult, error)) ([]tms.AssignResult, error) {
 	results := make([]tms.AssignResult, 0, len(requests))
@@ -53,8 +53,8 @@ func assignStep(requests []tms.AssignRequest, most int, together func(a, b tms.A
 	return requests
 }
 
-// PoolPage makes a page of at most limit pools of their names, of which there may be one more, looking at each. A pool that
-// has been deleted since it was named is left out.
+// PoolPage makes a page of at most limit pools of their names, of which there may be one more, looking at each. A pool
+// that has been deleted since it was named is left out.
 func PoolPage(names []string, limit int, look func(string) (tms.Pool, tms.Stats, error)) (page tms.PoolPage, err error) {
 	if len(names) > limit {
 		names = names[:limit]

@@ -11,8 +11,8 @@ import (
 // States is the order in which a listing goes through the states. Within one it goes by instant, then by value.
 var States = []tms.State{tms.Available, tms.Assigned, tms.Cooling, tms.Quarantined}
 
-// Cursor is the place in a listing after its last token: the token's state, its instant in the order of that state (last
-// sign of life, lease end, ready at, since), and its value. A token that moves meanwhile does not invalidate it.
+// Cursor is the place in a listing after its last token: the token's state, its instant in the order of that state
+// (last sign of life, lease end, ready at, since), and its value. A token that moves meanwhile does not invalidate it.
 type Cursor struct {
 	Pool  string    `json:"p"`
 	State tms.State `json:"s"`

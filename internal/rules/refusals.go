@@ -9,8 +9,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// NoneAvailable refuses count tokens, and says in a sentence what r tells of the pool: how many tokens are available, how
-// many wait, whose lease ends first, and when the next token is due.
+// NoneAvailable refuses count tokens, and says in a sentence what r tells of the pool: how many tokens are available,
+// how many wait, whose lease ends first, and when the next token is due.
 func NoneAvailable(count int, r tms.Refusal) *tms.Refusal {
 	says := []string{fmt.Sprintf("%d available, %d asked for", r.Available, count)}
 	if r.Available >= count {

@@ -29,8 +29,8 @@ type Remembered struct {
 // Granted names a lease that an assign gave.
 type Granted struct{ Token, ID string }
 
-// Memory returns under which name what the request is given is remembered, and for how many ms: that of the request, or else
-// that of its ticket, which is none that a request can have. "": it is not.
+// Memory returns under which name what the request is given is remembered, and for how many ms: that of the request, or
+// else that of its ticket, which is none that a request can have. "": it is not.
 func Memory(p tms.Policy, r tms.AssignRequest) (name string, life int64) {
 	switch {
 	case r.RequestID != "":
@@ -129,8 +129,8 @@ func fingerprint(content ...any) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// Named returns the request's tokens with the values that are missing: drawn with newID, or from the seed if the request
-// can be repeated.
+// Named returns the request's tokens with the values that are missing: drawn with newID, or from the seed if the
+// request can be repeated.
 func Named(r tms.GenerateRequest, seed string, newID func() string) []tms.NewToken {
 	if r.RequestID != "" {
 		return Values(r.Tokens, seed)
@@ -144,9 +144,9 @@ func Named(r tms.GenerateRequest, seed string, newID func() string) []tms.NewTok
 	return named
 }
 
-// Values returns the tokens with the values that are missing drawn from the seed, so that a repeated request is answered
-// with the same ones although only the seed is remembered. The generator is cryptographic (ChaCha8): nobody who has not
-// got the seed can tell the values.
+// Values returns the tokens with the values that are missing drawn from the seed, so that a repeated request is
+// answered with the same ones although only the seed is remembered. The generator is cryptographic (ChaCha8): nobody
+// who has not got the seed can tell the values.
 func Values(tokens []tms.NewToken, seed string) []tms.NewToken {
 	source := rand.NewChaCha8(sha256.Sum256([]byte(seed)))
 	named := make([]tms.NewToken, len(tokens))

@@ -147,8 +147,8 @@ func (r Record) Touch(now int64) Record {
 	return r
 }
 
-// Assign returns the record of an available token under a new lease: its ID, fence and client are given, for ttl, or for
-// the pool's lease TTL if that is zero, and never for more than the pool's longest lease.
+// Assign returns the record of an available token under a new lease: its ID, fence and client are given, for ttl, or
+// for the pool's lease TTL if that is zero, and never for more than the pool's longest lease.
 func (r Record) Assign(p tms.Policy, now int64, l Lease, ttl time.Duration) Record {
 	if ttl == 0 {
 		ttl = p.LeaseTTL

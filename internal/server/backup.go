@@ -33,7 +33,8 @@ func (s *Server) backup(c *call) (reply, error) {
 var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
 
 // onThisMachine refuses a request that did not come from a program on the server's own machine: one from elsewhere, one
-// that a proxy here passes on, one that a browser here sends for a page of another origin or by the name of another host.
+// that a proxy here passes on, one that a browser here sends for a page of another origin or by the name of another
+// host.
 func onThisMachine(r *http.Request) error {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	local := err == nil && net.ParseIP(host).IsLoopback() && namesThisMachine(r.Host)
@@ -51,8 +52,8 @@ func onThisMachine(r *http.Request) error {
 	return nil
 }
 
-// namesThisMachine reports whether the host, with or without a port, is localhost, or an address, which no name can lead
-// astray, or none, which no browser sends.
+// namesThisMachine reports whether the host, with or without a port, is localhost, or an address, which no name can
+// lead astray, or none, which no browser sends.
 func namesThisMachine(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -15,8 +15,8 @@ import (
 	"github.com/manankarani/token-manager/api"
 )
 
-// TestBodiesTakeWhatThereIs: what has arrived of a body counts, not what is announced; one address has a quarter, and all
-// together no more than there is. What is given back can be taken again.
+// TestBodiesTakeWhatThereIs: what has arrived of a body counts, not what is announced; one address has a quarter, and
+// all together no more than there is. What is given back can be taken again.
 func TestBodiesTakeWhatThereIs(t *testing.T) {
 	const kib = 1 << 10
 	b := newBudget(1_000*kib, 100*kib)
@@ -132,8 +132,8 @@ func TestListsAreNotReadBeyondABatch(t *testing.T) {
 	}
 }
 
-// TestHeavyRequestsComeInTurn: what a large body becomes takes memory, so that only some are carried out at once; others
-// go on beside them.
+// TestHeavyRequestsComeInTurn: what a large body becomes takes memory, so that only some are carried out at once;
+// others go on beside them.
 func TestHeavyRequestsComeInTurn(t *testing.T) {
 	most := cap(newHeavy())
 	inside, finish := make(chan struct{}, most+1), make(chan struct{})

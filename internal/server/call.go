@@ -41,8 +41,8 @@ type reply struct {
 	status int // zero: 200
 	body   any // to be written as JSON; an http.Handler and a Backup write themselves
 
-	// undo takes back what the client was given, where it does not hear of it, and returns the error that says so. Nil: there
-	// is nothing to take back.
+	// undo takes back what the client was given, where it does not hear of it, and returns the error that says so. Nil:
+	// there is nothing to take back.
 	undo func(context.Context) error
 }
 
@@ -124,8 +124,8 @@ func (s *Server) answer(c *call, route route) (_ reply, err error) {
 }
 
 // checkOrigin refuses what a browser sends for a page that is not the server's own. A page can have the name of its own
-// host lead to this machine after it was loaded (DNS rebinding); the browser then takes the server for the page's own, and
-// only the name in the Host header tells.
+// host lead to this machine after it was loaded (DNS rebinding); the browser then takes the server for the page's own,
+// and only the name in the Host header tells.
 func (s *Server) checkOrigin(r *http.Request) error {
 	if s.origins.Check(r) != nil {
 		return tms.ErrForbidden
@@ -213,7 +213,8 @@ func (c *call) decode(request any) error {
 	return api.Decode(c.body, request)
 }
 
-// decodeWithID does that, and reads its request_id from there or from the header. Both may be given if they are the same.
+// decodeWithID does that, and reads its request_id from there or from the header. Both may be given if they are the
+// same.
 func (c *call) decodeWithID(request any, id *string) error {
 	if err := c.decode(request); err != nil {
 		return err
@@ -278,8 +279,8 @@ func (s *Server) write(c *call, reply reply, err error) (int, error) {
 	return booked(c.Request, status, err, c.send(reply.undo != nil)), err
 }
 
-// send writes the buffer. Where something has to be taken back if it does not go out, it sees it out; otherwise net/http
-// does that later, and says to nobody whether it could.
+// send writes the buffer. Where something has to be taken back if it does not go out, it sees it out; otherwise
+// net/http does that later, and says to nobody whether it could.
 func (c *call) send(seeOut bool) error {
 	_, err := c.writer.Write(c.buffer.Bytes())
 	if err != nil || !seeOut {

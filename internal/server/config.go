@@ -66,9 +66,9 @@ type Backup interface {
 
 // WithDefaults returns c with a default in the place of every zero field.
 //
-// The clocks of HeaderTimeout and ReadTimeout start when a connection is accepted, or when the request before it has been
-// answered and the next begins. Clients keep connections in store that they have never used and would take it for an
-// error if one were closed just when they do, so that these times are long, and ReadTimeout is the longer one.
+// The clocks of HeaderTimeout and ReadTimeout start when a connection is accepted, or when the request before it has
+// been answered and the next begins. Clients keep connections in store that they have never used and would take it for
+// an error if one were closed just when they do, so that these times are long, and ReadTimeout is the longer one.
 func (c Config) WithDefaults() Config {
 	byDefault(&c.Logger, slog.New(slog.DiscardHandler))
 	byDefault(&c.MaxWait, time.Minute)

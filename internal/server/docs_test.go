@@ -28,8 +28,8 @@ func read(t *testing.T, path string) string {
 
 var curl = regexp.MustCompile(`(?m)^curl(?: -X (\w+))?(?: --json '(.*)')? localhost:8080(/\S*)$`)
 
-// TestTheReferenceHasEveryRouteAndCode reads docs/http.md: it has a section with a curl line for each route, and each code
-// with its status.
+// TestTheReferenceHasEveryRouteAndCode reads docs/http.md: it has a section with a curl line for each route, and each
+// code with its status.
 func TestTheReferenceHasEveryRouteAndCode(t *testing.T) {
 	text := read(t, "../../docs/http.md")
 	for _, r := range New(Config{}).routes() {
@@ -104,8 +104,8 @@ func TestTheBalancerGuardsNames(t *testing.T) {
 	}
 }
 
-// TestImagesKnowTheirVersion reads the Dockerfile and what feeds it: the version is an argument that compose passes on, and
-// git is there to be asked.
+// TestImagesKnowTheirVersion reads the Dockerfile and what feeds it: the version is an argument that compose passes on,
+// and git is there to be asked.
 func TestImagesKnowTheirVersion(t *testing.T) {
 	for file, want := range map[string]string{
 		"Dockerfile":   `ARG VERSION\nRUN version=\$\{VERSION:-\$\(git describe (?s:.*)-X main\.version=\$version`,

@@ -189,9 +189,9 @@ func TestWhatCannotBeTakenBackIsAFailure(t *testing.T) {
 // hungUp is the key under which a test puts a request's own context into that context, where the store finds it.
 type hungUp struct{}
 
-// TestClientsThatHangUpAtAnyMoment closes connections at random moments of assigns, half of which wait, until in the end
-// there is nothing left to be given. Whoever was not counted as answered holds nothing, and nobody waits any more: an
-// answer that is on its way when the client hangs up is all that may stay.
+// TestClientsThatHangUpAtAnyMoment closes connections at random moments of assigns, half of which wait, until in the
+// end there is nothing left to be given. Whoever was not counted as answered holds nothing, and nobody waits any more:
+// an answer that is on its way when the client hangs up is all that may stay.
 func TestClientsThatHangUpAtAnyMoment(t *testing.T) {
 	const clients, rounds = 16, 40
 	var answered atomic.Int64

@@ -25,7 +25,8 @@ func (h *harness) raw(path, body string, into any) int {
 	return w.Code
 }
 
-// TestTheLargestBatches puts as many tokens aside at once as a batch can name, brings them back, and is refused one more.
+// TestTheLargestBatches puts as many tokens aside at once as a batch can name, brings them back, and is refused one
+// more.
 func TestTheLargestBatches(t *testing.T) {
 	h := start(t, Config{})
 	var made api.Generated

@@ -153,9 +153,9 @@ func (p *place) arrives() {
 	}
 }
 
-// begin says that a request is carried out from now on, and keeps the place until rest. Where requests are carried out on
-// as many connections as there may be, it refuses all but those that go first, and reports whether a place is a reserved
-// one. It also refuses where the place has been given to another.
+// begin says that a request is carried out from now on, and keeps the place until rest. Where requests are carried out
+// on as many connections as there may be, it refuses all but those that go first, and reports whether a place is a
+// reserved one. It also refuses where the place has been given to another.
 func (p *place) begin(first bool) (reserved bool, err error) {
 	if p == nil {
 		return false, nil

@@ -37,7 +37,8 @@ func TestPagesOfOtherOriginsChangeNothing(t *testing.T) {
 	}
 }
 
-// A page can have the name of its own host lead to this machine, so that its browser takes the server for the page's own.
+// A page can have the name of its own host lead to this machine, so that its browser takes the server for the page's
+// own.
 func TestAServerForThisMachineAnswersToNoOtherName(t *testing.T) {
 	h := start(t, Config{LocalOnly: true})
 	for host, want := range map[string]int{"evil.example": 403, "evil.example:8080": 403, "localhost.evil.example": 403, ".": 201, "localhost.": 201,

@@ -108,8 +108,8 @@ func TestAConnectionMayHaveARequestOnItsWay(t *testing.T) {
 	}
 }
 
-// TestReservedPlaces: when requests are carried out on every connection, others are refused, except for those that watch
-// the server or have to do with a lease.
+// TestReservedPlaces: when requests are carried out on every connection, others are refused, except for those that
+// watch the server or have to do with a lease.
 func TestReservedPlaces(t *testing.T) {
 	inside, finish := make(chan struct{}, 3), make(chan struct{})
 	store := strange{ready: func(context.Context) error { return nil }, token: func(context.Context) error {
@@ -166,8 +166,8 @@ func (s *serving) post(path, body string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-// TestIdleConnectionsLockNobodyOut: many times as many connections as there may be, which were answered, or send nothing,
-// or only the beginning of a request.
+// TestIdleConnectionsLockNobodyOut: many times as many connections as there may be, which were answered, or send
+// nothing, or only the beginning of a request.
 func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	for name, sent := range map[string]string{
 		"answered":      "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",

@@ -133,8 +133,8 @@ func noQuery(c *call) error {
 
 const cursorParameter = "cursor" // the one that may be empty: there is no page before the first
 
-// queryOf returns the parameters of the query. It refuses one that is not allowed, given twice or empty, which would read
-// as one that was left out on purpose.
+// queryOf returns the parameters of the query. It refuses one that is not allowed, given twice or empty, which would
+// read as one that was left out on purpose.
 func queryOf(c *call, allowed ...string) (map[string]string, error) {
 	if c.URL.RawQuery == "" {
 		return nil, nil

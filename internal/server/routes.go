@@ -43,8 +43,8 @@ func (s *Server) routes() []route {
 const otherRoute = "other" // for paths and methods that are none of ours, so that nobody can invent metrics labels
 
 // mux registers the routes, and below them what refuses every other method and every other path. A path such as
-// /pools//tokens is another one: left to net/http, it would be redirected to a pool called "tokens", before anybody asked
-// where the request comes from.
+// /pools//tokens is another one: left to net/http, it would be redirected to a pool called "tokens", before anybody
+// asked where the request comes from.
 func (s *Server) mux() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}

@@ -1,9 +1,9 @@
 // Package server serves a [tms.Store] over HTTP, as package api describes it.
 //
-// Read it downward. server.go runs the server, routes.go is the table of what it answers, call.go is the way of a request
-// in the order in which it goes: origin, place, body, endpoint, answer, accounts. verbs.go and health.go have the endpoints:
-// each decodes and checks its request, calls the store, and returns a reply or an error. listener.go and budget.go bound
-// what callers may use up.
+// Read it downward. server.go runs the server, routes.go is the table of what it answers, call.go is the way of a
+// request in the order in which it goes: origin, place, body, endpoint, answer, accounts. verbs.go and health.go have
+// the endpoints: each decodes and checks its request, calls the store, and returns a reply or an error. listener.go and
+// budget.go bound what callers may use up.
 package server
 
 import (

@@ -61,8 +61,8 @@ func TestRefusalsOfTheVerbs(t *testing.T) {
 	h.refused(tms.ErrPoolPaused, "", "POST", api.PathAssign, `{"pool":"strict"}`)
 }
 
-// A new value that begins or ends with a blank is refused, whoever brings it; one that the pool has from before is a token
-// like any other.
+// A new value that begins or ends with a blank is refused, whoever brings it; one that the pool has from before is a
+// token like any other.
 func TestBlanksAtTheEndsOfAToken(t *testing.T) {
 	h := start(t, Config{})
 	h.refused(tms.ErrInvalidRequest, "tokens[1]", "POST", api.PathGenerate, `{"tokens":["a","b "]}`)

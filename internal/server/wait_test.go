@@ -64,8 +64,8 @@ func TestWaitsOutOfBounds(t *testing.T) {
 	h.refused(tms.ErrInvalidRequest, "wait", "POST", api.PathAssign, `{"wait":"301s","pool":"typo"}`)
 }
 
-// TestWaitersAreServedInTurn: whoever waits gets the token when it comes back, before those who came later; and who does
-// not get it is told how it stands.
+// TestWaitersAreServedInTurn: whoever waits gets the token when it comes back, before those who came later; and who
+// does not get it is told how it stands.
 func TestWaitersAreServedInTurn(t *testing.T) {
 	h := start(t, Config{})
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"tokens":["a"]}`)
@@ -90,8 +90,8 @@ func TestWaitersAreServedInTurn(t *testing.T) {
 	group.Wait()
 }
 
-// TestARepeatKeepsItsPlace: whoever comes again with the same request_id stands where they stood, and whoever comes without
-// one at the end. Those who are not there are not counted.
+// TestARepeatKeepsItsPlace: whoever comes again with the same request_id stands where they stood, and whoever comes
+// without one at the end. Those who are not there are not counted.
 func TestARepeatKeepsItsPlace(t *testing.T) {
 	h := start(t, Config{})
 	h.refused(tms.ErrNoTokenAvailable, "", "POST", api.PathAssign, `{"wait":"1ms","request_id":"first"}`)

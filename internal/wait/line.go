@@ -110,8 +110,8 @@ func (l *line) wake(ticket string) {
 	l.show(ticket)
 }
 
-// leave takes the waiter out of the line. It returns a channel that is closed when an answer is in the waiter's channel or
-// none comes any more: then the store has been told, or could not be.
+// leave takes the waiter out of the line. It returns a channel that is closed when an answer is in the waiter's channel
+// or none comes any more: then the store has been told, or could not be.
 func (l *line) leave(w *waiter) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -212,8 +212,8 @@ const (
 	never   = time.Hour
 )
 
-// untilFirst returns the time until a token is due to come back. One ticket is enough to have the store look: what comes
-// back goes to whose turn it is.
+// untilFirst returns the time until a token is due to come back. One ticket is enough to have the store look: what
+// comes back goes to whose turn it is.
 func (l *line) untilFirst() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -238,8 +238,8 @@ func (l *line) showFirst() {
 	}
 }
 
-// showAll has all tickets shown in the order in which they joined, unless those of the last time are not through yet: the
-// last ones must have their turn too.
+// showAll has all tickets shown in the order in which they joined, unless those of the last time are not through yet:
+// the last ones must have their turn too.
 func (l *line) showAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -301,8 +301,8 @@ func (l *line) ask() {
 // fails, nobody would hear what the others were given.
 const most = 1_000
 
-// batch takes tickets that are due, as many as a step of the store answers, and returns who waits with each of them. The
-// rest is shown next.
+// batch takes tickets that are due, as many as a step of the store answers, and returns who waits with each of them.
+// The rest is shown next.
 func (l *line) batch() (batch [][]*waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -323,9 +323,9 @@ func (l *line) batch() (batch [][]*waiter) {
 	}
 }
 
-// nextDue returns all who wait with the ticket that is to be shown next, and the list that it stands first in; nil where
-// there is none. It takes tickets that nobody waits with any more, or that are being shown, off the lists. The lists take
-// turns, so that none holds up the other.
+// nextDue returns all who wait with the ticket that is to be shown next, and the list that it stands first in; nil
+// where there is none. It takes tickets that nobody waits with any more, or that are being shown, off the lists. The
+// lists take turns, so that none holds up the other.
 func (l *line) nextDue() ([]*waiter, *[]string) {
 	lists := []*[]string{&l.woken, &l.round}
 	if l.turn = !l.turn; !l.turn {
@@ -341,8 +341,8 @@ func (l *line) nextDue() ([]*waiter, *[]string) {
 	return nil, nil
 }
 
-// tell ends the wait of all who wait with a ticket, or lets them go on if the answer is that there is none yet, or if there
-// is no answer: the ticket is shown again, and the store answers what it may have been given meanwhile.
+// tell ends the wait of all who wait with a ticket, or lets them go on if the answer is that there is none yet, or if
+// there is no answer: the ticket is shown again, and the store answers what it may have been given meanwhile.
 func (l *line) tell(waiters []*waiter, a answer) {
 	refusal := a.err
 	if refusal == nil {

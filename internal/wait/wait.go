@@ -2,8 +2,8 @@
 // turn in the store's queue, first come, first served among all servers of the store.
 //
 // For each pool in which somebody waits there is one line, whose one goroutine shows tickets to the store: those that
-// were woken at once, all of them at every beat, and the first one when a token is due to come back. So a wake that gets
-// lost costs at most a beat, and no number of waiters makes more than one call at a time.
+// were woken at once, all of them at every beat, and the first one when a token is due to come back. So a wake that
+// gets lost costs at most a beat, and no number of waiters makes more than one call at a time.
 package wait
 
 import (
@@ -79,13 +79,13 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Assign implements [tms.Store] and heeds Wait. Requests that wait are answered each on its own; if one of several fails,
-// all of them do, and what the others were given stays leased until its time is over. A request that gives up,
+// Assign implements [tms.Store] and heeds Wait. Requests that wait are answered each on its own; if one of several
+// fails, all of them do, and what the others were given stays leased until its time is over. A request that gives up,
 // because its time or its context is over, leaves the queue. Where it has a RequestID its place is kept for
-// [tms.TicketTTL], so that a repeat goes on where it stood; until then it is absent, and nobody waits for it. What comes too
-// late for a request that has given up is given back, unless it has a RequestID: then a repeat fetches it. A store that fails
-// ends no wait, since a ticket can be shown again; a request whose time is over then fails, too: its outcome is unknown. No call outlives its context, or its time by more than a
-// second, however long the store takes.
+// [tms.TicketTTL], so that a repeat goes on where it stood; until then it is absent, and nobody waits for it. What
+// comes too late for a request that has given up is given back, unless it has a RequestID: then a repeat fetches it. A
+// store that fails ends no wait, since a ticket can be shown again; a request whose time is over then fails, too: its
+// outcome is unknown. No call outlives its context, or its time by more than a second, however long the store takes.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	if !s.anyWaits(requests) {
 		return s.Sweeper.Assign(ctx, pool, requests)
@@ -103,8 +103,8 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 	return results, errors.Join(failed...)
 }
 
-// UnblockRequest implements [tms.Store]. The request leaves the queue as well, on whatever server it waits, and what it was
-// handed goes to the next.
+// UnblockRequest implements [tms.Store]. The request leaves the queue as well, on whatever server it waits, and what it
+// was handed goes to the next.
 func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (int, error) {
 	n, err := s.Sweeper.UnblockRequest(ctx, pool, requestID)
 	if err == nil && s.queue != nil {
@@ -216,7 +216,8 @@ func (s *Store) part(l *line, w *waiter) {
 	})
 }
 
-// disown ends the leases that a request which is not repeated may have been given, where the store's answer was not heard.
+// disown ends the leases that a request which is not repeated may have been given, where the store's answer was not
+// heard.
 func (s *Store) disown(l *line, w *waiter) {
 	if w.returns() || tms.CodeOf(l.lastWord(w)) != "" {
 		return

@@ -36,8 +36,8 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 // every is more than there can be.
 const every = math.MaxInt32
 
-// wanted returns how many available tokens the requests need to find. What a request may get beyond any token, or by its
-// client's other leases, cannot be known before all that is due has come back.
+// wanted returns how many available tokens the requests need to find. What a request may get beyond any token, or by
+// its client's other leases, cannot be known before all that is due has come back.
 func (p *pool) wanted(requests []tms.AssignRequest) (total int) {
 	if p.policy.MaxLeasesPerClient > 0 {
 		return every
@@ -55,8 +55,8 @@ func (p *pool) wanted(requests []tms.AssignRequest) (total int) {
 // use does not pile them up.
 const spare = 10
 
-// gather carries out returns that are due, and hands what comes back to those who wait: a few in any case, and more while
-// fewer tokens than wanted are available. It says whether it stopped because the step has touched enough.
+// gather carries out returns that are due, and hands what comes back to those who wait: a few in any case, and more
+// while fewer tokens than wanted are available. It says whether it stopped because the step has touched enough.
 func (t *step) gather(wanted int) (more bool) {
 	for n := 0; n < wanted+spare || t.supply("") < wanted; n++ {
 		d := t.nextReturn()
@@ -123,8 +123,8 @@ func (t *step) given(e *entry) tms.Token {
 	return e.record.Token(t.name, e.value, t.policy, t.now, true)
 }
 
-// choose returns as many tokens of the lane as the request asks for, which must be there: the one that it prefers, if it
-// is among them, and those that the selection takes.
+// choose returns as many tokens of the lane as the request asks for, which must be there: the one that it prefers, if
+// it is among them, and those that the selection takes.
 func (t *step) choose(lane string, r tms.AssignRequest) []*entry {
 	var chosen []*entry
 	if e, alive := t.living(r.Prefer); alive && e.record.State == tms.Available && rules.Suits(e.record.Metadata, r.Match) {

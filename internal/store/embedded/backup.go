@@ -15,8 +15,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// A backup is a tar: a file that says that it is one, the files of a checkpoint, and their sums, as sha256sum reads them,
-// without which it is not whole.
+// A backup is a tar: a file that says that it is one, the files of a checkpoint, and their sums, as sha256sum reads
+// them, without which it is not whole.
 const (
 	backupName    = "TMS-BACKUP"
 	backupVersion = "1\n"

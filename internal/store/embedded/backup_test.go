@@ -43,8 +43,8 @@ func fileOf(t *testing.T, text []byte) string {
 	return path
 }
 
-// A backup that is made while the store is used holds all that was answered before it, in each mode of durability. What is
-// restored from it goes on, with fences above those that were issued since.
+// A backup that is made while the store is used holds all that was answered before it, in each mode of durability. What
+// is restored from it goes on, with fences above those that were issued since.
 func TestABackupIsRestored(t *testing.T) {
 	for name, interval := range map[string]time.Duration{"always": 0, "at an interval": time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -94,8 +94,8 @@ func fillOn(t *testing.T, s *Store) (stop func()) {
 	return func() { close(ended); filling.Wait() }
 }
 
-// A backup leaves nothing behind in the directory, neither in the end nor where the server died meanwhile, and a second one
-// can be made.
+// A backup leaves nothing behind in the directory, neither in the end nor where the server died meanwhile, and a second
+// one can be made.
 func TestABackupLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	s := openIn(t, dir)

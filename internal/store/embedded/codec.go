@@ -115,7 +115,8 @@ func decodeRequest(raw []byte) (*rules.Remembered, error) {
 	return &r, err
 }
 
-// stateBytes are the states as they stand in the log; 'h' stands there for an assigned token that waits to be picked up.
+// stateBytes are the states as they stand in the log; 'h' stands there for an assigned token that waits to be picked
+// up.
 var stateBytes = map[tms.State]byte{tms.Available: 'a', tms.Assigned: 'l', tms.Cooling: 'c', tms.Quarantined: 'q'}
 
 // What stands at the front of a record: the byte of the state, in upper case where a past follows.
@@ -132,8 +133,8 @@ var byteStates = func() map[byte]tms.State {
 	return states
 }()
 
-// encodeRecord returns the state, the past if there is one, the instants, the lease of an assigned token, and the metadata
-// in the order of its keys.
+// encodeRecord returns the state, the past if there is one, the instants, the lease of an assigned token, and the
+// metadata in the order of its keys.
 func encodeRecord(r rules.Record) []byte {
 	raw := make([]byte, 1, 64)
 	if raw[0] = stateBytes[r.State]; r.Handed() {

@@ -12,8 +12,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// Whatever bit of what is known to have been synced has rotted, also in the last block of the log: the log is refused, and
-// the refusal names what cuts it. Then the store opens with what was before the damage.
+// Whatever bit of what is known to have been synced has rotted, also in the last block of the log: the log is refused,
+// and the refusal names what cuts it. Then the store opens with what was before the damage.
 func TestABitThatRottedIsRefusedAndCanBeCut(t *testing.T) {
 	for name, interval := range map[string]time.Duration{"always": 0, "at an interval": time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +93,8 @@ func TestRepairCutsWhatCameLater(t *testing.T) {
 	}
 	fill(t, s, 10)
 	dir := copyOf(t, from)
-	// As if the first log had not been flushed yet. Every table of then is there, too: since then it may have been compacted.
+	// As if the first log had not been flushed yet. Every table of then is there, too: since then it may have been
+	// compacted.
 	for _, name := range append(tablesOf(t, early), first, "marker", "MANIFEST", marksName) {
 		restoreFrom(t, early, dir, name)
 	}
@@ -156,8 +157,8 @@ func TestRepairLeavesAloneWhatIsWell(t *testing.T) {
 	}
 }
 
-// A crash of the machine at an interval may leave a hole behind what was synced, although later pages of the log are there.
-// Nobody was promised what stood there: that is an end, and no damage.
+// A crash of the machine at an interval may leave a hole behind what was synced, although later pages of the log are
+// there. Nobody was promised what stood there: that is an end, and no damage.
 func TestAHoleBehindWhatWasSyncedIsAnEnd(t *testing.T) {
 	from := t.TempDir()
 	s := open(t, Options{Dir: from, SyncInterval: time.Hour})
@@ -173,8 +174,8 @@ func TestAHoleBehindWhatWasSyncedIsAnEnd(t *testing.T) {
 	}
 }
 
-// A list of Pebble's files that has rotted is not read as one of a time when there were fewer. No store is taken for a new
-// one because the file that leads to the list is gone.
+// A list of Pebble's files that has rotted is not read as one of a time when there were fewer. No store is taken for a
+// new one because the file that leads to the list is gone.
 func TestARottenListIsRefused(t *testing.T) {
 	from := t.TempDir()
 	s := openIn(t, from)

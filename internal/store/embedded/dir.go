@@ -26,8 +26,8 @@ const checkpointName = "checkpoint"
 // unfinishedName is a file that stands in a directory while a backup is restored into it.
 const unfinishedName = "RESTORING"
 
-// tolerated says of a file that is none of the store's that it does no harm: hidden ones, and what a file system puts into
-// its root.
+// tolerated says of a file that is none of the store's that it does no harm: hidden ones, and what a file system puts
+// into its root.
 func tolerated(name string) bool { return strings.HasPrefix(name, ".") || name == "lost+found" }
 
 // prepareDir makes the directory, or sees that it holds a store or nothing, and is its owner's alone.
@@ -68,8 +68,8 @@ func onlyOurs(dir string) error {
 	return nil
 }
 
-// dirLock keeps other processes out of a data directory: by Pebble's file LOCK, which another version looks at too, and by
-// the directory itself, which stays held when somebody removes the file.
+// dirLock keeps other processes out of a data directory: by Pebble's file LOCK, which another version looks at too, and
+// by the directory itself, which stays held when somebody removes the file.
 type dirLock struct {
 	file *pebble.Lock
 	dir  io.Closer

@@ -14,9 +14,9 @@ var diskFS = vfs.Default
 
 // logDisk is the file system under Pebble, which knows the log that Pebble writes.
 //
-// Pebble keeps what is committed without a sync in the process, where a crash of the process loses it. So every group is
-// committed with one, and where the store syncs at an interval, it is the disk that puts the syncs of the log off: what
-// was answered is with the operating system by then.
+// Pebble keeps what is committed without a sync in the process, where a crash of the process loses it. So every group
+// is committed with one, and where the store syncs at an interval, it is the disk that puts the syncs of the log off:
+// what was answered is with the operating system by then.
 type logDisk struct {
 	vfs.FS
 	dir      string
@@ -46,8 +46,8 @@ func (d *logDisk) ReuseForWrite(oldName, newName string, category vfs.DiskWriteC
 	return d.written(newName, f, err)
 }
 
-// written returns the file, which is the log from now on if its name is that of one. How far the log and Pebble's list of
-// its files are synced is marked.
+// written returns the file, which is the log from now on if its name is that of one. How far the log and Pebble's list
+// of its files are synced is marked.
 func (d *logDisk) written(path string, f vfs.File, err error) (vfs.File, error) {
 	name := filepath.Base(path)
 	_, isLog := numberOf(name)
@@ -74,8 +74,8 @@ func (d *logDisk) sync() error {
 	return log.sync()
 }
 
-// logFile is a log that Pebble writes, or the list of its files. Pebble asks for a sync only when whole records were written,
-// since one goroutine alone commits.
+// logFile is a log that Pebble writes, or the list of its files. Pebble asks for a sync only when whole records were
+// written, since one goroutine alone commits.
 type logFile struct {
 	vfs.File
 	name     string

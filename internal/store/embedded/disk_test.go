@@ -18,8 +18,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// copyOf returns a copy of a store's directory as a crash of the process leaves it: of one instant. It begins anew where a file
-// of the store has changed meanwhile, as where Pebble writes a table behind the store's back.
+// copyOf returns a copy of a store's directory as a crash of the process leaves it: of one instant. It begins anew
+// where a file of the store has changed meanwhile, as where Pebble writes a table behind the store's back.
 func copyOf(t *testing.T, dir string) string {
 	t.Helper()
 	for range 100 {

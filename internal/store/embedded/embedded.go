@@ -83,8 +83,8 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Failed returns a channel that is closed when a write or an fsync has failed, or a step has panicked. From then on no step
-// is answered; the process should end with [Store.Err]. What was acknowledged is in the data directory.
+// Failed returns a channel that is closed when a write or an fsync has failed, or a step has panicked. From then on no
+// step is answered; the process should end with [Store.Err]. What was acknowledged is in the data directory.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // Err returns what closed the channel of [Store.Failed], or nil.
@@ -161,7 +161,8 @@ func (s *Store) step(find func() (*pool, error), run func(*step) error) error {
 	return err
 }
 
-// locked runs f under the lock, and returns the group that everything so far is durable with. If f panics, the store stops.
+// locked runs f under the lock, and returns the group that everything so far is durable with. If f panics, the store
+// stops.
 func (s *Store) locked(f func() error) (pending *group, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -46,15 +46,16 @@ func (f *failure) stopped() error {
 	return nil
 }
 
-// panicked stops the store because of what a step panicked with. Half of the step may be in memory, so that no other step
-// may see it; none of it is written.
+// panicked stops the store because of what a step panicked with. Half of the step may be in memory, so that no other
+// step may see it; none of it is written.
 func (f *failure) panicked(cause any, log *slog.Logger) error {
 	f.fail(fmt.Errorf("a step panicked: %s", safeText(cause)))
 	log.Error("a step panicked, which is a defect; the store stops", "panic", safeText(cause), "stack", string(debug.Stack()))
 	return f.stopped()
 }
 
-// safeText is the type of what was panicked with, unless it is an error of the runtime, because the value may hold a token.
+// safeText is the type of what was panicked with, unless it is an error of the runtime, because the value may hold a
+// token.
 func safeText(cause any) string {
 	if err, ok := cause.(runtime.Error); ok {
 		return err.Error()
@@ -72,8 +73,8 @@ func caught(f func() error) (err error) {
 	return f()
 }
 
-// inOneLine returns an error with the first line of the text of err, whose further ones say the same again, and what helps
-// against damage that Pebble has found.
+// inOneLine returns an error with the first line of the text of err, whose further ones say the same again, and what
+// helps against damage that Pebble has found.
 func inOneLine(err error) error { return lineError{err} }
 
 type lineError struct{ error }

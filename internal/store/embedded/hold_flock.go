@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// holdDirectory holds the directory itself, which nobody can take away from under a server as they can a file in it. Some
-// network file systems cannot hold a directory; there the file has to do.
+// holdDirectory holds the directory itself, which nobody can take away from under a server as they can a file in it.
+// Some network file systems cannot hold a directory; there the file has to do.
 func holdDirectory(dir string) (io.Closer, error) {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -96,7 +96,8 @@ func (j *journal) unlockIf(err error) error {
 	return errors.Join(err, j.disk.marks.close(), j.held.Close())
 }
 
-// openTables is how many tables are kept open. They are read at the start, one after the other, and when they are merged.
+// openTables is how many tables are kept open. They are read at the start, one after the other, and when they are
+// merged.
 const openTables = 16
 
 // pebbleOptions returns what differs from Pebble's defaults: every record is read once, at the start, so that neither
@@ -197,7 +198,8 @@ func (s *Store) poolOf(key []byte) (*pool, string, error) {
 	return s.pools[name], rest, nil
 }
 
-// beginEpoch lifts the fences above all that were issued before this opening, and puts the present version on the layout.
+// beginEpoch lifts the fences above all that were issued before this opening, and puts the present version on the
+// layout.
 func (s *Store) beginEpoch() error {
 	issued, err := s.journal.issuedFence()
 	if err != nil {

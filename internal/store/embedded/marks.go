@@ -16,11 +16,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// marks say how far each log, and the list of Pebble's files, is known to have been synced. Pebble takes damage behind the
-// last whole record that it can read for the end of a log; with the marks it is seen for what it is.
+// marks say how far each log, and the list of Pebble's files, is known to have been synced. Pebble takes damage behind
+// the last whole record that it can read for the end of a log; with the marks it is seen for what it is.
 //
-// They stand in a file of their own, which is written after each sync, before the steps of the group are answered. It is
-// not synced itself: a crash of the machine may leave an older one, which says less, and never too much.
+// They stand in a file of their own, which is written after each sync, before the steps of the group are answered. It
+// is not synced itself: a crash of the machine may leave an older one, which says less, and never too much.
 type marks struct {
 	mu       sync.Mutex
 	file     vfs.File
@@ -109,8 +109,8 @@ func (m *marks) write() error {
 	return err
 }
 
-// reach says that n bytes of the file are synced. Pebble writes one log and one list of its files at a time: an old list is
-// not looked at any more, nor are logs before the last few.
+// reach says that n bytes of the file are synced. Pebble writes one log and one list of its files at a time: an old
+// list is not looked at any more, nor are logs before the last few.
 func (m *marks) reach(name string, n int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -113,8 +113,8 @@ func (p *pool) listBeside(e *entry, in bool) {
 	}
 }
 
-// listUnder puts the token into one of the indexes, which is made where it is missing, or takes it out of there, and forgets
-// an index with its last token.
+// listUnder puts the token into one of the indexes, which is made where it is missing, or takes it out of there, and
+// forgets an index with its last token.
 func listUnder(indexes map[string]*index, name string, e *entry, in bool) {
 	x := indexes[name]
 	if x == nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// PutPool implements [tms.Store]. A pool that is made has nothing to catch up with, so that one step makes and changes it.
+// PutPool implements [tms.Store]. A pool that is made has nothing to catch up with, so that one step makes and changes
+// it.
 func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChange) (put tms.Pool, err error) {
 	put.Name = name
 	exists := false

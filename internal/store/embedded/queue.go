@@ -56,15 +56,15 @@ func (t *step) dismiss(ticket *ticket) {
 	t.letGo(ticket)
 }
 
-// letGo takes note that the ticket, which waits no longer, is owed no token any more. One who waited for several may have
-// had some kept back.
+// letGo takes note that the ticket, which waits no longer, is owed no token any more. One who waited for several may
+// have had some kept back.
 func (t *step) letGo(ticket *ticket) {
 	t.kept = t.kept || ticket.Lane == "" && ticket.count() > 1
 }
 
-// catchUp takes those who no longer wait out of the queue, and hands what is due to come back to those who do, before the
-// step proper begins, so that it meets no ticket that is void, and no token that is owed to one of the others. It says
-// whether that takes another step.
+// catchUp takes those who no longer wait out of the queue, and hands what is due to come back to those who do, before
+// the step proper begins, so that it meets no ticket that is void, and no token that is owed to one of the others. It
+// says whether that takes another step.
 func (t *step) catchUp() (more bool) {
 	if t.queue.empty() {
 		return false
@@ -129,9 +129,9 @@ func (t *step) noteLanes(lanes map[string]bool, tokens []*entry) {
 	}
 }
 
-// keptLanes returns the lanes of tokens that may have been kept back: those of the first tokens that were available when
-// the step first asked, and of all that it made available since. No more can have been kept back, as nobody waits for
-// more. They are read once: a step that lets hundreds go would read them hundreds of times.
+// keptLanes returns the lanes of tokens that may have been kept back: those of the first tokens that were available
+// when the step first asked, and of all that it made available since. No more can have been kept back, as nobody waits
+// for more. They are read once: a step that lets hundreds go would read them hundreds of times.
 func (t *step) keptLanes() map[string]bool {
 	if t.keptIn != nil {
 		return t.keptIn
@@ -146,8 +146,8 @@ func (t *step) keptLanes() map[string]bool {
 	return t.keptIn
 }
 
-// heads returns the first ticket of every line that any of the tokens suits, by age. Where tokens were kept back, some of
-// those are among them.
+// heads returns the first ticket of every line that any of the tokens suits, by age. Where tokens were kept back, some
+// of those are among them.
 func (t *step) heads(tokens []*entry, kept bool) *line {
 	lanes := map[string]bool{"": true}
 	t.noteLanes(lanes, tokens)
@@ -166,10 +166,10 @@ func (t *step) heads(tokens []*entry, kept bool) *line {
 	return heads
 }
 
-// serveAll serves the tickets that can be served, the oldest first. A ticket that cannot is not tried again: what is given
-// to younger ones only lessens what there is, and no older one stands before it. It returns false if it stopped because
-// the step has handed out enough, or because tokens that were kept back may suit other lines now. Where kept is set, those
-// are among the heads.
+// serveAll serves the tickets that can be served, the oldest first. A ticket that cannot is not tried again: what is
+// given to younger ones only lessens what there is, and no older one stands before it. It returns false if it stopped
+// because the step has handed out enough, or because tokens that were kept back may suit other lines now. Where kept is
+// set, those are among the heads.
 func (t *step) serveAll(heads *line, kept bool) bool {
 	for head, some := heads.PopMin(); some; head, some = heads.PopMin() {
 		if t.handed >= maxStep {

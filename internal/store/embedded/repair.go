@@ -9,8 +9,9 @@ import (
 	"slices"
 )
 
-// check refuses a directory whose logs, or whose list of files, are not what they were when they were synced. Where syncs
-// were put off, a log may have holes behind what was synced; its end is cut there, since Pebble would not read it.
+// check refuses a directory whose logs, or whose list of files, are not what they were when they were synced. Where
+// syncs were put off, a log may have holes behind what was synced; its end is cut there, since Pebble would not read
+// it.
 func (v *survey) check() error {
 	if wrong := v.list.damage(true, false); wrong != "" && v.list.name != "" {
 		return fmt.Errorf("%s, and cannot be mended: restore a backup", wrong)
@@ -68,9 +69,10 @@ func syncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Repair cuts the log in a data directory off at its first damage, so that a store can be opened there again: it then knows
-// nothing of what was done from there on. It returns what it found and did, in lines for a person, none if nothing was
-// wrong. It fails if the directory is in use, or if something is damaged that it cannot cut; then nothing has changed.
+// Repair cuts the log in a data directory off at its first damage, so that a store can be opened there again: it then
+// knows nothing of what was done from there on. It returns what it found and did, in lines for a person, none if
+// nothing was wrong. It fails if the directory is in use, or if something is damaged that it cannot cut; then nothing
+// has changed.
 func Repair(dir string) (did []string, err error) {
 	if err := onlyOurs(dir); err != nil {
 		return nil, err

@@ -41,8 +41,8 @@ func CheckBackup(path string) error {
 	return nil
 }
 
-// Restore puts a backup into a directory that is missing or empty. Either all of it is there then, and on the disk, or it
-// fails and leaves the directory as it was. After a crash meanwhile no store opens there.
+// Restore puts a backup into a directory that is missing or empty. Either all of it is there then, and on the disk, or
+// it fails and leaves the directory as it was. After a crash meanwhile no store opens there.
 func Restore(path, dir string) (err error) {
 	if err := CheckBackup(path); err != nil {
 		return err
@@ -107,8 +107,8 @@ func writeFile(path string, from io.Reader) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// eachFile calls f for each file of the data directory that the backup holds. It returns an error, perhaps in the end only,
-// if the backup is not whole, or holds what does not belong into one.
+// eachFile calls f for each file of the data directory that the backup holds. It returns an error, perhaps in the end
+// only, if the backup is not whole, or holds what does not belong into one.
 func eachFile(path string, f func(name string, from io.Reader) error) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -167,8 +167,8 @@ func (r *reading) next(f func(name string, from io.Reader) error) error {
 	return err
 }
 
-// admit refuses what no backup holds: other kinds of files, other names and so other places, a file twice, more bytes than
-// there are.
+// admit refuses what no backup holds: other kinds of files, other names and so other places, a file twice, more bytes
+// than there are.
 func (r *reading) admit(h *tar.Header) error {
 	_, twice := r.sums[h.Name]
 	r.left -= h.Size

@@ -18,8 +18,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// crashed returns a copy of a store's directory as a crash leaves it, with 1,500 acknowledged tokens in its last log, and
-// the path of that log.
+// crashed returns a copy of a store's directory as a crash leaves it, with 1,500 acknowledged tokens in its last log,
+// and the path of that log.
 func crashed(t *testing.T) (dir, log string) {
 	t.Helper()
 	from := t.TempDir()
@@ -60,8 +60,8 @@ func TestARottenLogIsRefused(t *testing.T) {
 	}
 }
 
-// A log whose end was not written, since that step was never acknowledged, is read up to there. What is missing of what was
-// acknowledged is no such end.
+// A log whose end was not written, since that step was never acknowledged, is read up to there. What is missing of what
+// was acknowledged is no such end.
 func TestALogThatWasCutShortIsRead(t *testing.T) {
 	from := t.TempDir()
 	s := open(t, Options{Dir: from})

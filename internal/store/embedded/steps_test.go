@@ -10,8 +10,8 @@ import (
 	"github.com/manankarani/token-manager/internal/store/storetest"
 )
 
-// A step that panics, which is a defect, stops the store: what it did in part is seen by no other step, and never written.
-// The panic goes no further, and nobody waits for a lock.
+// A step that panics, which is a defect, stops the store: what it did in part is seen by no other step, and never
+// written. The panic goes no further, and nobody waits for a lock.
 func TestAPanicStopsTheStore(t *testing.T) {
 	for name, dir := range map[string]string{"in memory": "", "on disk": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,8 @@ type logState struct {
 	broken bool  // it does not: Pebble's own marks say that there was more
 }
 
-// damage says what is wrong with a log, or nothing. A torn end, of the last log, is none: nobody was told what stood there.
+// damage says what is wrong with a log, or nothing. A torn end, of the last log, is none: nobody was told what stood
+// there.
 func (l logState) damage(last, deferred bool) string {
 	switch {
 	case !l.there:
@@ -94,8 +95,8 @@ func (v *survey) lookAtList(name string) (first uint64, err error) {
 	return first, err
 }
 
-// logNumber returns the number of the first log that is needed from an edit on, or 0 if the edit does not say. It stands
-// in front, behind the name of the comparer at most.
+// logNumber returns the number of the first log that is needed from an edit on, or 0 if the edit does not say. It
+// stands in front, behind the name of the comparer at most.
 func logNumber(edit []byte) uint64 {
 	const tagComparer, tagLogNumber = 1, 2
 	tag, n := binary.Uvarint(edit)

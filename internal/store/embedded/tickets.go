@@ -10,9 +10,9 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// queue is the queue of a pool: the tickets that wait stand in lines, one for each match, each in the order in which they
-// joined. It knows who waits and for how long; who is served is the pool's to decide. The zero value is not ready: see
-// [newQueue].
+// queue is the queue of a pool: the tickets that wait stand in lines, one for each match, each in the order in which
+// they joined. It knows who waits and for how long; who is served is the pool's to decide. The zero value is not ready:
+// see [newQueue].
 type queue struct {
 	tickets map[string]*ticket
 	lines   map[string]*line // by lane; the tickets that wait
@@ -142,9 +142,9 @@ func (q *queue) renew(t *ticket, until int64) {
 	q.clocks.Set(t)
 }
 
-// reach takes note of how many tokens the pool holds, in at most so many moves, and says whether it takes more. A ticket
-// that wants more than that waits beside its line, in its place, and nobody waits for it. It also says whether tickets
-// have left the line.
+// reach takes note of how many tokens the pool holds, in at most so many moves, and says whether it takes more. A
+// ticket that wants more than that waits beside its line, in its place, and nobody waits for it. It also says whether
+// tickets have left the line.
 func (q *queue) reach(holds, moves int) (left, more bool) {
 	for range moves {
 		most, some := q.several.Max()

@@ -118,8 +118,8 @@ func (t *step) generate(tokens []tms.NewToken, update bool) tms.Generated {
 	return result
 }
 
-// wind winds the clock of a token, and gives it other metadata where it is amended. With other labels a free one may suit
-// others who wait.
+// wind winds the clock of a token, and gives it other metadata where it is amended. With other labels a free one may
+// suit others who wait.
 func (t *step) wind(e *entry, metadata map[string]string, amended bool) {
 	record := e.record.Touch(t.now)
 	if amended {

@@ -133,8 +133,8 @@ end
 -- Answer: {now, token_ttl, how it stands for those that are refused (see standing) or "", a result for each request}. A
 -- result is an array of token, end of the lease, lease string and metadata for each of its tokens, or a refusal:
 -- "no_token_available", how many are, the place in line, how many wait; "quota_exceeded", how many leases the client
--- has, and may have; "no_client"; "too_many", and how many the pool may hold. "pool_paused"; "again": some expiries were
--- carried out, and nothing was assigned.
+-- has, and may have; "no_client"; "too_many", and how many the pool may hold. "pool_paused"; "again": some expiries
+-- were carried out, and nothing was assigned.
 local function assign(k, args)
   if not start(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end

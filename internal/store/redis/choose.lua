@@ -11,8 +11,8 @@ local function draw(list, n)
   return drawn
 end
 
--- Returns at most n living available tokens at random, each as likely as the other. They are drawn by their rank, from the
--- end of the set, since those that are dead stand at its beginning; of not many more than n all are read.
+-- Returns at most n living available tokens at random, each as likely as the other. They are drawn by their rank, from
+-- the end of the set, since those that are dead stand at its beginning; of not many more than n all are read.
 local function drawLiving(key, from, n)
   local living = call('ZCOUNT', key, from, '+inf')
   if living == 0 then return {} end

@@ -1,5 +1,6 @@
--- Assign, where a request chooses, queues, or can be repeated. It could answer any request, but takes half as much again of
--- Redis' time for a plain one, and twice as much in a batch: hence there is tms1_assign. See docs/benchmarks.md.
+-- Assign, where a request chooses, queues, or can be repeated. It could answer any request, but takes half as much
+-- again of Redis' time for a plain one, and twice as much in a batch: hence there is tms1_assign. See
+-- docs/benchmarks.md.
 
 -- Returns the requests of ARGV.
 local function requests(args)
@@ -148,8 +149,8 @@ local function grant(request, ticket, inbox)
   return result
 end
 
--- Answers a ticket that has left the queue with what it was given, or returns nil where that is not remembered or has ended
--- since.
+-- Answers a ticket that has left the queue with what it was given, or returns nil where that is not remembered or has
+-- ended since.
 local function answerAgain(request)
   if request.id ~= '' or request.ticket == '' or ticketOf(request.ticket) then return end
   local leases, reused = recall(TICKET_MARK .. request.ticket, request.print)

@@ -70,7 +70,8 @@ func TestFencesRiseOverForgottenEpochs(t *testing.T) {
 	}
 }
 
-// A pool that is deleted and made again has greater fences, whatever epochs there were, and whichever process remembers.
+// A pool that is deleted and made again has greater fences, whatever epochs there were, and whichever process
+// remembers.
 func TestFencesRiseOverADeletion(t *testing.T) {
 	r := newReign(t, "--appendonly", "yes", "--appendfsync", "always")
 	for range 3 {

@@ -117,11 +117,11 @@ end
 local LABELLED = 1000 -- tms.MaxLabelledBatch
 
 -- tms1_generate puts tokens into the pool, all or none; of those that exist it winds the token clock.
--- ARGV: now, request_id or "", the request's print, the seed of the values that were missing, 1 if metadata is given, 2 if
--- tokens that are there get it as well, or "", the tokens; with metadata, each token is followed by its own or "".
+-- ARGV: now, request_id or "", the request's print, the seed of the values that were missing, 1 if metadata is given, 2
+-- if tokens that are there get it as well, or "", the tokens; with metadata, each token is followed by its own or "".
 -- Answer: {now, created, when the token clocks run out or -1, seed, how many tokens that are there had other metadata},
--- all of them those of the first time if the request is repeated; "again" if tokens of a full pool are due to expire, of
--- which it expired some; "pool_full"; "request_id_reused"; "too_many_labelled".
+-- all of them those of the first time if the request is repeated; "again" if tokens of a full pool are due to expire,
+-- of which it expired some; "pool_full"; "request_id_reused"; "too_many_labelled".
 local function generate(k, args)
   if not start(k, args[1]) then return NO_POOL end
   local past, reused = recall(args[2], args[3])

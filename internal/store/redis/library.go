@@ -9,18 +9,19 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// libraryVersion is the version of the library, which its function tms1_version answers. A server loads its library where
-// it finds none or a lesser version, and goes on with a greater one, so that servers of two versions share one Redis.
-// Hence a library answers all calls of the versions before it as they did: a function with other arguments or answers has
-// another name. The version is raised by one with the first change of the library after a release; released.txt has those
-// that were released, and a test holds that none of them changes.
+// libraryVersion is the version of the library, which its function tms1_version answers. A server loads its library
+// where it finds none or a lesser version, and goes on with a greater one, so that servers of two versions share one
+// Redis. Hence a library answers all calls of the versions before it as they did: a function with other arguments or
+// answers has another name. The version is raised by one with the first change of the library after a release;
+// released.txt has those that were released, and a test holds that none of them changes.
 const libraryVersion = 1
 
 //go:embed *.lua
 var sources embed.FS
 
-// libraryOf returns the code of the one library, as one of a version, in an order in which everything is defined before it is used. The
-// verbs' files keep what they define to themselves, since one block of Lua has at most 200 local variables.
+// libraryOf returns the code of the one library, as one of a version, in an order in which everything is defined before
+// it is used. The verbs' files keep what they define to themselves, since one block of Lua has at most 200 local
+// variables.
 func libraryOf(version int64) string {
 	return code("tms", "records", "index", "writes", "expire", "choose", "tickets", "queue", "walk", "requests", "assign") +
 		block("claim") + block("generate") + block("verbs") + block("pools") + block("tokens") +

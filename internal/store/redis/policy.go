@@ -23,8 +23,8 @@ var storedChange = func() reflect.Type {
 	return reflect.StructOf(fields)
 }()
 
-// Durations are written as whole milliseconds, and labels as one text, in order, with a line each: the JSON of Redis does
-// not know an empty list from an empty map.
+// Durations are written as whole milliseconds, and labels as one text, in order, with a line each: the JSON of Redis
+// does not know an empty list from an empty map.
 var (
 	writeStored = json.WithMarshalers(json.JoinMarshalers(
 		json.MarshalToFunc(func(enc *jsontext.Encoder, d time.Duration) error {

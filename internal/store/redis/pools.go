@@ -39,8 +39,8 @@ func (s *Store) putDefault(ctx context.Context, change tms.PolicyChange) (tms.Po
 	return p, err
 }
 
-// putNamed changes the pool, unless it must be missing, and otherwise makes it, once it is sure that it was not lost. A full
-// Redis takes the first and not the second.
+// putNamed changes the pool, unless it must be missing, and otherwise makes it, once it is sure that it was not lost. A
+// full Redis takes the first and not the second.
 func (s *Store) putNamed(ctx context.Context, name string, change tms.PolicyChange) (tms.Pool, error) {
 	if change.If == tms.IfAny {
 		there := change
@@ -189,7 +189,8 @@ func (s *Store) names(ctx context.Context, after string, limit int) ([]string, e
 	return names, nil
 }
 
-// addName puts the name of a pool into the index. One that is there takes no space, so that a full Redis does not refuse.
+// addName puts the name of a pool into the index. One that is there takes no space, so that a full Redis does not
+// refuse.
 func (s *Store) addName(ctx context.Context, name string) error {
 	if listed, err := s.listed(ctx, name); err != nil || listed {
 		return nilOr(err)
@@ -248,8 +249,8 @@ func (s *Store) DeletePool(ctx context.Context, name string) error {
 	return nil
 }
 
-// finish removes what is left of a pool that is being deleted, and its name. If the pool was made again meanwhile, its name is
-// put back.
+// finish removes what is left of a pool that is being deleted, and its name. If the pool was made again meanwhile, its
+// name is put back.
 func (s *Store) finish(ctx context.Context, name string) error {
 	if err := s.purge(ctx, name); err != nil {
 		return err

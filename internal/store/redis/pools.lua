@@ -26,8 +26,8 @@ end
 -- former is refused before it is asked for, since the name takes space, too.
 -- ARGV: now, the default policy, the change, both JSON, and on which pools: "missing", "exists", or "" for any.
 -- Answer: {now, policy, the policy as it was, or "" in a new pool}, and beyond that how many tokens there are, and how
--- many assigned, if the change could not take them along; "pool_exists"; "deleting" while the pool of that name is being
--- deleted.
+-- many assigned, if the change could not take them along; "pool_exists"; "deleting" while the pool of that name is
+-- being deleted.
 local function put_pool(k, args)
   local instant = enter(k, args[1])
   local pool = call('HMGET', k[1], 'policy', 'epoch')

@@ -16,8 +16,8 @@ local function head(lane)
   return first
 end
 
--- Reports whether the ticket of that number, or a request without one, may be served before everybody else who waits in its
--- line. Whoever waits for any token is owed every token: they wait only because they want more than there are.
+-- Reports whether the ticket of that number, or a request without one, may be served before everybody else who waits in
+-- its line. Whoever waits for any token is owed every token: they wait only because they want more than there are.
 local function turn(lane, number)
   local first, any = head(lane), head('')
   if queue.crowded then return false end
@@ -73,8 +73,8 @@ local function reach()
   if least and tonumber(least) <= n then shift('beyond', 'several', '-inf', digits(n)) end
 end
 
--- Returns as many tokens as the request asks for, which must be there: the one that it prefers, if it is among them, and
--- those that the selection takes.
+-- Returns as many tokens as the request asks for, which must be there: the one that it prefers, if it is among them,
+-- and those that the selection takes.
 local function choose(request)
   local key, chosen = laneKey(request.lane), {}
   if request.prefer ~= '' then
@@ -264,7 +264,8 @@ local function start(k, instant)
   return true
 end
 
--- tms1_leave takes tickets out of the queue, or makes them absent, and hands what they had been handed to those who wait.
+-- tms1_leave takes tickets out of the queue, or makes them absent, and hands what they had been handed to those who
+-- wait.
 -- ARGV: now, "1" to keep their places or "", the tickets. At most 1,000.
 -- Answer: {now}.
 local function leaveQueue(k, args)

@@ -15,10 +15,10 @@ import (
 // oldest is the first major version of Redis that has functions.
 const oldest = 7
 
-// Ready implements [tms.Readier]. The store is ready when Redis answers, takes the password, is of version 7.0 or later,
-// never evicts a key, takes writes that need space, has the function library, which Ready loads where it is missing, and
-// holds the data that the store found when it first connected. While Redis answers and is not fit, the store refuses new
-// leases, too, until Ready finds that it is.
+// Ready implements [tms.Readier]. The store is ready when Redis answers, takes the password, is of version 7.0 or
+// later, never evicts a key, takes writes that need space, has the function library, which Ready loads where it is
+// missing, and holds the data that the store found when it first connected. While Redis answers and is not fit, the
+// store refuses new leases, too, until Ready finds that it is.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.link.timeout)
 	defer cancel()
@@ -36,8 +36,8 @@ func (s *Store) Ready(ctx context.Context) error {
 	return err
 }
 
-// prepare holds that Redis has functions, loads the library, and looks what the data is. One that is not fit for new leases
-// may still be fit to end them.
+// prepare holds that Redis has functions, loads the library, and looks what the data is. One that is not fit for new
+// leases may still be fit to end them.
 func (s *Store) prepare(ctx context.Context, client rueidis.Client) error {
 	for _, node := range client.Nodes() {
 		info, err := serverInfo(ctx, node)

@@ -1,10 +1,11 @@
 -- Records, and reading them from Redis.
 
 -- A record is a token as this step sees it: state (nil: deleted), was (its state in Redis), score (there), till,
--- seen. oldLanes: what it leaves in this step, because it gets other metadata. Of a lease it has the string, text, its parts id, at, ttl and client, and what stands before and after the
--- last sign of life, head and tail. Numbers that were read stay text until something is reckoned with them. touched:
--- what lies beside the set has changed. since: when the step has ended the lease, or put the token aside or restored
--- it. ended: it has ended the lease, 1 if because it expired, otherwise 0.
+-- seen. oldLanes: what it leaves in this step, because it gets other metadata. Of a lease it has the string, text, its
+-- parts id, at, ttl and client, and what stands before and after the last sign of life, head and tail. Numbers that
+-- were read stay text until something is reckoned with them. touched: what lies beside the set has changed. since: when
+-- the step has ended the lease, or put the token aside or restored it. ended: it has ended the lease, 1 if because it
+-- expired, otherwise 0.
 
 local function record(token, state, score)
   return {token = token, was = state, state = state, score = score, till = score, seen = score, text = nil,

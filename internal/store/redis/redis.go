@@ -1,16 +1,16 @@
-// Package redis is a [tms.Store] in Redis 7.0 or later, or Valkey, that any number of servers share, with the [tms.Queue]
-// that they share as well.
+// Package redis is a [tms.Store] in Redis 7.0 or later, or Valkey, that any number of servers share, with the
+// [tms.Queue] that they share as well.
 //
 // Every step is one function of a Redis Functions library, tms.lua, and thereby atomic. Functions are not idempotent,
 // so that no call is ever repeated after it was sent, unless Redis itself said that nothing ran.
 //
 // Who waits is woken over a sharded channel, in the step that hands them a token: each store value has an inbox, and
-// subscribes to its channel of each pool in which it shows tickets, on a connection of its own, since Redis closes one that
-// subscribes for falling behind by less than what a listing may hold. A list for each inbox
-// that is read with a blocking command was measured beside it (BenchmarkWake, six runs of each in turn): it is as fast,
-// 63 to 72 µs from wake to waking in the median and 66 to 77 by the channel, but costs Redis 36 µs of CPU instead of 29,
-// since every wake is followed by another read. It would also take a connection for each slot of a cluster, and leave
-// keys behind. That a list keeps what nobody has heard yet is not needed, as tickets are shown again in any case.
+// subscribes to its channel of each pool in which it shows tickets, on a connection of its own, since Redis closes one
+// that subscribes for falling behind by less than what a listing may hold. A list for each inbox that is read with a
+// blocking command was measured beside it (BenchmarkWake, six runs of each in turn): it is as fast, 63 to 72 µs from
+// wake to waking in the median and 66 to 77 by the channel, but costs Redis 36 µs of CPU instead of 29, since every
+// wake is followed by another read. It would also take a connection for each slot of a cluster, and leave keys behind.
+// That a list keeps what nobody has heard yet is not needed, as tickets are shown again in any case.
 package redis
 
 import (

@@ -28,7 +28,8 @@ local function forget(limit)
   call('HDEL', some('answers'), unpack(ids))
 end
 
--- Remembers what the request was given, if it has an id, for as long as the policy says if nothing else is said. Two that are over make room, so that no pool piles them up.
+-- Remembers what the request was given, if it has an id, for as long as the policy says if nothing else is said. Two
+-- that are over make room, so that no pool piles them up.
 local function remember(id, print, given, life)
   if id == '' then return end
   forget(2)

@@ -10,9 +10,9 @@ import (
 )
 
 // A Redis that was emptied, or another one at its address, looks like a new one, in which all tokens are free. The key
-// [storeID] tells: the first server draws it, and a server that finds another one than it found first, or none, turns away
-// everything but reads. In a cluster a node can be emptied that has not the key: there a pool that this server served, and that is
-// gone though nobody has deleted it, was lost with its node.
+// [storeID] tells: the first server draws it, and a server that finds another one than it found first, or none, turns
+// away everything but reads. In a cluster a node can be emptied that has not the key: there a pool that this server
+// served, and that is gone though nobody has deleted it, was lost with its node.
 
 // making is the time that another server may take between the name of a pool and the pool.
 const making = time.Second
@@ -55,8 +55,8 @@ func (s *Store) reload(ctx context.Context, function string) error {
 
 type asker = func(context.Context, func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error)
 
-// recognise refuses with [tms.ErrStoreReset] if the data is not that which this server found first. A Redis that takes no
-// writes may have no ID yet.
+// recognise refuses with [tms.ErrStoreReset] if the data is not that which this server found first. A Redis that takes
+// no writes may have no ID yet.
 func (s *Store) recognise(ctx context.Context, ask asker) error {
 	if r := s.reset.Load(); r != nil {
 		return r
@@ -123,8 +123,9 @@ func (s *Store) lookForPool(ctx context.Context, pool string) error {
 	return nil
 }
 
-// lost says whether a pool that this server served is gone from a cluster with nobody having deleted it: there is no mark of
-// a deletion, and the index has its name, for longer than a server takes to make a pool after its name, or is gone, too.
+// lost says whether a pool that this server served is gone from a cluster with nobody having deleted it: there is no
+// mark of a deletion, and the index has its name, for longer than a server takes to make a pool after its name, or is
+// gone, too.
 func (s *Store) lost(ctx context.Context, pool string) (bool, error) {
 	if !s.onCluster() {
 		return false, nil

@@ -50,8 +50,8 @@ func onlyReads(t *testing.T, s *redis.Store, pool string) {
 	}
 }
 
-// An emptied Redis looks like a new one, in which every token is free. Whatever meets it first, the servers that were there
-// before change nothing, and one that is started again does; then it is others' data to those that were not.
+// An emptied Redis looks like a new one, in which every token is free. Whatever meets it first, the servers that were
+// there before change nothing, and one that is started again does; then it is others' data to those that were not.
 func TestAnEmptiedRedisIsNotANewOne(t *testing.T) {
 	meets := map[string]func(s *redis.Store) error{
 		"ready": func(s *redis.Store) error { return s.Ready(t.Context()) },
@@ -166,7 +166,8 @@ func TestAnEmptiedNodeOfAClusterIsNotANewOne(t *testing.T) {
 	t.Error("no node was emptied")
 }
 
-// What Redis refuses a new lease for, readiness tells; while it lasts no lease begins, and what Redis still takes goes on.
+// What Redis refuses a new lease for, readiness tells; while it lasts no lease begins, and what Redis still takes goes
+// on.
 func TestFitToServe(t *testing.T) {
 	server := redistest.New(t)
 	s, c := open(t, server, redis.Options{}), raw(t, server)

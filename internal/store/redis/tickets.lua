@@ -3,10 +3,10 @@
 -- What a step knows of the queue. tickets: those that it has read, false for one that is not there. heads: the
 -- first ticket of a line, false for none. supplies: how many tokens of a lane can be assigned. freed: the tokens that
 -- the step has made available. kept: a ticket has left that tokens were kept back for. tidied: those whose time is over
--- were looked for. crowded: there are more than one step may age, or move, so that nobody's turn is known. measured: those
--- who want more than the pool holds stand beside the line. budget: how many tokens the step may still hand. waiting: how
--- many wait. open: the pool has tickets. left: some have left. owes: a step before this one could not hand out all that
--- it made available. lines: see keptLanes.
+-- were looked for. crowded: there are more than one step may age, or move, so that nobody's turn is known. measured:
+-- those who want more than the pool holds stand beside the line. budget: how many tokens the step may still hand.
+-- waiting: how many wait. open: the pool has tickets. left: some have left. owes: a step before this one could not hand
+-- out all that it made available. lines: see keptLanes.
 function newQueue(open)
   return {tickets = {}, heads = {}, supplies = {}, freed = {}, kept = false, tidied = false, crowded = false,
     measured = false, budget = share, open = open, waiting = nil, left = false, owes = false, lines = nil}
@@ -74,8 +74,8 @@ end
 -- Reports whether the request is for several tokens of any kind: for those others are kept waiting.
 local function several(request) return request.lane == '' and request.count > 1 end
 
--- Takes the ticket out of the set in which it stands, and out of its line. One who waited for several and waits no longer
--- may have had some kept back.
+-- Takes the ticket out of the set in which it stands, and out of its line. One who waited for several and waits no
+-- longer may have had some kept back.
 local function leavePlace(ticket)
   local request = requestOf(ticket)
   if ticket.place == 'waiting' then
@@ -116,8 +116,8 @@ local function dismiss(ticket)
   queue.tickets[ticket.id], queue.left = false, true
 end
 
--- Reports whether the token is still on its way to the ticket, as the request's nth. Of one that was not picked up in time,
--- Redis may have removed the lease string.
+-- Reports whether the token is still on its way to the ticket, as the request's nth. Of one that was not picked up in
+-- time, Redis may have removed the lease string.
 local function underway(ticket, request, n, r)
   if r.was ~= ASSIGNED then return false end
   return r.at == '0' and r.id == request.ids[n] or r.id == '-' and ticket.till < now and r.score == ticket.till

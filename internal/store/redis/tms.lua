@@ -150,8 +150,8 @@ end
 
 -- Fences are counted up from where their epoch began. That is where the clock stands, at 4096 for each ms since 2026,
 -- faster than fences can be issued, so that they rise over whatever this server has forgotten: the last fences, whole
--- epochs, the pool. Where the clock is behind what is remembered, it is that, and as much more as may have been lost. The
--- clock stops counting in 2060, in the middle of what lies below 2^53.
+-- epochs, the pool. Where the clock is behind what is remembered, it is that, and as much more as may have been lost.
+-- The clock stops counting in 2060, in the middle of what lies below 2^53.
 local START, LAST, EACH, LOST = 1767225600000, 2 ^ 40, 4096, 2 ^ 16
 
 -- Begins an epoch, whose fences are above all that this process has issued or that are stored.

@@ -64,7 +64,8 @@ func generateArgs(request tms.GenerateRequest, tokens []tms.NewToken, seed strin
 	return args
 }
 
-// encodeMetadata returns metadata as JSON in the order of its keys, so that equal ones are equal texts, and "" for none.
+// encodeMetadata returns metadata as JSON in the order of its keys, so that equal ones are equal texts, and "" for
+// none.
 func encodeMetadata(metadata map[string]string) string {
 	if len(metadata) == 0 {
 		return ""

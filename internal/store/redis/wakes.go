@@ -120,8 +120,8 @@ func (l *listener) run(wake func(ticket string)) {
 	}
 }
 
-// attend sees to it that somebody who listens hears of the tickets that are about to be shown in the pool. A subscription
-// that takes its time holds up nobody for long, and only the first: wakes are hints.
+// attend sees to it that somebody who listens hears of the tickets that are about to be shown in the pool. A
+// subscription that takes its time holds up nobody for long, and only the first: wakes are hints.
 func (s *Store) attend(ctx context.Context, pool string, requests []tms.AssignRequest) {
 	s.wakes.mu.Lock()
 	l := s.wakes.listener

@@ -189,8 +189,8 @@ func TestAUserWithoutChannels(t *testing.T) {
 	picks(t, s, "p", ticket("1"), "x")
 }
 
-// A subscription has a connection of its own: what Redis allows those who listen to fall behind by is far less than what
-// an answer may hold, and a call must not end for it.
+// A subscription has a connection of its own: what Redis allows those who listen to fall behind by is far less than
+// what an answer may hold, and a call must not end for it.
 func TestLargeAnswersPassBesideASubscription(t *testing.T) {
 	server := redistest.New(t, "--client-output-buffer-limit", "pubsub", "64kb", "0", "0")
 	s := open(t, server, still())

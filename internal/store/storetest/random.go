@@ -109,7 +109,8 @@ func (p *program) agree(verb string, got, want any, gotErr, wantErr error) {
 	}
 }
 
-// sameRefusal says whether two errors say the same: how many are available, how many wait, and which of them this one is.
+// sameRefusal says whether two errors say the same: how many are available, how many wait, and which of them this one
+// is.
 func sameRefusal(a, b error) bool {
 	if tms.CodeOf(a) != tms.CodeOf(b) || (a == nil) != (b == nil) {
 		return false
@@ -147,9 +148,9 @@ func (p *program) assign(t *rapid.T) {
 	p.equal("given beyond what the model gives", len(p.given), 0)
 }
 
-// told returns what the refusal of one of several requests tells of the pool beyond what sameRefusal looks at. Of several
-// each may tell how it stands before the others or after them; and when the next token is due, a store tells without
-// looking whether it will be dead by then.
+// told returns what the refusal of one of several requests tells of the pool beyond what sameRefusal looks at. Of
+// several each may tell how it stands before the others or after them; and when the next token is due, a store tells
+// without looking whether it will be dead by then.
 func (p *program) told(err error, of int) tms.Refusal {
 	r := refusalOf(err)
 	if r.Code != tms.ErrNoTokenAvailable || of > 1 {

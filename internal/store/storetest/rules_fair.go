@@ -11,8 +11,8 @@ var fairRules = []rule{
 		"match, and beside tokens that are dead", selectFairly},
 }
 
-// Enough tokens that no store keeps them in a form of its own for few; how many are given at a time, and how often, so that
-// each token is due 40 times.
+// Enough tokens that no store keeps them in a form of its own for few; how many are given at a time, and how often, so
+// that each token is due 40 times.
 const (
 	fairSize, fairTake = 150, 40
 	fairRounds         = 40 * fairSize / fairTake
@@ -79,7 +79,8 @@ func (e *env) giveAndTake(pool string, requests []tms.AssignRequest, given map[s
 	e.must(err)
 }
 
-// unevenness returns the chi-squared statistic of how often each token was given, where a round gives each at most once.
+// unevenness returns the chi-squared statistic of how often each token was given, where a round gives each at most
+// once.
 func unevenness(given map[string]int) (x float64) {
 	const due = fairRounds * fairTake / fairSize
 	const variance = due * (1 - float64(fairTake)/fairSize) * fairSize / (fairSize - 1)
