@@ -17,7 +17,11 @@ import (
 
 const module = "github.com/manankarani/token-manager"
 
-const mostLines = 500 // of one Go file
+// Bounds of a file of Go or Lua. A line with a raw string may be longer.
+const (
+	mostLines   = 500
+	mostColumns = 120
+)
 
 // goPackage is what this test reads of the output of go list.
 type goPackage struct {
@@ -158,7 +162,7 @@ func mayImport(path, imported string) bool {
 	return false
 }
 
-func TestFilesAreShort(t *testing.T) {
+func TestFilesAndLinesAreShort(t *testing.T) {
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -166,12 +170,18 @@ func TestFilesAreShort(t *testing.T) {
 		if entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && path != "." {
 			return filepath.SkipDir
 		}
-		if filepath.Ext(path) != ".go" {
+		if ext := filepath.Ext(path); ext != ".go" && ext != ".lua" {
 			return nil
 		}
 		text, err := os.ReadFile(path)
 		if lines := bytes.Count(text, []byte("\n")); lines > mostLines {
 			t.Errorf("%s has %d lines, want at most %d", path, lines, mostLines)
+		}
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			if number++; len([]rune(line)) > mostColumns+1 && !strings.Contains(line, "`") {
+				t.Errorf("%s:%d has %d columns, want at most %d", path, number, len([]rune(line))-1, mostColumns)
+			}
 		}
 		return err
 	})

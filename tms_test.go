@@ -16,7 +16,8 @@ func TestNewValuesAre22Base62CharactersAndDiffer(t *testing.T) {
 	first := map[byte]bool{}
 	for range 10_000 {
 		value := tms.NewValue()
-		if len(value) != 22 || strings.Trim(value, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != "" || seen[value] {
+		if len(value) != 22 || strings.Trim(value, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != "" ||
+			seen[value] {
 			t.Fatalf("%q is not a new value", value)
 		}
 		seen[value], first[value[0]] = true, true
@@ -65,36 +66,41 @@ func TestLimits(t *testing.T) {
 		"new token ends wide blank": {tms.ValidateNewToken("token", "a\u3000"), "token"},
 		"new token is a blank":      {tms.ValidateNewToken("token", " "), "token"},
 		"no metadata":               {tms.ValidateMetadata("metadata", nil), ""},
-		"most metadata":             {tms.ValidateMetadata("metadata", map[string]string{"k": strings.Repeat("v", 4095)}), ""},
-		"too much metadata":         {tms.ValidateMetadata("metadata", map[string]string{"k": strings.Repeat("v", 4096)}), "metadata"},
-		"metadata under no key":     {tms.ValidateMetadata("metadata", map[string]string{"": "v"}), "metadata"},
-		"shortest ttl":              {tms.ValidateTTL("ttl", 100*time.Millisecond), ""},
-		"longest ttl":               {tms.ValidateTTL("ttl", 720*time.Hour), ""},
-		"ttl too short":             {tms.ValidateTTL("ttl", 99*time.Millisecond), "ttl"},
-		"ttl too long":              {tms.ValidateTTL("ttl", 720*time.Hour+1), "ttl"},
-		"ttl between milliseconds":  {tms.ValidateTTL("ttl", time.Second+1), "ttl"},
-		"assign":                    {tms.AssignRequest{}.Validate(), ""},
-		"assign too many":           {tms.AssignRequest{Count: 1001}.Validate(), "count"},
-		"assign less than none":     {tms.AssignRequest{Count: -1}.Validate(), "count"},
-		"client too long":           {tms.AssignRequest{ClientID: strings.Repeat("c", 257)}.Validate(), "client_id"},
-		"assign for no time":        {tms.AssignRequest{TTL: 1}.Validate(), "ttl"},
-		"lease":                     {tms.LeaseKey{Token: "a", LeaseID: "b"}.Validate(), ""},
-		"lease without token":       {tms.LeaseKey{LeaseID: "b"}.Validate(), "token"},
-		"lease_id too long":         {tms.LeaseKey{Token: "a", LeaseID: strings.Repeat("b", 65)}.Validate(), "lease_id"},
-		"policy":                    {policy(func(p *tms.PolicyChange) {}), ""},
-		"most tokens":               {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(100_000_000) }), ""},
-		"max_tokens too large":      {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(100_000_001) }), "max_tokens"},
-		"max_tokens zero":           {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(0) }), "max_tokens"},
-		"lease_ttl zero":            {policy(func(p *tms.PolicyChange) { p.LeaseTTL = ptr(time.Duration(0)) }), "lease_ttl"},
-		"token_ttl zero":            {policy(func(p *tms.PolicyChange) { p.TokenTTL = ptr(time.Duration(0)) }), ""},
-		"grace negative":            {policy(func(p *tms.PolicyChange) { p.Grace = ptr(-time.Second) }), "grace"},
-		"selection unknown":         {policy(func(p *tms.PolicyChange) { p.Selection = ptr(tms.Selection("best")) }), "selection"},
-		"on_lease_expiry unknown":   {policy(func(p *tms.PolicyChange) { p.OnLeaseExpiry = ptr(tms.OnLeaseExpiry("x")) }), "on_lease_expiry"},
+		"most metadata": {tms.ValidateMetadata("metadata", map[string]string{"k": strings.Repeat("v", 4095)}),
+			""},
+		"too much metadata": {tms.ValidateMetadata("metadata", map[string]string{"k": strings.Repeat("v", 4096)}),
+			"metadata"},
+		"metadata under no key":    {tms.ValidateMetadata("metadata", map[string]string{"": "v"}), "metadata"},
+		"shortest ttl":             {tms.ValidateTTL("ttl", 100*time.Millisecond), ""},
+		"longest ttl":              {tms.ValidateTTL("ttl", 720*time.Hour), ""},
+		"ttl too short":            {tms.ValidateTTL("ttl", 99*time.Millisecond), "ttl"},
+		"ttl too long":             {tms.ValidateTTL("ttl", 720*time.Hour+1), "ttl"},
+		"ttl between milliseconds": {tms.ValidateTTL("ttl", time.Second+1), "ttl"},
+		"assign":                   {tms.AssignRequest{}.Validate(), ""},
+		"assign too many":          {tms.AssignRequest{Count: 1001}.Validate(), "count"},
+		"assign less than none":    {tms.AssignRequest{Count: -1}.Validate(), "count"},
+		"client too long":          {tms.AssignRequest{ClientID: strings.Repeat("c", 257)}.Validate(), "client_id"},
+		"assign for no time":       {tms.AssignRequest{TTL: 1}.Validate(), "ttl"},
+		"lease":                    {tms.LeaseKey{Token: "a", LeaseID: "b"}.Validate(), ""},
+		"lease without token":      {tms.LeaseKey{LeaseID: "b"}.Validate(), "token"},
+		"lease_id too long":        {tms.LeaseKey{Token: "a", LeaseID: strings.Repeat("b", 65)}.Validate(), "lease_id"},
+		"policy":                   {policy(func(p *tms.PolicyChange) {}), ""},
+		"most tokens":              {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(100_000_000) }), ""},
+		"max_tokens too large":     {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(100_000_001) }), "max_tokens"},
+		"max_tokens zero":          {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(0) }), "max_tokens"},
+		"lease_ttl zero":           {policy(func(p *tms.PolicyChange) { p.LeaseTTL = ptr(time.Duration(0)) }), "lease_ttl"},
+		"token_ttl zero":           {policy(func(p *tms.PolicyChange) { p.TokenTTL = ptr(time.Duration(0)) }), ""},
+		"grace negative":           {policy(func(p *tms.PolicyChange) { p.Grace = ptr(-time.Second) }), "grace"},
+		"selection unknown": {policy(func(p *tms.PolicyChange) { p.Selection = ptr(tms.Selection("best")) }),
+			"selection"},
+		"on_lease_expiry unknown": {policy(func(p *tms.PolicyChange) { p.OnLeaseExpiry = ptr(tms.OnLeaseExpiry("x")) }),
+			"on_lease_expiry"},
 	} {
 		var refusal *tms.Refusal
 		if errors.As(test.err, &refusal) != (test.field != "") {
 			t.Errorf("%s: %v", name, test.err)
-		} else if refusal != nil && (refusal.Field != test.field || refusal.Detail == "" || refusal.Code != tms.ErrInvalidRequest) {
+		} else if refusal != nil && (refusal.Field != test.field || refusal.Detail == "" ||
+			refusal.Code != tms.ErrInvalidRequest) {
 			t.Errorf("%s: %v names %q", name, refusal, refusal.Field)
 		}
 	}

@@ -50,10 +50,11 @@ type Token struct {
 // Past is what a pool remembers of a token's leases. It is forgotten when the token is deleted. The zero value is that
 // of a token that was never assigned.
 type Past struct {
-	Assigned   int64     // how often the token was assigned, its present lease included
-	Expired    int64     // how many of these leases ended without an unblock
-	LastClient string    // the client_id of the present or last lease
-	Since      time.Time // when the present lease began, or else when the last one ended or the token was put aside or restored
+	Assigned   int64  // how often the token was assigned, its present lease included
+	Expired    int64  // how many of these leases ended without an unblock
+	LastClient string // the client_id of the present or last lease
+	// when the present lease began, or else when the last one ended or the token was put aside or restored
+	Since time.Time
 }
 
 // GenerateRequest asks for tokens.

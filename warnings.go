@@ -19,7 +19,8 @@ func (p Policy) Warnings() (all []string) {
 			"unless something keeps it alive", p.Cooldown, p.TokenTTL))
 	}
 	if p.OnLeaseExpiry == ExpiryReleases && p.longestSilence() >= p.TokenTTL {
-		all = append(all, fmt.Sprintf("lease_ttl %v, with its grace, is not below token_ttl %v: a token whose holder falls silent "+
+		all = append(all, fmt.Sprintf("lease_ttl %v, with its grace, is not below token_ttl %v: a token whose holder "+
+			"falls silent "+
 			"does not come back, but is deleted when the lease ends", p.LeaseTTL, p.TokenTTL))
 	}
 	return all
@@ -38,7 +39,8 @@ func (p Policy) longestSilence() time.Duration {
 func (p Pool) Warnings() []string {
 	all := p.Policy.Warnings()
 	if p.Was != nil && p.Policy.MaxLease > 0 && (p.Was.MaxLease == 0 || p.Was.MaxLease > p.Policy.MaxLease) {
-		all = append(all, "max_lease is lower than it was: that ends no lease which stands now; each lasts as long as it was "+
+		all = append(all, "max_lease is lower than it was: that ends no lease which stands now; each lasts as long as it "+
+			"was "+
 			"granted or kept alive for, and cannot be kept alive beyond the new max_lease")
 	}
 	return all
@@ -50,7 +52,8 @@ func (r GenerateRequest) Warnings(result Generated) []string {
 	if !own || result.ExpiresAt.IsZero() {
 		return nil
 	}
-	return []string{fmt.Sprintf("your own values go to a pool whose tokens die: each is deleted at %s unless it is assigned or "+
+	return []string{fmt.Sprintf("your own values go to a pool whose tokens die: each is deleted at %s unless it is "+
+		"assigned or "+
 		"kept alive before; in a pool with token_ttl 0s they stay", result.ExpiresAt.UTC().Format(time.RFC3339))}
 }
 
@@ -62,6 +65,7 @@ func (r AssignRequest) Warnings(tokens []Token) []string {
 	if r.TTL == 0 || !slices.ContainsFunc(tokens, outlasts) {
 		return nil
 	}
-	return []string{fmt.Sprintf("ttl %v is not below the pool's token_ttl: if the lease ends and nobody has kept it alive, the token "+
+	return []string{fmt.Sprintf("ttl %v is not below the pool's token_ttl: if the lease ends and nobody has kept it "+
+		"alive, the token "+
 		"does not become available again", r.TTL)}
 }

@@ -14,11 +14,15 @@ func TestPoliciesAreWarnedOf(t *testing.T) {
 		says   string // of the one warning; "": there is none
 	}{
 		{"the default", PolicyChange{}, ""},
-		{"cooldown as long as token_ttl", PolicyChange{Cooldown: new(5 * time.Minute)}, "cooldown 5m0s is not below token_ttl 5m0s"},
+		{"cooldown as long as token_ttl", PolicyChange{Cooldown: new(5 * time.Minute)},
+			"cooldown 5m0s is not below token_ttl 5m0s"},
 		{"cooldown below token_ttl", PolicyChange{Cooldown: new(5*time.Minute - 1)}, ""},
-		{"cooldown of tokens that live for ever", PolicyChange{Cooldown: new(time.Hour), TokenTTL: new(time.Duration(0))}, ""},
-		{"lease as long as token_ttl", PolicyChange{LeaseTTL: new(5 * time.Minute)}, "lease_ttl 5m0s, with its grace, is not below"},
-		{"lease and grace", PolicyChange{LeaseTTL: new(3 * time.Minute), Grace: new(2 * time.Minute)}, "lease_ttl 3m0s, with its grace"},
+		{"cooldown of tokens that live for ever", PolicyChange{Cooldown: new(time.Hour), TokenTTL: new(time.Duration(0))},
+			""},
+		{"lease as long as token_ttl", PolicyChange{LeaseTTL: new(5 * time.Minute)},
+			"lease_ttl 5m0s, with its grace, is not below"},
+		{"lease and grace", PolicyChange{LeaseTTL: new(3 * time.Minute), Grace: new(2 * time.Minute)},
+			"lease_ttl 3m0s, with its grace"},
 		{"lease that max_lease cuts", PolicyChange{LeaseTTL: new(time.Hour), MaxLease: new(time.Minute)}, ""},
 		{"long lease, and quarantine", PolicyChange{LeaseTTL: new(time.Hour), OnLeaseExpiry: new(ExpiryQuarantines)}, ""},
 		{"long lease, and delete", PolicyChange{LeaseTTL: new(time.Hour), OnLeaseExpiry: new(ExpiryDeletes)}, ""},
@@ -43,8 +47,10 @@ func TestALowerMaxLeaseIsWarnedOf(t *testing.T) {
 		is   time.Duration
 		says string
 	}{
-		{"a new pool", nil, time.Minute, ""}, {"turned on", with(0), time.Minute, says}, {"lowered", with(time.Hour), time.Minute, says},
-		{"left", with(time.Minute), time.Minute, ""}, {"raised", with(time.Second), time.Minute, ""}, {"turned off", with(time.Second), 0, ""},
+		{"a new pool", nil, time.Minute, ""}, {"turned on", with(0), time.Minute, says},
+		{"lowered", with(time.Hour), time.Minute, says},
+		{"left", with(time.Minute), time.Minute, ""}, {"raised", with(time.Second), time.Minute, ""},
+		{"turned off", with(time.Second), 0, ""},
 	} {
 		told(t, c.name, Pool{Policy: *with(c.is), Was: c.was}.Warnings(), c.says)
 	}

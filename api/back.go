@@ -92,7 +92,8 @@ func wireKeys[K any](keys []tms.LeaseKey, wire func(tms.LeaseKey) K) []K {
 
 // TMS returns what became of the tokens.
 func (g Generated) TMS() tms.Generated {
-	return tms.Generated{Tokens: g.Tokens, Created: g.Created, Existing: g.Existing, Differing: g.Differing, ExpiresAt: g.ExpiresAt.Time}
+	return tms.Generated{Tokens: g.Tokens, Created: g.Created, Existing: g.Existing, Differing: g.Differing,
+		ExpiresAt: g.ExpiresAt.Time}
 }
 
 // TMS returns the token, with its lease where it is assigned.

@@ -58,7 +58,8 @@ var (
 	texts     = rapid.StringMatching(`[ -~äß€]{1,12}`)
 	maybeText = rapid.OneOf(rapid.Just(""), texts)
 	counts    = rapid.IntRange(0, tms.MaxMaxTokens)
-	spans     = rapid.Map(rapid.Int64Range(0, tms.MaxTTL.Milliseconds()), func(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond })
+	spans     = rapid.Map(rapid.Int64Range(0, tms.MaxTTL.Milliseconds()),
+		func(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond })
 	instants  = rapid.Map(rapid.Int64Range(1, 1<<42), func(ms int64) time.Time { return time.UnixMilli(ms) })
 	maybeTime = rapid.OneOf(rapid.Just(time.Time{}), instants)
 	maybeMap  = rapid.OneOf(rapid.Just[map[string]string](nil), rapid.MapOfN(texts, maybeText, 1, 4))
@@ -72,7 +73,8 @@ func drawToken(t *rapid.T) tms.Token {
 	}
 	if token.State == tms.Assigned {
 		token.Lease = &tms.Lease{
-			ID: maybeText.Draw(t, "lease"), Fence: rapid.Int64Range(1, 1<<53-1).Draw(t, "fence"), ClientID: maybeText.Draw(t, "client"),
+			ID: maybeText.Draw(t, "lease"), Fence: rapid.Int64Range(1, 1<<53-1).Draw(t, "fence"),
+			ClientID:   maybeText.Draw(t, "client"),
 			AssignedAt: instants.Draw(t, "assigned"), ExpiresAt: instants.Draw(t, "end"), TTL: spans.Draw(t, "ttl") - time.Hour,
 		}
 	}
@@ -93,7 +95,8 @@ func drawPast(t *rapid.T, token tms.Token) tms.Token {
 func drawRefusal(t *rapid.T) *tms.Refusal {
 	codes := slices.Sorted(maps.Keys(statuses))
 	codes = slices.DeleteFunc(codes, func(c tms.Code) bool { return c == CodeFailed })
-	r := &tms.Refusal{Code: rapid.SampledFrom(codes).Draw(t, "code"), Field: maybeText.Draw(t, "field"), Detail: texts.Draw(t, "detail"), RetryAfter: spans.Draw(t, "after")}
+	r := &tms.Refusal{Code: rapid.SampledFrom(codes).Draw(t, "code"), Field: maybeText.Draw(t, "field"),
+		Detail: texts.Draw(t, "detail"), RetryAfter: spans.Draw(t, "after")}
 	if r.Code == tms.ErrNoTokenAvailable {
 		r.Waiting, r.Place = counts.Draw(t, "waiting"), counts.Draw(t, "place")
 	}
@@ -125,7 +128,8 @@ func resultsOf(token Token, refusal error) Results {
 func TestGeneratedAndPoolsComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		generated := tms.Generated{
-			Tokens: rapid.SliceOfN(texts, 1, 4).Draw(t, "tokens"), Created: counts.Draw(t, "created"), Existing: counts.Draw(t, "existing"),
+			Tokens: rapid.SliceOfN(texts, 1, 4).Draw(t, "tokens"), Created: counts.Draw(t, "created"),
+			Existing:  counts.Draw(t, "existing"),
 			Differing: counts.Draw(t, "differing"), ExpiresAt: maybeTime.Draw(t, "expires"),
 		}
 		same(t, generated, sent(t, GeneratedOf("p", generated)).TMS())
@@ -133,7 +137,8 @@ func TestGeneratedAndPoolsComeBack(t *testing.T) {
 		stats := tms.Stats{
 			Available: counts.Draw(t, "available"), Assigned: counts.Draw(t, "assigned"), Cooling: counts.Draw(t, "cooling"),
 			Quarantined: counts.Draw(t, "quarantined"), Waiting: counts.Draw(t, "waiting"),
-			Expired: tms.ExpiryCounts{Released: rapid.Int64Min(0).Draw(t, "r"), Quarantined: rapid.Int64Min(0).Draw(t, "q"), Deleted: rapid.Int64Min(0).Draw(t, "d")},
+			Expired: tms.ExpiryCounts{Released: rapid.Int64Min(0).Draw(t, "r"), Quarantined: rapid.Int64Min(0).Draw(t, "q"),
+				Deleted: rapid.Int64Min(0).Draw(t, "d")},
 		}
 		gotPool, gotStats := sent(t, PoolStatsOf(pool, stats)).TMS()
 		same(t, pool, gotPool)
@@ -151,8 +156,10 @@ func drawPolicy(t *rapid.T) tms.Policy {
 	return tms.Policy{
 		MaxTokens: counts.Draw(t, "max_tokens"), LeaseTTL: spans.Draw(t, "lease_ttl"), MaxLease: spans.Draw(t, "max_lease"),
 		TokenTTL: spans.Draw(t, "token_ttl"), Grace: spans.Draw(t, "grace"), Cooldown: spans.Draw(t, "cooldown"),
-		OnLeaseExpiry:  rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes, tms.ExpiryQuarantines}).Draw(t, "expiry"),
-		Selection:      rapid.SampledFrom([]tms.Selection{tms.SelectRandom, tms.SelectFIFO, tms.SelectLIFO}).Draw(t, "selection"),
+		OnLeaseExpiry: rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes,
+			tms.ExpiryQuarantines}).Draw(t, "expiry"),
+		Selection: rapid.SampledFrom([]tms.Selection{tms.SelectRandom, tms.SelectFIFO, tms.SelectLIFO}).Draw(t,
+			"selection"),
 		RequireLeaseID: rapid.Bool().Draw(t, "require"), Paused: rapid.Bool().Draw(t, "paused"),
 		MaxLeasesPerClient: counts.Draw(t, "quota"), RequestTTL: spans.Draw(t, "request_ttl"),
 		Labels: rapid.SampledFrom([][]string{nil, {"a"}, {"a", "b", "c"}}).Draw(t, "labels"),
@@ -164,8 +171,10 @@ func drawPolicy(t *rapid.T) tms.Policy {
 func TestRequestsArriveAsTheyWereMeant(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		assign := tms.AssignRequest{
-			ClientID: maybeText.Draw(t, "client"), Count: rapid.IntRange(0, tms.MaxAssignCount).Draw(t, "count"), TTL: drawTTL(t),
-			Prefer: maybeText.Draw(t, "prefer"), Match: maybeMap.Draw(t, "match"), RequestID: maybeText.Draw(t, "id"), Wait: spans.Draw(t, "wait"),
+			ClientID: maybeText.Draw(t, "client"), Count: rapid.IntRange(0, tms.MaxAssignCount).Draw(t, "count"),
+			TTL:    drawTTL(t),
+			Prefer: maybeText.Draw(t, "prefer"), Match: maybeMap.Draw(t, "match"), RequestID: maybeText.Draw(t, "id"),
+			Wait: spans.Draw(t, "wait"),
 		}
 		got, err := asked(t, AssignRequestOf("p", assign)).AssignRequest()
 		same(t, assign.Validate(), err)
@@ -188,7 +197,8 @@ func drawTTL(t *rapid.T) time.Duration {
 func drawGenerate(t *rapid.T) tms.GenerateRequest {
 	r := tms.GenerateRequest{RequestID: maybeText.Draw(t, "id"), Update: rapid.Bool().Draw(t, "update")}
 	for range rapid.IntRange(1, 4).Draw(t, "tokens") {
-		r.Tokens = append(r.Tokens, tms.NewToken{Value: strings.TrimSpace(maybeText.Draw(t, "value")), Metadata: maybeMap.Draw(t, "metadata")})
+		r.Tokens = append(r.Tokens, tms.NewToken{Value: strings.TrimSpace(maybeText.Draw(t, "value")),
+			Metadata: maybeMap.Draw(t, "metadata")})
 	}
 	return r
 }
@@ -230,7 +240,8 @@ func TestWhatIsNotAsItShouldBeIsAFailure(t *testing.T) {
 func TestAnswersOfNewerServersAreRead(t *testing.T) {
 	var results Results
 	err := DecodeAnswer([]byte(`{"results":[{"token":"a","state":"available","colour":"red"},{"code":"tired","status":418,"hint":"x"}],"more":1}`), &results)
-	if err != nil || len(results.Results) != 2 || results.Results[0].TMS().Token.Value != "a" || tms.CodeOf(results.Results[1].Err()) != "tired" {
+	if err != nil || len(results.Results) != 2 || results.Results[0].TMS().Token.Value != "a" ||
+		tms.CodeOf(results.Results[1].Err()) != "tired" {
 		t.Errorf("read %+v, error %v", results, err)
 	}
 	var lease Token

@@ -18,12 +18,14 @@ func TestBadBodies(t *testing.T) {
 		into                      func() any
 	}{
 		{"unknown field", `{"pool":"a","wiat":"1s"}`, "wiat", "is not a field here", assign},
-		{"unknown field of an entry", `{"leases":[{"token":"a"},{"token":"b","tll":"1s"}]}`, "leases[1].tll", "is not a field", keepAlive},
+		{"unknown field of an entry", `{"leases":[{"token":"a"},{"token":"b","tll":"1s"}]}`, "leases[1].tll",
+			"is not a field", keepAlive},
 		{"a field of keep-alive in unblock", `{"token":"a","ttl":"1s"}`, "ttl", "is not a field here", key},
 		{"field in other case", `{"Pool":"a"}`, "Pool", "is not a field here", assign},
 		{"field twice", `{"pool":"a","pool":"b"}`, "pool", "is given twice", assign},
 		{"field of an entry twice", `{"leases":[{"token":"a","token":"b"}]}`, "leases[0].token", "is given twice", key},
-		{"metadata key twice", `{"tokens":[{"metadata":{"a":"1","a":"2"}}]}`, "tokens[0].metadata.a", "is given twice", generate},
+		{"metadata key twice", `{"tokens":[{"metadata":{"a":"1","a":"2"}}]}`, "tokens[0].metadata.a", "is given twice",
+			generate},
 		{"number for text", `{"pool":7}`, "pool", "must be a string, is a number", assign},
 		{"text for number", `{"count":"7"}`, "count", "must be an integer, is a string", assign},
 		{"fraction", `{"count":1.5}`, "count", "must be an integer", assign},
@@ -37,10 +39,12 @@ func TestBadBodies(t *testing.T) {
 		{"null", `null`, "", "the body must not be null", assign},
 		{"null lease_id", `{"token":"a","lease_id":null}`, "lease_id", "must not be null", key},
 		{"empty lease_id", `{"token":"a","lease_id":""}`, "lease_id", "must not be empty; leave it out", key},
-		{"empty lease_id in a batch", `{"leases":[{"token":"a"},{"token":"b","lease_id": ""}]}`, "leases[1].lease_id", "must not be empty", keepAlive},
+		{"empty lease_id in a batch", `{"leases":[{"token":"a"},{"token":"b","lease_id": ""}]}`, "leases[1].lease_id",
+			"must not be empty", keepAlive},
 		{"empty lease_id of delete", `{"token":"a","lease_id":""}`, "lease_id", "must not be empty", remove},
 		{"empty request_id", `{"request_id":""}`, "request_id", "must not be empty", generate},
-		{"empty request_id of assign", `{"match":{"a":"","b":"x"},"request_id":""}`, "request_id", "must not be empty", assign},
+		{"empty request_id of assign", `{"match":{"a":"","b":"x"},"request_id":""}`, "request_id", "must not be empty",
+			assign},
 		{"empty client_id", `{"client_id":""}`, "client_id", "must not be empty", assign},
 		{"empty client_id of unblock", `{"client_id":""}`, "client_id", "must not be empty", key},
 		{"empty prefer", `{"prefer":""}`, "prefer", "must not be empty", assign},
@@ -53,10 +57,13 @@ func TestBadBodies(t *testing.T) {
 		{"empty token", `{"tokens":["a",""]}`, "tokens[1]", "must not be empty", generate},
 		{"empty token in an object", `{"tokens":[{"token":""}]}`, "tokens[0]", "must not be empty", generate},
 		{"unknown field of a token", `{"tokens":[{"token":"a","meta":{}}]}`, "tokens[0].meta", "is not a field", generate},
-		{"metadata of numbers", `{"tokens":[{"metadata":{"a":1}}]}`, "tokens[0].metadata.a", "must be a string, is a number", generate},
-		{"metadata as text", `{"tokens":[{"metadata":"a"}]}`, "tokens[0].metadata", "must be an object, is a string", generate},
+		{"metadata of numbers", `{"tokens":[{"metadata":{"a":1}}]}`, "tokens[0].metadata.a", "must be a string, is a number",
+			generate},
+		{"metadata as text", `{"tokens":[{"metadata":"a"}]}`, "tokens[0].metadata", "must be an object, is a string",
+			generate},
 		{"object for array", `{"leases":{"token":"a"}}`, "leases", "must be an array, is an object", key},
-		{"unknown outcome", `{"leases":[{"token":"a"},{"token":"b","outcome":"burn"}]}`, "leases[1].outcome", "must be release or quarantine", key},
+		{"unknown outcome", `{"leases":[{"token":"a"},{"token":"b","outcome":"burn"}]}`, "leases[1].outcome",
+			"must be release or quarantine", key},
 		{"empty outcome", `{"token":"a","outcome":""}`, "outcome", "must be release or quarantine", key},
 		{"outcome as number", `{"token":"a","outcome":1}`, "outcome", "must be a string, is a number", key},
 		{"a key of unblock in delete", `{"token":"a","outcome":"release"}`, "outcome", "is not a field here", remove},
@@ -73,9 +80,11 @@ func TestBadBodies(t *testing.T) {
 		{"form", `pool=a`, "", "not JSON", assign},
 		{"not UTF-8", "{\"pool\":\"\xff\"}", "pool", "UTF-8", assign},
 		{"half a surrogate", `{"pool":"\ud800"}`, "pool", "", assign},
-		{"nested deep", `{"pool":` + strings.Repeat("[", 100_000), "pool" + strings.Repeat("[0]", 65) + "[…", "max depth", assign},
+		{"nested deep", `{"pool":` + strings.Repeat("[", 100_000), "pool" + strings.Repeat("[0]", 65) + "[…", "max depth",
+			assign},
 		{"unknown and nested deep", `{"x":` + strings.Repeat(`{"x":`, 100_000), "x", "", assign},
-		{"long unknown name", `{"` + strings.Repeat("é", 100_000) + `":1}`, strings.Repeat("é", 100) + "…", "is not a field", assign},
+		{"long unknown name", `{"` + strings.Repeat("é", 100_000) + `":1}`, strings.Repeat("é", 100) + "…", "is not a field",
+			assign},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var refusal *tms.Refusal
@@ -83,7 +92,8 @@ func TestBadBodies(t *testing.T) {
 				t.Fatalf("decoded, error %v; want a refusal", err)
 			}
 			if refusal.Field != c.field || !strings.Contains(refusal.Detail, c.detail) || refusal.Code != tms.ErrInvalidRequest {
-				t.Errorf("refused with %q of field %q: %q\nwant field %q: %q", refusal.Code, refusal.Field, refusal.Detail, c.field, c.detail)
+				t.Errorf("refused with %q of field %q: %q\nwant field %q: %q", refusal.Code, refusal.Field, refusal.Detail, c.field,
+					c.detail)
 			}
 			if len(refusal.Detail) > 300 {
 				t.Errorf("the detail has %d bytes", len(refusal.Detail))
@@ -224,11 +234,15 @@ func TestRequestsAreReadAsTheyAreWritten(t *testing.T) {
 		body, out any
 	}{
 		{`{"pool":"a","tokens":["x",{"token":"y","metadata":{"k":"v"}},{"metadata":{"k":"v"}},{}]}`,
-			&GenerateRequest{Pool: "a", Tokens: []NewToken{{Token: "x"}, {"y", map[string]string{"k": "v"}}, {Metadata: map[string]string{"k": "v"}}, {}}},
+			&GenerateRequest{Pool: "a", Tokens: []NewToken{{Token: "x"}, {"y", map[string]string{"k": "v"}},
+				{Metadata: map[string]string{"k": "v"}}, {}}},
 			new(GenerateRequest)},
-		{`{"client_id":"c","ttl":"1m30s","count":7}`, &AssignRequest{ClientID: "c", TTL: &ttl, Count: &count}, new(AssignRequest)},
-		{`{"token":"a","lease_id":"b","ttl":"1m30s"}`, &KeepAliveRequest{KeepAliveKey: KeepAliveKey{"a", "b", &ttl}}, new(KeepAliveRequest)},
-		{`{"leases":[{"token":"a","lease_id":"b","outcome":"quarantine"}]}`, &UnblockRequest{Leases: []UnblockKey{{Token: "a", LeaseID: "b", Outcome: OutcomeQuarantine}}}, new(UnblockRequest)},
+		{`{"client_id":"c","ttl":"1m30s","count":7}`, &AssignRequest{ClientID: "c", TTL: &ttl, Count: &count},
+			new(AssignRequest)},
+		{`{"token":"a","lease_id":"b","ttl":"1m30s"}`, &KeepAliveRequest{KeepAliveKey: KeepAliveKey{"a", "b", &ttl}},
+			new(KeepAliveRequest)},
+		{`{"leases":[{"token":"a","lease_id":"b","outcome":"quarantine"}]}`,
+			&UnblockRequest{Leases: []UnblockKey{{Token: "a", LeaseID: "b", Outcome: OutcomeQuarantine}}}, new(UnblockRequest)},
 	} {
 		var wire bytes.Buffer
 		if err := Encode(&wire, c.body); err != nil || wire.String() != c.wire {

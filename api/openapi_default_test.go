@@ -52,7 +52,8 @@ func TestTheDocumentNamesTheDefaultsOfAPolicy(t *testing.T) {
 	text := string(OpenAPI)
 	_, text, _ = strings.Cut(text, "\n    Policy:\n")
 	text, _, _ = strings.Cut(text, "\n    WholePolicy:\n")
-	if fields, told := len(document(t).Components.Schemas["Policy"].Value.Properties), strings.Count(text, "In a new pool "); told != fields {
+	if fields, told := len(document(t).Components.Schemas["Policy"].Value.Properties),
+		strings.Count(text, "In a new pool "); told != fields {
 		t.Errorf("%d of %d fields name their default", told, fields)
 	}
 }

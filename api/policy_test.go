@@ -28,7 +28,8 @@ func TestPolicyKeepsWhatIsLeftOut(t *testing.T) {
 func TestPolicyShowsEverything(t *testing.T) {
 	want := tms.Policy{
 		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second, Grace: 250 * time.Millisecond,
-		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true, Paused: true,
+		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
+		Paused:             true,
 		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: time.Minute,
 	}
 	var wire bytes.Buffer
@@ -59,7 +60,8 @@ func TestAPolicyHasOneListOfFields(t *testing.T) {
 	ours := reflect.TypeFor[tms.PolicyChange]()
 	described := document(t).Components.Schemas["Policy"].Value.Properties
 	if n := ours.NumField() - 1; n != reflect.TypeFor[tms.Policy]().NumField() || n != len(described) {
-		t.Errorf("%d fields besides If, %d in a policy, %d in openapi.yaml", n, reflect.TypeFor[tms.Policy]().NumField(), len(described))
+		t.Errorf("%d fields besides If, %d in a policy, %d in openapi.yaml", n, reflect.TypeFor[tms.Policy]().NumField(),
+			len(described))
 	}
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -85,8 +87,10 @@ func TestAPolicyHasOneListOfFields(t *testing.T) {
 
 func TestDurationsAreWrittenShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", time.Second: "1s", 10 * time.Second: "10s", time.Minute: "1m", 10 * time.Minute: "10m", 90 * time.Second: "1m30s",
-		time.Hour: "1h", 20 * time.Hour: "20h", time.Hour + time.Second: "1h0m1s", 720 * time.Hour: "720h", 250 * time.Millisecond: "250ms",
+		0: "0s", time.Second: "1s", 10 * time.Second: "10s", time.Minute: "1m", 10 * time.Minute: "10m",
+		90 * time.Second: "1m30s",
+		time.Hour:        "1h", 20 * time.Hour: "20h", time.Hour + time.Second: "1h0m1s", 720 * time.Hour: "720h",
+		250 * time.Millisecond: "250ms",
 	} {
 		got := Duration(d).String()
 		if back, err := time.ParseDuration(got); got != want || err != nil || back != d {

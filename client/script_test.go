@@ -114,9 +114,10 @@ func TestAProxySaysWhenToComeBack(t *testing.T) {
 		least      time.Duration
 		asked      int64
 	}{
-		"in seconds, overloaded":  {503, func() string { return "3" }, 3 * time.Second, 2},
-		"in seconds, too many":    {429, func() string { return "3" }, 3 * time.Second, 2},
-		"as an instant":           {503, func() string { return time.Now().Add(4 * time.Second).UTC().Format(http.TimeFormat) }, 3 * time.Second, 2},
+		"in seconds, overloaded": {503, func() string { return "3" }, 3 * time.Second, 2},
+		"in seconds, too many":   {429, func() string { return "3" }, 3 * time.Second, 2},
+		"as an instant": {503,
+			func() string { return time.Now().Add(4 * time.Second).UTC().Format(http.TimeFormat) }, 3 * time.Second, 2},
 		"too late":                {503, func() string { return "60" }, 0, 1},
 		"an instant that is past": {503, func() string { return "Sun, 06 Nov 1994 08:49:37 GMT" }, 0, 2},
 		"not so that one knows":   {503, func() string { return "soon" }, 0, 2},
@@ -175,7 +176,8 @@ func TestWhatIsNotSentBecauseOfTheContextSaysSo(t *testing.T) {
 	c, s := scripted(t, time.Second, nobody)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := lookup(ctx, c); !errors.Is(err, client.ErrNotSent) || !errors.Is(err, context.Canceled) || s.asked.Load() > 0 {
+	if err := lookup(ctx, c); !errors.Is(err, client.ErrNotSent) || !errors.Is(err, context.Canceled) ||
+		s.asked.Load() > 0 {
 		t.Errorf("asked %d times: %v", s.asked.Load(), err)
 	}
 }

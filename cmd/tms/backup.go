@@ -26,7 +26,8 @@ func newBackup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a backup of a server's embedded store into a file",
-		Long: "Write a backup of the embedded store of a server on this machine into a file, for tms restore FILE DIR. The server\n" +
+		Long: "Write a backup of the embedded store of a server on this machine into a file, for tms restore FILE DIR. " +
+			"The server\n" +
 			"goes on meanwhile. The file is there when all of it is, and on the disk.",
 		Args: cobra.ExactArgs(1),
 	}

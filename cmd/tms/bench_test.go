@@ -143,7 +143,8 @@ func answerEmpty(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	json.NewEncoder(w).Encode(emptyLease{
-		Pool: "default", Token: "4XBWieO4Hyd8GL4UOf5NyT", State: "assigned", LeaseID: "4XBWieO4Hyd8GL4UOf5NyT", Fence: 1 << 33,
+		Pool: "default", Token: "4XBWieO4Hyd8GL4UOf5NyT", State: "assigned", LeaseID: "4XBWieO4Hyd8GL4UOf5NyT",
+		Fence:    1 << 33,
 		ClientID: "bench", AssignedAt: "2030-01-02T12:00:00.000Z", LeaseExpiresAt: "2030-01-02T12:01:00.000Z",
 		TTLMS: 60_000, RenewAfterMS: 20_000, ExpiresAt: "2030-01-02T12:05:00.000Z",
 	})

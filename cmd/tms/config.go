@@ -46,27 +46,40 @@ func (c *config) settings() *pflag.FlagSet {
 
 	fs.StringVar(&c.Config, configFlag, "", "YAML `file` with settings and pools")
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
-	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback, and answer to any Host, although authentication is off")
+	fs.BoolVar(&c.Insecure, "insecure", false,
+		"listen beyond loopback, and answer to any Host, although authentication is off")
 
-	fs.StringVar(&c.Store, "store", "embedded:./data", "`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
-	fs.Var(&c.Sync, "sync", "`when` the embedded store writes to disk: always (before every answer) or an interval, as 10ms")
+	fs.StringVar(&c.Store, "store", "embedded:./data",
+		"`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
+	fs.Var(&c.Sync, "sync",
+		"`when` the embedded store writes to disk: always (before every answer) or an interval, as 10ms")
 	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout, "longest `time` that one call of Redis takes")
 
-	fs.DurationVar(&c.HeaderTimeout, "header-timeout", http.HeaderTimeout, "longest `time` in which a request's header arrives")
+	fs.DurationVar(&c.HeaderTimeout, "header-timeout", http.HeaderTimeout,
+		"longest `time` in which a request's header arrives")
 	fs.DurationVar(&c.ReadTimeout, "read-timeout", http.ReadTimeout, "longest `time` in which a whole request arrives")
-	fs.DurationVar(&c.WriteTimeout, "write-timeout", http.WriteTimeout, "longest `time` from a request's header to the end of its answer")
-	fs.DurationVar(&c.IdleTimeout, "idle-timeout", http.IdleTimeout, "`time` after which a connection without requests is closed")
-	fs.DurationVar(&c.MaxWait, "max-wait", http.MaxWait, "longest `time` that an assign may ask to wait for a token; it comes on top of --write-timeout")
-	fs.DurationVar(&c.DrainDelay, "drain-delay", http.DrainDelay, "`time` that a server that is told to stop goes on, not ready, so that load balancers notice")
-	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", http.ShutdownTimeout, "`time` that requests have to end when the server stops")
-	fs.IntVar(&c.MaxConnections, "max-connections", http.MaxConnections, "most connections at once; more take the place of those that are idle")
-	fs.IntVar(&c.MaxWaiting, "max-waiting", 0, "most assigns that wait for a token at once, fewer than --max-connections; 0: the half of these")
+	fs.DurationVar(&c.WriteTimeout, "write-timeout", http.WriteTimeout,
+		"longest `time` from a request's header to the end of its answer")
+	fs.DurationVar(&c.IdleTimeout, "idle-timeout", http.IdleTimeout,
+		"`time` after which a connection without requests is closed")
+	fs.DurationVar(&c.MaxWait, "max-wait", http.MaxWait,
+		"longest `time` that an assign may ask to wait for a token; it comes on top of --write-timeout")
+	fs.DurationVar(&c.DrainDelay, "drain-delay", http.DrainDelay,
+		"`time` that a server that is told to stop goes on, not ready, so that load balancers notice")
+	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", http.ShutdownTimeout,
+		"`time` that requests have to end when the server stops")
+	fs.IntVar(&c.MaxConnections, "max-connections", http.MaxConnections,
+		"most connections at once; more take the place of those that are idle")
+	fs.IntVar(&c.MaxWaiting, "max-waiting", 0,
+		"most assigns that wait for a token at once, fewer than --max-connections; 0: the half of these")
 	fs.IntVar(&c.MaxHeaderBytes, "max-header-bytes", http.MaxHeaderBytes, "largest header of a request, in `bytes`")
 	fs.Int64Var(&c.MaxBodyBytes, "max-body-bytes", http.MaxBodyBytes, "largest body of a request, in `bytes`")
-	fs.Int64Var(&c.MaxBodyMemory, "max-body-memory", http.MaxBodyMemory, "most memory for the bodies of all requests, beyond 64 KiB each, in `bytes`; an address has a quarter")
+	fs.Int64Var(&c.MaxBodyMemory, "max-body-memory", http.MaxBodyMemory,
+		"most memory for the bodies of all requests, beyond 64 KiB each, in `bytes`; an address has a quarter")
 
 	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
-	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second, "longest `time` between two sweeps of a pool that the server uses")
+	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second,
+		"longest `time` between two sweeps of a pool that the server uses")
 
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
 	fs.Var(&c.LogLevel, "log-level", "lowest `level` that is logged: debug, info, warn or error")

@@ -82,7 +82,8 @@ const poolsExample = `# The pools and their policies, set at every start; what a
 `
 
 func printDefault(out io.Writer) {
-	fmt.Fprintln(out, "# Settings of tms serve --config FILE. A flag comes before the environment, the environment before this file.")
+	fmt.Fprintln(out, "# Settings of tms serve --config FILE. A flag comes before the environment, the environment "+
+		"before this file.")
 	settings := new(config).settings()
 	settings.VisitAll(func(f *pflag.Flag) {
 		if f.Name == configFlag {

@@ -45,7 +45,8 @@ func TestMainJob(t *testing.T) {
 			t.Parallel()
 			p := startServe(t, "--store", store(t))
 			p.must(201, http.MethodPut, "/pools/phones", object{"token_ttl": "0s"})
-			if made := p.must(201, http.MethodPost, "/generate-token", object{"pool": "phones", "tokens": numbers}); made.Created != len(numbers) {
+			if made := p.must(201, http.MethodPost, "/generate-token",
+				object{"pool": "phones", "tokens": numbers}); made.Created != len(numbers) {
 				t.Fatalf("%d of %d numbers were loaded", made.Created, len(numbers))
 			}
 			c := newCrew("phones", 2*time.Second)

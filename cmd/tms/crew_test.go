@@ -56,7 +56,8 @@ func (c *crew) work(t *testing.T, n int, d time.Duration, servers ...*process) {
 // turn takes a token and does something with it.
 func (c *crew) turn(p *process, client string) {
 	sent := time.Now()
-	lease, err := p.call(http.MethodPost, "/assign-token", object{"pool": c.pool, "client_id": client, "ttl": c.ttl.String()})
+	lease, err := p.call(http.MethodPost, "/assign-token", object{"pool": c.pool, "client_id": client,
+		"ttl": c.ttl.String()})
 	if err != nil || lease.Status != 200 {
 		c.unexpected(err, lease, 404)
 		time.Sleep(rand.N(20 * time.Millisecond))
@@ -93,7 +94,8 @@ func (c *crew) took(lease reply, h hold) {
 		return // the answer came to light after the TTL, and the token may rightly be another's by now
 	}
 	if other, held := c.holds[lease.Token]; held && now.Before(other.until) {
-		c.wrong = append(c.wrong, fmt.Sprintf("a token went to %s while %s held it for another %v", h.client, other.client, other.until.Sub(now)))
+		c.wrong = append(c.wrong, fmt.Sprintf("a token went to %s while %s held it for another %v", h.client, other.client,
+			other.until.Sub(now)))
 	}
 	if last := c.fences[lease.Token]; lease.Fence <= last {
 		c.wrong = append(c.wrong, fmt.Sprintf("fence %d was issued after %d", lease.Fence, last))
@@ -130,7 +132,8 @@ func (c *crew) unexpected(err error, r reply, allowed ...int) {
 // census returns every token of the pool and checks that none is listed twice and that the sizes agree.
 func (c *crew) census(t *testing.T, p *process) []string {
 	t.Helper()
-	time.Sleep(c.ttl + time.Second) // the forgotten leases end: a token that comes back between two pages may be on neither
+	// the forgotten leases end: a token that comes back between two pages may be on neither
+	time.Sleep(c.ttl + time.Second)
 	var values []string
 	for cursor := ""; ; {
 		var page struct {
@@ -149,7 +152,8 @@ func (c *crew) census(t *testing.T, p *process) []string {
 	p.get(t, "/pools/"+c.pool, &pool)
 	slices.Sort(values)
 	if distinct := len(slices.Compact(slices.Clone(values))); distinct != len(values) || pool.Tokens.Total != len(values) {
-		t.Errorf("%d tokens are listed, %d of them different, and the pool counts %d", len(values), distinct, pool.Tokens.Total)
+		t.Errorf("%d tokens are listed, %d of them different, and the pool counts %d", len(values), distinct,
+			pool.Tokens.Total)
 	}
 	return values
 }

@@ -19,7 +19,8 @@ func (c *config) fitFiles(mayOpen uint64, logger *slog.Logger) error {
 		return nil
 	}
 	if mayOpen <= needed {
-		return fmt.Errorf("the process may have %d files open and needs more than %d: raise its limit (ulimit -n)", mayOpen, needed)
+		return fmt.Errorf("the process may have %d files open and needs more than %d: raise its limit (ulimit -n)", mayOpen,
+			needed)
 	}
 	most := int(mayOpen - needed)
 	logger.Warn("max_connections is lowered, since the process may have few files open (ulimit -n)",

@@ -19,7 +19,8 @@ func TestConfigurationDocHoldsEverySetting(t *testing.T) {
 		if f.Name == configFlag {
 			key = ""
 		}
-		fmt.Fprintf(&table, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, variableOf(f.Name), key, defaultCell(f), meaningOf(f))
+		fmt.Fprintf(&table, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, variableOf(f.Name), key, defaultCell(f),
+			meaningOf(f))
 	})
 	doc, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {

@@ -74,7 +74,8 @@ var advice = map[tms.Code]struct {
 }
 
 const (
-	whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them, and tms unblock --pool {pool} TOKEN, to take " +
+	whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them, and tms unblock --pool {pool} TOKEN, " +
+		"to take " +
 		"one from a client that is dead"
 	putSome = "tms generate --pool {pool}, to put tokens into the pool, or tms pool show {pool}, to see what it holds"
 )
@@ -118,7 +119,8 @@ func (f *failure) advise() string {
 // nothingThere says whether no token is free, held or due in the pool.
 func (f *failure) nothingThere() bool {
 	var r *tms.Refusal
-	return errors.As(f.err, &r) && r.Code == tms.ErrNoTokenAvailable && r.Available == 0 && r.RetryAfter == 0 && r.Waiting == 0
+	return errors.As(f.err, &r) && r.Code == tms.ErrNoTokenAvailable && r.Available == 0 && r.RetryAfter == 0 &&
+		r.Waiting == 0
 }
 
 // longer proposes to try for longer, where a time for that has ended it.

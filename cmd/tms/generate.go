@@ -27,7 +27,8 @@ func newGenerate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate [TOKEN...]",
 		Short: "Put tokens into a pool: drawn ones, or your own",
-		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your own. More than\n"+
+		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your own. More "+
+			"than\n"+
 			"%d drawn tokens go in batches of that size, each all or none. Your own go in one request; tms import\n"+
 			"takes more. %s", tms.MaxBatch, fromInput),
 		Args: cobra.MaximumNArgs(tms.MaxBatch),
@@ -100,7 +101,8 @@ func (g *generate) drawn(metadata map[string]string) error {
 
 // batches generates batch after batch, each to its end. They are smaller where the server, or a proxy before it, takes
 // no body of that size.
-func (g *generate) batches(ctx context.Context, metadata map[string]string, progress *progress) (all tms.Generated, err error) {
+func (g *generate) batches(ctx context.Context, metadata map[string]string, progress *progress) (all tms.Generated,
+	err error) {
 	late, stop := outlasting(ctx)
 	defer stop()
 	for most := g.perRequest(metadata); len(all.Tokens) < g.count; {
@@ -189,7 +191,8 @@ func generated(pool string, made tms.Generated, update bool) string {
 }
 
 func addUpdate(cmd *cobra.Command, update *bool) {
-	cmd.Flags().BoolVar(update, "update", false, "give tokens that the pool has already the metadata that is brought for them")
+	cmd.Flags().BoolVar(update, "update", false,
+		"give tokens that the pool has already the metadata that is brought for them")
 }
 
 func countOf(n int, what string) string {

@@ -85,7 +85,8 @@ func contradictions(leases []*lease) (wrong []string) {
 
 func (l *lease) contradicts(before, longest, latest *lease) (wrong []string) {
 	if l.fence == before.fence && l.id != before.id {
-		wrong = append(wrong, fmt.Sprintf("fence %d of %s was issued to %s and to %s", l.fence, l.token, before.client, l.client))
+		wrong = append(wrong, fmt.Sprintf("fence %d of %s was issued to %s and to %s", l.fence, l.token, before.client,
+			l.client))
 	}
 	if l.id != longest.id && l.answered.Before(longest.until) {
 		wrong = append(wrong, fmt.Sprintf("%s went to %s with fence %d while %s held it with fence %d for another %v",
@@ -102,7 +103,8 @@ func (l *lease) contradicts(before, longest, latest *lease) (wrong []string) {
 func TestHistory(t *testing.T) {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(1_000_000 + ms)) }
 	one := func(fence int64, id string, asked, answered, until int) *lease {
-		return &lease{token: "t", id: id, client: "client " + id, fence: fence, asked: at(asked), answered: at(answered), until: at(until)}
+		return &lease{token: "t", id: id, client: "client " + id, fence: fence, asked: at(asked), answered: at(answered),
+			until: at(until)}
 	}
 	for name, c := range map[string]struct {
 		want   int
@@ -113,9 +115,10 @@ func TestHistory(t *testing.T) {
 		"the same lease, answered twice": {0, []*lease{one(1, "a", 0, 10, 100), one(1, "a", 0, 20, 100)}},
 		"two holders":                    {1, []*lease{one(1, "a", 0, 10, 100), one(2, "b", 20, 30, 200)}},
 		"two holders, heard of late":     {1, []*lease{one(2, "b", 20, 30, 200), one(1, "a", 0, 40, 100)}},
-		"two holders, one between":       {2, []*lease{one(1, "a", 0, 10, 100), one(2, "b", 20, 30, 40), one(3, "c", 50, 60, 70)}},
-		"a fence issued twice":           {1, []*lease{one(1, "a", 0, 10, 20), one(1, "b", 30, 40, 50)}},
-		"a fence that went back":         {2, []*lease{one(2, "a", 0, 10, 20), one(1, "b", 30, 40, 50)}},
+		"two holders, one between": {2, []*lease{one(1, "a", 0, 10, 100), one(2, "b", 20, 30, 40),
+			one(3, "c", 50, 60, 70)}},
+		"a fence issued twice":   {1, []*lease{one(1, "a", 0, 10, 20), one(1, "b", 30, 40, 50)}},
+		"a fence that went back": {2, []*lease{one(2, "a", 0, 10, 20), one(1, "b", 30, 40, 50)}},
 	} {
 		if wrong := contradictions(c.leases); len(wrong) != c.want {
 			t.Errorf("%s: %d contradictions, want %d: %v", name, len(wrong), c.want, wrong)

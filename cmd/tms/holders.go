@@ -60,7 +60,8 @@ func named(holders []holder) string {
 		return "whoever holds it"
 	case 1:
 		h := holders[0]
-		return fmt.Sprintf("%s, who holds it since %s (%s)", h.name(), h.since.Local().Format(time.TimeOnly), ago(time.Since(h.since)))
+		return fmt.Sprintf("%s, who holds it since %s (%s)", h.name(), h.since.Local().Format(time.TimeOnly),
+			ago(time.Since(h.since)))
 	}
 	var names []string
 	for _, h := range holders {

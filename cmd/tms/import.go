@@ -24,8 +24,10 @@ func newImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
 		Short: "Put the tokens of a file into a pool",
-		Long: fmt.Sprintf("Put the tokens of a file, or of standard input, into a pool. Each line is a token, or, if the first\n"+
-			"begins with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": \"Oslo\"}}, as tms export\n"+
+		Long: fmt.Sprintf("Put the tokens of a file, or of standard input, into a pool. Each line is a token, or, if the "+
+			"first\n"+
+			"begins with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": \"Oslo\"}}, as tms "+
+			"export\n"+
 			"writes them; with --column they are the cells of a column of CSV. A file is read to its end before anything\n"+
 			"of it is imported, of a pipe the first %d MiB. They go in batches of up to %d, each all or none.\n"+
 			"Tokens that the pool has already are counted and left as they are, so that an import can be repeated;\n"+

@@ -49,7 +49,8 @@ func (r *remote) triedOn(token string, err error, what string) error {
 
 // askedOf is triedOn for what changes nothing.
 func (r *remote) askedOf(token string, err error, what string) error {
-	return &failure{what: fmt.Sprintf("%s %q in the pool %q", what, token, r.pool), pool: r.pool, token: token, reads: true, err: err}
+	return &failure{what: fmt.Sprintf("%s %q in the pool %q", what, token, r.pool), pool: r.pool, token: token,
+		reads: true, err: err}
 }
 
 func keysOf(values []string, key tms.LeaseKey) []tms.LeaseKey {
@@ -132,16 +133,18 @@ func newQuarantine() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "quarantine TOKEN...",
 		Short: "Put tokens aside, because they are broken",
-		Long: "Put tokens aside, because they are broken; tms restore brings them back. Whoever holds one of them loses it,\n" +
+		Long: "Put tokens aside, because they are broken; tms restore brings them back. Whoever holds one of them loses " +
+			"it,\n" +
 			"and tms asks before, unless --lease-id says that it is the holder who does so. " + fromInput,
 		Args: cobra.MinimumNArgs(1),
 	}
 	addLeaseID(cmd, &key)
 	addYes(cmd, &yes)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
-		return r.takeAway("Put %s of the pool %q aside, and take it from %s", args, key, yes || key.LeaseID != "", func() error {
-			return r.onKeys("put aside", args, key, r.Unblock, api.TokenOf)
-		})
+		return r.takeAway("Put %s of the pool %q aside, and take it from %s", args, key, yes || key.LeaseID != "",
+			func() error {
+				return r.onKeys("put aside", args, key, r.Unblock, api.TokenOf)
+			})
 	})
 }
 
@@ -149,8 +152,10 @@ func newRestore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore TOKEN... | FILE DIR",
 		Short: "Bring tokens that were put aside back into their pool, or a backup into a directory",
-		Long: "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" + fromInput + "\n\n" +
-			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a directory that is missing\n" +
+		Long: "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" +
+			fromInput + "\n\n" +
+			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a directory that is " +
+			"missing\n" +
 			"or empty, for tms serve --store embedded:DIR. That asks no server.",
 		Args: cobra.MinimumNArgs(1),
 	}

@@ -30,7 +30,8 @@ func (w *wish) add(cmd *cobra.Command) {
 	flags.IntVarP(&w.count, "count", "n", 1, "how many tokens, all or none")
 	flags.DurationVar(&w.ttl, "ttl", 0, "`time` that a lease lasts without a keep-alive (default the pool's lease_ttl)")
 	flags.StringVarP(&w.clientID, "client-id", "c", "", "who holds the token, as `text` for those who look")
-	flags.StringArrayVarP(&w.match, "match", "m", nil, "only a token whose metadata has `KEY=VALUE`, a label of the pool; can be repeated")
+	flags.StringArrayVarP(&w.match, "match", "m", nil,
+		"only a token whose metadata has `KEY=VALUE`, a label of the pool; can be repeated")
 	flags.StringVar(&w.prefer, "prefer", "", "the `TOKEN` to take if it is free; otherwise another")
 }
 
@@ -150,7 +151,8 @@ func newKeepAlive() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 	}
 	addLeaseID(cmd, &key)
-	cmd.Flags().DurationVar(&key.TTL, "ttl", 0, "`time` that the lease is to last from now (default as long as it was assigned for)")
+	cmd.Flags().DurationVar(&key.TTL, "ttl", 0,
+		"`time` that the lease is to last from now (default as long as it was assigned for)")
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
 		if cmd.Flags().Changed("ttl") && key.TTL == 0 {
 			return usage("%v", tms.ValidateTTL("--ttl", 0))
@@ -171,9 +173,12 @@ func newUnblock() *cobra.Command {
 			"without, or with --client-id, it takes a token away from whoever holds it, and asks before. " + fromInput,
 	}
 	addLeaseID(cmd, &key)
-	cmd.Flags().BoolVar(&key.Quarantine, "quarantine", false, "put the tokens aside, because they are broken; tms restore brings them back")
-	cmd.Flags().DurationVar(&cooldown, "cooldown", 0, "`time` for which the tokens rest; 0: not at all (default the pool's cooldown)")
-	cmd.Flags().StringVarP(&clientID, "client-id", "c", "", "all that this client holds, in a pool with max_leases_per_client")
+	cmd.Flags().BoolVar(&key.Quarantine, "quarantine", false,
+		"put the tokens aside, because they are broken; tms restore brings them back")
+	cmd.Flags().DurationVar(&cooldown, "cooldown", 0,
+		"`time` for which the tokens rest; 0: not at all (default the pool's cooldown)")
+	cmd.Flags().StringVarP(&clientID, "client-id", "c", "",
+		"all that this client holds, in a pool with max_leases_per_client")
 	addYes(cmd, &yes)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
 		if (len(args) > 0) == (clientID != "") {
@@ -199,7 +204,8 @@ func (r *remote) unblockClient(clientID string, key tms.LeaseKey, yes bool) erro
 	if key != (tms.LeaseKey{}) {
 		return usage("--client-id cannot be given together with --lease-id, --quarantine or --cooldown")
 	}
-	if err := r.confirm(yes, "Take all that the client %q holds in the pool %q away from it", clientID, r.pool); err != nil {
+	if err := r.confirm(yes, "Take all that the client %q holds in the pool %q away from it", clientID,
+		r.pool); err != nil {
 		return err
 	}
 	n, err := r.UnblockClient(r.Context(), r.pool, clientID)

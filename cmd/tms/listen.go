@@ -28,9 +28,10 @@ func (c *config) address() (*net.TCPAddr, error) {
 func (c *config) ownAddress() (*net.TCPAddr, error) {
 	address, err := c.address()
 	if err == nil && !address.IP.IsLoopback() && !c.Insecure {
-		return nil, &ended{exitUsage, fmt.Errorf("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
-			"could use every pool; listen on 127.0.0.1, or, where the network keeps strangers out, say --insecure "+
-			"(TMS_INSECURE=true)", c.Listen)}
+		return nil, &ended{exitUsage,
+			fmt.Errorf("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
+				"could use every pool; listen on 127.0.0.1, or, where the network keeps strangers out, say --insecure "+
+				"(TMS_INSECURE=true)", c.Listen)}
 	}
 	return address, err
 }

@@ -31,10 +31,12 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Load a server with a mix of requests, and measure it",
-		Long: "Send a mix of requests over many connections, and print how many were answered in a second, how long they took\n" +
+		Long: "Send a mix of requests over many connections, and print how many were answered in a second, how long they " +
+			"took\n" +
 			"and what was refused. Without --pool it makes a pool of its own, bench-…, and removes it in the end.\n\n" +
 			"With --rate, requests are due at a constant rate, and what one takes is counted from when it was due, so that a\n" +
-			"server that stalls is charged for all that had to wait. Without, each connection sends the next request when the\n" +
+			"server that stalls is charged for all that had to wait. Without, each connection sends the next request when " +
+			"the\n" +
 			"last is answered.",
 		Example: "  tms bench --mix assign=1,keep-alive=2,unblock=1 -c 64 --duration 10s",
 		Args:    cobra.NoArgs,
@@ -47,7 +49,8 @@ func newBench() *cobra.Command {
 	flags.DurationVarP(&b.duration, "duration", "d", 10*time.Second, "`time` that it lasts")
 	flags.Float64Var(&b.rate, "rate", 0, "how many requests are due in a second; 0: as many as the connections can")
 	flags.IntVar(&b.tokens, "tokens", 10_000, "how many tokens its own pool has")
-	flags.StringVarP(&r.pool, "pool", "p", "", "`name` of a pool to use, with the tokens that it has; default: one of its own")
+	flags.StringVarP(&r.pool, "pool", "p", "",
+		"`name` of a pool to use, with the tokens that it has; default: one of its own")
 	cmd.RegisterFlagCompletionFunc("pool", completePools)
 	r.prepare([]string{formTable, formJSON}, func(r *remote, _ []string) error {
 		b.remote = r
@@ -133,7 +136,8 @@ func (b *bench) fill(ctx context.Context) error {
 func (b *bench) measure(ctx context.Context, mix load.Mix) error {
 	b.say("%s in the pool %q over %s for %v", b.mix, b.pool, countOf(b.connections, "connection"), b.duration)
 	report := load.Run(ctx, load.Options{
-		Store: b.Client, Pool: b.pool, Mix: mix, Connections: b.connections, Duration: b.duration, Rate: b.rate, Failure: nameOf,
+		Store: b.Client, Pool: b.pool, Mix: mix, Connections: b.connections, Duration: b.duration, Rate: b.rate,
+		Failure: nameOf,
 	})
 	answer := benchAnswer{b.pool, b.mix, b.connections, b.rate, report}
 	if err := b.write(answer, latencyTable(report), nil); err != nil {
@@ -164,10 +168,12 @@ type benchAnswer struct {
 func (a benchAnswer) lines() []string {
 	lines := []string{"", fmt.Sprintf("%d requests in %.2f s: %.0f in a second", a.Requests, a.Seconds, a.PerSecond)}
 	if a.Unsent > 0 {
-		lines = append(lines, fmt.Sprintf("%d more were due and not sent in time; above they count with the time they waited", a.Unsent))
+		lines = append(lines, fmt.Sprintf("%d more were due and not sent in time; above they count with the time they waited",
+			a.Unsent))
 	}
 	if a.Unanswered > 0 {
-		lines = append(lines, fmt.Sprintf("%d more were cut off by the interrupt; above they count with the time they waited", a.Unanswered))
+		lines = append(lines, fmt.Sprintf("%d more were cut off by the interrupt; above they count with the time they waited",
+			a.Unanswered))
 	}
 	if a.Skipped > 0 {
 		lines = append(lines, fmt.Sprintf("%d steps were skipped, because the connection held no token", a.Skipped))

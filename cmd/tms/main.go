@@ -37,7 +37,8 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: groupToken, Title: "To work on tokens:"}, &cobra.Group{ID: groupPool, Title: "To work on pools:"})
 	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newBackup(), newRepair(), newBench())
 	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
-	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newTokens(), newImport(), newExport())
+	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newTokens(),
+		newImport(), newExport())
 	addGroup(root, groupPool, newPools(), newPool())
 	root.AddCommand(newVersion())
 	root.Args = knownCommand

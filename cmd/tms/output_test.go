@@ -28,7 +28,8 @@ func TestTablesAreAlignedOnATerminal(t *testing.T) {
 
 func TestTimesReadAsPeopleSayThem(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		130*time.Second + 400*time.Millisecond: "2m10s ago", -42 * time.Second: "in 42s", 0: "0s ago", 3 * time.Hour: "3h ago",
+		130*time.Second + 400*time.Millisecond: "2m10s ago", -42 * time.Second: "in 42s", 0: "0s ago",
+		3 * time.Hour: "3h ago",
 	} {
 		if got := ago(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)

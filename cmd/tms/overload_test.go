@@ -42,8 +42,10 @@ func TestTheHolderComesThroughBesideThoseWhoWait(t *testing.T) {
 	within, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	began := time.Now()
-	r, err := p.callUntil(within, http.MethodPost, "/unblock-token", object{"token": lease.Token, "lease_id": lease.LeaseID})
-	t.Logf("unblock took %v, status %d, error %v; %d of %d assigns were refused", time.Since(began), r.Status, err, refused.Load(), asked.Load())
+	r, err := p.callUntil(within, http.MethodPost, "/unblock-token",
+		object{"token": lease.Token, "lease_id": lease.LeaseID})
+	t.Logf("unblock took %v, status %d, error %v; %d of %d assigns were refused", time.Since(began), r.Status, err,
+		refused.Load(), asked.Load())
 	if r.Status != 200 {
 		t.Errorf("the holder's unblock is answered %d, error %v", r.Status, err)
 	}

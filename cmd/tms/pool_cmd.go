@@ -107,7 +107,8 @@ func newPoolRemove() *cobra.Command {
 		}
 		r.say("the pool %q is gone", r.pool)
 		answer := api.PoolDeleted{Pool: r.pool, Deleted: true}
-		return r.write(answer, table{header: []string{"POOL", "STATE"}, rows: [][]string{{r.pool, "deleted"}}}, []string{r.pool})
+		return r.write(answer, table{header: []string{"POOL", "STATE"}, rows: [][]string{{r.pool, "deleted"}}},
+			[]string{r.pool})
 	})
 }
 

@@ -39,7 +39,8 @@ func TestServeWaitsForRedisAndKeepsItsPassword(t *testing.T) {
 	p := startServe(t, "--store", "redis://:geheim@"+redis.Addr, "--config", file, "--log-level", "debug")
 	p.must(200, http.MethodGet, "/livez", nil)
 	p.must(503, http.MethodGet, "/readyz", nil)
-	if out := runTMS(t, false, "healthcheck", "--listen", strings.TrimPrefix(p.url, "http://")); !strings.Contains(out, "not ready: 503") {
+	if out := runTMS(t, false, "healthcheck", "--listen", strings.TrimPrefix(p.url, "http://")); !strings.Contains(out,
+		"not ready: 503") {
 		t.Errorf("the health check said %q", out)
 	}
 
@@ -102,7 +103,8 @@ func TestServeSaysWhyItIsNotReady(t *testing.T) {
 	redis := redistest.New(t, "--maxmemory-policy", "allkeys-lru")
 	p := startServe(t, "--store", redis.URL())
 	eventually(t, func() bool {
-		return strings.Contains(p.stdout.String(), "\nnot ready: redis at "+redis.Addr+": its maxmemory-policy is \"allkeys-lru\"") &&
+		return strings.Contains(p.stdout.String(),
+			"\nnot ready: redis at "+redis.Addr+": its maxmemory-policy is \"allkeys-lru\"") &&
 			strings.Contains(p.stderr.String(), `msg="not ready" reason="redis at `)
 	})
 	command(t, redis.Addr, "CONFIG SET maxmemory-policy noeviction")

@@ -12,7 +12,8 @@ func newRepair() *cobra.Command {
 	return &cobra.Command{
 		Use:   "repair DIR",
 		Short: "Cut the log of a data directory off where it is damaged",
-		Long: "Cut the log of a data directory off where it is damaged, so that tms serve opens it again. What was done from\n" +
+		Long: "Cut the log of a data directory off where it is damaged, so that tms serve opens it again. What was done " +
+			"from\n" +
 			"there on is forgotten. No server may be running on the directory; copy it before.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -56,9 +56,11 @@ func newRun() *cobra.Command {
 	j.wish.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&j.file, "file", "", "`PATH` of a file for the token, with mode 0600, instead of the environment")
-	flags.DurationVar(&j.killAfter, "kill-after", 5*time.Second, "`time` that the job, or what its command left, has to end")
+	flags.DurationVar(&j.killAfter, "kill-after", 5*time.Second,
+		"`time` that the job, or what its command left, has to end")
 	flags.StringVar(&j.onLost, "on-lost", onLostStop, "`what` to do when the lease is lost: stop the job, or only warn")
-	flags.IntVarP(&j.noneFree, "conflict-exit-code", "E", exitNoneFree, "exit `CODE` where no token is free, or the wait for one is over")
+	flags.IntVarP(&j.noneFree, "conflict-exit-code", "E", exitNoneFree,
+		"exit `CODE` where no token is free, or the wait for one is over")
 	return asksPool(cmd, nil, func(r *remote, args []string) error {
 		j.remote = r
 		return j.run(args)

@@ -126,7 +126,8 @@ func TestAJobInTheBackgroundComesToTheForeground(t *testing.T) {
 // Ctrl-C ends not only the job but the script around it, as it would without tms.
 func TestCtrlCEndsTheScriptAroundAJob(t *testing.T) {
 	for name, command := range map[string]string{
-		"alone": `tms run -- sh -c 'echo ready; exec sleep 60'`, "in a pipe": `tms run -- sh -c 'echo ready; exec sleep 60' | cat`,
+		"alone":     `tms run -- sh -c 'echo ready; exec sleep 60'`,
+		"in a pipe": `tms run -- sh -c 'echo ready; exec sleep 60' | cat`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := startServe(t, "--store", "memory:")
@@ -147,7 +148,8 @@ func TestCtrlCEndsTheScriptAroundAJob(t *testing.T) {
 	t.Run("unless it catches that", func(t *testing.T) {
 		p := startServe(t, "--store", "memory:")
 		p.must(201, "POST", "/generate-token", nil)
-		term := onTerminal(t, p, "bash", "-c", `trap "echo caught" INT; tms run -- sh -c 'echo ready; exec sleep 60'; echo "back $?"`)
+		term := onTerminal(t, p, "bash", "-c",
+			`trap "echo caught" INT; tms run -- sh -c 'echo ready; exec sleep 60'; echo "back $?"`)
 		term.awaits("ready")
 		term.types("\x03")
 		term.awaits("caught")

@@ -48,7 +48,8 @@ func (w *waitReport) end(served bool) {
 	close(w.quit)
 	w.done.Wait()
 	if served && w.said {
-		w.say("got what it waited for in the pool %q after %v; the job starts", w.pool, time.Since(w.began).Round(time.Second))
+		w.say("got what it waited for in the pool %q after %v; the job starts", w.pool,
+			time.Since(w.began).Round(time.Second))
 	}
 }
 

@@ -55,7 +55,8 @@ func TestAShortWaitIsNotReported(t *testing.T) {
 func TestOffATerminalRunSaysThatItWaits(t *testing.T) {
 	p := startServe(t, "--store", "memory:")
 	key := p.holdAll(1)[0]
-	loud, quiet := waiting(t, p, "run", "--wait", "2m", "--", "true"), waiting(t, p, "run", "-q", "--wait", "2m", "--", "true")
+	loud, quiet := waiting(t, p, "run", "--wait", "2m", "--", "true"),
+		waiting(t, p, "run", "-q", "--wait", "2m", "--", "true")
 	said := &output{}
 	p.untilQueued(t, 2)
 	loud.Process.Kill()
@@ -76,13 +77,15 @@ func TestTheHolderTellsJobsApart(t *testing.T) {
 	ci := map[string]string{}
 	for _, c := range []struct{ set, want string }{
 		{"", "ada@build-7:4711"},
-		{"GITHUB_ACTIONS=true GITHUB_SERVER_URL=https://github.com GITHUB_REPOSITORY=a/b GITHUB_RUN_ID=7 GITHUB_RUN_ATTEMPT=2 GITHUB_JOB=test",
+		{"GITHUB_ACTIONS=true GITHUB_SERVER_URL=https://github.com GITHUB_REPOSITORY=a/b GITHUB_RUN_ID=7 " +
+			"GITHUB_RUN_ATTEMPT=2 GITHUB_JOB=test",
 			"https://github.com/a/b/actions/runs/7/attempts/2#test build-7:4711"},
 		{"GITLAB_CI=true CI_JOB_URL=https://gitlab.com/a/b/-/jobs/9", "https://gitlab.com/a/b/-/jobs/9 build-7:4711"},
 		{"JENKINS_URL=https://ci/ BUILD_URL=https://ci/job/a/3/", "https://ci/job/a/3/ build-7:4711"},
 		{"BUILDKITE=true BUILDKITE_BUILD_URL=https://buildkite.com/a/b/builds/5 BUILDKITE_JOB_ID=x",
 			"https://buildkite.com/a/b/builds/5#x build-7:4711"},
-		{"GITLAB_CI=true CI_JOB_URL=" + strings.Repeat("x", tms.MaxClientIDBytes-3), strings.Repeat("x", tms.MaxClientIDBytes-3)},
+		{"GITLAB_CI=true CI_JOB_URL=" + strings.Repeat("x", tms.MaxClientIDBytes-3),
+			strings.Repeat("x", tms.MaxClientIDBytes-3)},
 		{"GITLAB_CI=true CI_JOB_URL=" + strings.Repeat("x", tms.MaxClientIDBytes+1), "ada@build-7:4711"},
 		{"GITLAB_CI=true", "ada@build-7:4711"},
 	} {

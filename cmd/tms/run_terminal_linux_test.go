@@ -128,7 +128,8 @@ func TestAJobHasTheTerminal(t *testing.T) {
 		term.ends(128 + 2)
 	})
 	t.Run("survives Ctrl-C that it catches", func(t *testing.T) {
-		term := onTerminal(t, p, "tms", "run", "--", "sh", "-c", `trap "echo caught; exit 9" INT; echo ready; while :; do sleep 0.05; done`)
+		term := onTerminal(t, p, "tms", "run", "--", "sh", "-c",
+			`trap "echo caught; exit 9" INT; echo ready; while :; do sleep 0.05; done`)
 		term.awaits("ready")
 		term.types("\x03")
 		term.awaits("caught")

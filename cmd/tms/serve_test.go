@@ -104,7 +104,8 @@ func TestADirectoryServesOneServer(t *testing.T) {
 	dir := t.TempDir()
 	startServe(t, "--store", "embedded:"+dir)
 	out := failServe(t, "--store", "embedded:"+dir)
-	if !strings.Contains(out, dir) || !strings.Contains(out, "another process") || !strings.Contains(out, "choose another directory with --store") {
+	if !strings.Contains(out, dir) || !strings.Contains(out, "another process") ||
+		!strings.Contains(out, "choose another directory with --store") {
 		t.Errorf("the second server said %q, want it to name the directory, the other process and what to do", out)
 	}
 }
@@ -155,7 +156,8 @@ func TestServeShowsItsMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"tms_build_info", "tms_http_requests_total", "tms_operations_total", "tms_sweeps_total"} {
+	for _, name := range []string{"tms_build_info", "tms_http_requests_total", "tms_operations_total",
+		"tms_sweeps_total"} {
 		if !strings.Contains(string(text), "\n"+name) {
 			t.Errorf("/metrics has no %s", name)
 		}
@@ -208,7 +210,8 @@ func TestAnAddressThatIsShownCanBeReached(t *testing.T) {
 // A disk that takes no more ends the server with the reason, and what was acknowledged is there at the next start.
 func TestADiskThatIsFullEndsTheServer(t *testing.T) {
 	dir := t.TempDir()
-	p := startProcess(t, exec.Command("sh", "-c", `ulimit -f 200; exec tms serve --listen 127.0.0.1:0 --store "embedded:$0"`, dir))
+	p := startProcess(t,
+		exec.Command("sh", "-c", `ulimit -f 200; exec tms serve --listen 127.0.0.1:0 --store "embedded:$0"`, dir))
 	var acknowledged []string
 	for {
 		r, err := p.call(http.MethodPost, "/generate-token", object{"count": 100})

@@ -54,7 +54,8 @@ type mortal struct {
 
 func newMortal(t *testing.T, redis *redistest.Server) *mortal {
 	listen := loopback.Addr(t)
-	m := &mortal{listen: listen, near: loopback.NewWire(t, listen), far: loopback.NewWire(t, redis.Addr), stderr: &output{}}
+	m := &mortal{listen: listen, near: loopback.NewWire(t, listen), far: loopback.NewWire(t, redis.Addr),
+		stderr: &output{}}
 	m.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: soakClients}}
 	t.Cleanup(func() {
 		m.client.CloseIdleConnections()
@@ -82,7 +83,8 @@ func (m *mortal) start(ctx context.Context) bool {
 }
 
 func (m *mortal) serves(ctx context.Context) bool {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) &&
+		ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
 		if servesOn.MatchString(m.said.String()) {
 			return true
 		}
@@ -119,7 +121,8 @@ func TestSoak(t *testing.T) {
 // stock makes the pool and its tokens.
 func (s *soak) stock() {
 	p := s.seen(0)
-	if r, err := p.call(http.MethodPut, "/pools/soak", object{"token_ttl": "0s", "lease_ttl": soakTTL.String()}); err != nil || r.Status >= 300 {
+	if r, err := p.call(http.MethodPut, "/pools/soak", object{"token_ttl": "0s",
+		"lease_ttl": soakTTL.String()}); err != nil || r.Status >= 300 {
 		s.t.Fatalf("the pool was not made: %+v, error %v", r, err)
 	}
 	p.must(201, http.MethodPost, "/generate-token", object{"pool": "soak", "tokens": soakValues()})
@@ -323,7 +326,8 @@ func (s *soak) verdict() {
 		s.t.Logf("%d times: %s", n.(*atomic.Int64).Load(), kind)
 		return true
 	})
-	s.t.Logf("%d leases; the outcome of %d of %d requests is unknown", len(s.history.leases), s.unknown.Load(), s.answered.Load())
+	s.t.Logf("%d leases; the outcome of %d of %d requests is unknown", len(s.history.leases), s.unknown.Load(),
+		s.answered.Load())
 	s.history.verdict(s.t)
 	s.allComesBack()
 	if len(s.history.leases) < soakClients {

@@ -22,7 +22,8 @@ func failsToSay(t *testing.T, p *process, args ...string) {
 	cmd.Env = append(os.Environ(), "TMS_SERVER="+p.url)
 	said := &output{}
 	cmd.Stdout, cmd.Stderr = full, said
-	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() == exitUsage || !strings.Contains(said.String(), "no space left") {
+	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() == exitUsage ||
+		!strings.Contains(said.String(), "no space left") {
 		t.Errorf("tms %s: error %v, it said %s", strings.Join(args, " "), err, said)
 	}
 }

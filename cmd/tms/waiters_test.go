@@ -74,7 +74,8 @@ func (l *phoneLine) hangUp() {
 // through returns the process as seen over a line of its own.
 func (p *process) through(l *phoneLine) *process {
 	seen := *p
-	seen.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	seen.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network,
+		address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
 		if err == nil {
 			l.conn.CompareAndSwap(nil, conn.(*net.TCPConn))
@@ -114,7 +115,8 @@ func (p *process) untilQueued(t *testing.T, n int) {
 // queueOf returns the clients that wait, in the order of the store's own numbers.
 func queueOf(t *testing.T, redis *redistest.Server) []string {
 	t.Helper()
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{redis.Addr}, ForceSingleClient: true, DisableCache: true})
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{redis.Addr}, ForceSingleClient: true,
+		DisableCache: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +234,8 @@ func TestWaitersOfAKilledServer(t *testing.T) {
 	redis := redistest.New(t)
 	a, b := startServe(t, "--store", redis.URL()), startServe(t, "--store", redis.URL())
 	keys := b.holdAll(2)
-	lost, others := &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}, &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}
+	lost, others := &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}},
+		&crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}
 	var gone, all sync.WaitGroup
 	for i := range 100 {
 		gone.Go(func() { lost.waitOne(a, fmt.Sprintf("lost %d", i)) })
@@ -269,7 +272,8 @@ func TestALostAnswerIsRepeated(t *testing.T) {
 	a.callUntil(ctx, http.MethodPost, "/assign-token", request) // perhaps carried out, and nobody knows
 	first := a.must(200, http.MethodPost, "/assign-token", request)
 	for _, p := range []*process{a, b, b, a} {
-		if again := p.must(200, http.MethodPost, "/assign-token", request); again.LeaseID != first.LeaseID || again.Fence != first.Fence {
+		if again := p.must(200, http.MethodPost, "/assign-token", request); again.LeaseID != first.LeaseID ||
+			again.Fence != first.Fence {
 			t.Errorf("the repeat was given another lease: %+v, first %+v", again, first)
 		}
 	}

@@ -39,7 +39,8 @@ func TestOrphansAreReapedAndTheCommandIsNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, err := Start(Command{Path: path, Args: []string{"sh", "-c", script, "sh", begun, let}, Env: os.Environ(), Reap: true})
+	j, err := Start(Command{Path: path, Args: []string{"sh", "-c", script, "sh", begun, let}, Env: os.Environ(),
+		Reap: true})
 	if err != nil {
 		t.Fatal(err)
 	}

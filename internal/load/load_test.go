@@ -67,10 +67,12 @@ func mix(t *testing.T, text string) Mix {
 }
 
 func TestMixes(t *testing.T) {
-	if got := mix(t, "assign, keep-alive=2,unblock=1,lookup=0"); !slices.Equal(got, Mix{Assign, KeepAlive, KeepAlive, Unblock}) {
+	if got := mix(t, "assign, keep-alive=2,unblock=1,lookup=0"); !slices.Equal(got,
+		Mix{Assign, KeepAlive, KeepAlive, Unblock}) {
 		t.Errorf("got %v", got)
 	}
-	for _, bad := range []string{"", "assign=x", "assign=-1", "assign=1001", "take=1", "keep-alive=1", "assign=0", "generate,delete"} {
+	for _, bad := range []string{"", "assign=x", "assign=-1", "assign=1001", "take=1", "keep-alive=1", "assign=0",
+		"generate,delete"} {
 		if got, err := ParseMix(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, got)
 		}
@@ -80,8 +82,10 @@ func TestMixes(t *testing.T) {
 func TestAClosedLoopSendsTheNextRequestAfterTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fake{takes: 10 * time.Millisecond}
-		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign,keep-alive=2,unblock"), Connections: 4, Duration: 2 * time.Second})
-		if r.Requests != 800 || r.PerSecond != 400 || r.Latency[All].P50 < 10 || r.Latency[All].Max > 10.1 || len(r.Errors) > 0 {
+		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign,keep-alive=2,unblock"), Connections: 4,
+			Duration: 2 * time.Second})
+		if r.Requests != 800 || r.PerSecond != 400 || r.Latency[All].P50 < 10 || r.Latency[All].Max > 10.1 ||
+			len(r.Errors) > 0 {
 			t.Errorf("got %+v", r)
 		}
 		if r.Latency[KeepAlive].Requests != 400 || r.Latency[Assign].Requests != 200 || r.Latency[Unblock].Requests != 200 {
@@ -95,7 +99,8 @@ func TestAClosedLoopSendsTheNextRequestAfterTheAnswer(t *testing.T) {
 func TestAConstantRateDoesNotHideAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fake{takes: time.Millisecond, stall: time.Second, began: time.Now()}
-		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign,unblock"), Connections: 1, Duration: 10 * time.Second, Rate: 100})
+		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign,unblock"), Connections: 1, Duration: 10 * time.Second,
+			Rate: 100})
 		if r.Requests != 1000 || r.Unsent != 0 {
 			t.Errorf("%d requests, %d unsent, want 1000", r.Requests, r.Unsent)
 		}
@@ -129,7 +134,8 @@ func TestAnInterruptDoesNotHideAStall(t *testing.T) {
 			store := &fake{takes: time.Millisecond, stall: time.Hour, began: time.Now()}
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second+time.Millisecond)
 			defer cancel()
-			r := Run(ctx, Options{Store: store, Mix: mix(t, "assign,unblock"), Connections: 1, Duration: time.Hour, Rate: c.rate})
+			r := Run(ctx, Options{Store: store, Mix: mix(t, "assign,unblock"), Connections: 1, Duration: time.Hour,
+				Rate: c.rate})
 			if l := r.Latency[All]; l.Max < 3990 || c.rate > 0 && (l.P50 < 1000 || l.P90 < 3400) {
 				t.Errorf("rate %v: the stall is hidden: %+v", c.rate, l)
 			}
@@ -159,13 +165,15 @@ func TestARateBeyondAllServersIsAccountedForAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fake{takes: 250 * time.Millisecond}
 		r := Run(t.Context(), Options{
-			Store: store, Mix: mix(t, "assign,keep-alive=2,unblock"), Connections: 2, Duration: 100 * time.Second, Rate: 10_000_000,
+			Store: store, Mix: mix(t, "assign,keep-alive=2,unblock"), Connections: 2, Duration: 100 * time.Second,
+			Rate: 10_000_000,
 		})
 		if r.Requests+r.Unsent != 1_000_000_000 || r.Requests > 802 {
 			t.Errorf("%d requests, %d unsent, want 1,000,000,000", r.Requests, r.Unsent)
 		}
 		l := r.Latency[All]
-		if l.Max > 100_500 || l.P50 < 49_900 || l.P50 > 50_100 || l.Mean < 49_900 || l.Mean > 50_100 || l.P90 < 89_900 || l.P90 > 90_100 {
+		if l.Max > 100_500 || l.P50 < 49_900 || l.P50 > 50_100 || l.Mean < 49_900 || l.Mean > 50_100 || l.P90 < 89_900 ||
+			l.P90 > 90_100 {
 			t.Errorf("got %+v", l)
 		}
 		if n := r.Latency[KeepAlive].Requests; n < 499_000_000 || n > 501_000_000 {

@@ -123,7 +123,8 @@ func Reason(err error) string {
 }
 
 // Assign implements [tms.Store]. Like the other methods beside it, it makes a pool of the configuration that vanished.
-func (c *configured) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+func (c *configured) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult,
+	error) {
 	return remade(ctx, c, pool, func() ([]tms.AssignResult, error) { return c.Sweeper.Assign(ctx, pool, requests) })
 }
 
@@ -133,7 +134,8 @@ func (c *configured) Generate(ctx context.Context, pool string, request tms.Gene
 }
 
 // Tokens implements [tms.Store].
-func (c *configured) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (tms.Page, error) {
+func (c *configured) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (tms.Page,
+	error) {
 	return remade(ctx, c, pool, func() (tms.Page, error) { return c.Sweeper.Tokens(ctx, pool, f, cursor, limit) })
 }
 

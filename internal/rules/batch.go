@@ -43,7 +43,8 @@ func AssignInSteps(pool string, requests []tms.AssignRequest, most int, together
 	return UnlessPaused(pool, results)
 }
 
-func assignStep(requests []tms.AssignRequest, most int, together func(a, b tms.AssignRequest) bool) []tms.AssignRequest {
+func assignStep(requests []tms.AssignRequest, most int, together func(a,
+	b tms.AssignRequest) bool) []tms.AssignRequest {
 	total := 0
 	for i, r := range requests {
 		if total += max(1, r.Count); i > 0 && (total > most || !together(requests[0], r)) {
@@ -55,7 +56,8 @@ func assignStep(requests []tms.AssignRequest, most int, together func(a, b tms.A
 
 // PoolPage makes a page of at most limit pools of their names, of which there may be one more, looking at each. A pool
 // that has been deleted since it was named is left out.
-func PoolPage(names []string, limit int, look func(string) (tms.Pool, tms.Stats, error)) (page tms.PoolPage, err error) {
+func PoolPage(names []string, limit int, look func(string) (tms.Pool, tms.Stats, error)) (page tms.PoolPage,
+	err error) {
 	if len(names) > limit {
 		names = names[:limit]
 		page.Next = names[limit-1]

@@ -97,7 +97,8 @@ func ChangePolicy(p tms.Policy, c tms.PolicyChange, tokens, assigned int) (tms.P
 	changed := c.Apply(p)
 	switch {
 	case tokens > 0 && !slices.Equal(changed.Labels, p.Labels):
-		return p, tms.Refuse(tms.ErrPoolInUse, "labels can be changed only while the pool holds no tokens; it holds %d", tokens)
+		return p, tms.Refuse(tms.ErrPoolInUse, "labels can be changed only while the pool holds no tokens; it holds %d",
+			tokens)
 	case assigned > 0 && (changed.MaxLeasesPerClient > 0) != (p.MaxLeasesPerClient > 0):
 		return p, tms.Refuse(tms.ErrPoolInUse,
 			"max_leases_per_client can be turned on or off only while no token is assigned; %d are", assigned)

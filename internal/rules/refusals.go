@@ -68,7 +68,8 @@ func NoClient() error {
 
 // OverQuota refuses a client that would hold more leases than the policy allows.
 func OverQuota(held, count, most int) error {
-	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held, most, count)
+	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held, most,
+		count)
 }
 
 // NoClientIndex refuses what needs the index of a pool's clients where there is none.
@@ -91,7 +92,8 @@ func Reused() error {
 
 // LeaseEnded is the refusal of a repeated request whose lease is there no more.
 func LeaseEnded() error {
-	return tms.Refuse(tms.ErrLeaseLost, "the request was carried out before, and a lease that it was given has ended since")
+	return tms.Refuse(tms.ErrLeaseLost,
+		"the request was carried out before, and a lease that it was given has ended since")
 }
 
 // TooLongARest refuses a cooldown that the token would not outlive.

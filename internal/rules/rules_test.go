@@ -18,12 +18,13 @@ func policies() *rapid.Generator[tms.Policy] {
 	}
 	return rapid.Custom(func(t *rapid.T) tms.Policy {
 		return tms.Policy{
-			LeaseTTL:      1 + ms(t, "lease", 20),
-			TokenTTL:      ms(t, "token", 40),
-			MaxLease:      ms(t, "max", 30),
-			Grace:         ms(t, "grace", 10),
-			Cooldown:      ms(t, "cooldown", 10),
-			OnLeaseExpiry: rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes, tms.ExpiryQuarantines}).Draw(t, "expiry"),
+			LeaseTTL: 1 + ms(t, "lease", 20),
+			TokenTTL: ms(t, "token", 40),
+			MaxLease: ms(t, "max", 30),
+			Grace:    ms(t, "grace", 10),
+			Cooldown: ms(t, "cooldown", 10),
+			OnLeaseExpiry: rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes,
+				tms.ExpiryQuarantines}).Draw(t, "expiry"),
 		}
 	})
 }
@@ -106,7 +107,8 @@ func TestAPageLeavesOutPoolsThatAreGone(t *testing.T) {
 		return tms.Pool{Name: name}, tms.Stats{Available: 1}, nil
 	}
 	page, err := rules.PoolPage([]string{"a", "gone", "z"}, 2, look)
-	if err != nil || page.Next != "gone" || len(page.Pools) != 1 || page.Pools[0].Name != "a" || page.Pools[0].Available != 1 {
+	if err != nil || page.Next != "gone" || len(page.Pools) != 1 || page.Pools[0].Name != "a" ||
+		page.Pools[0].Available != 1 {
 		t.Errorf("%+v, error %v", page, err)
 	}
 	if page, err := rules.PoolPage([]string{"a", "gone"}, 2, look); err != nil || page.Next != "" {

@@ -20,7 +20,8 @@ func (s *Server) backup(c *call) (reply, error) {
 		return reply{}, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes GET")
 	}
 	if s.config.Backup == nil {
-		return reply{}, tms.Refuse(tms.ErrNotFound, "the store keeps no data directory of its own: back up what it is kept in")
+		return reply{}, tms.Refuse(tms.ErrNotFound,
+			"the store keeps no data directory of its own: back up what it is kept in")
 	}
 	backup, err := s.config.Backup(c.Context())
 	if err != nil {
@@ -59,7 +60,8 @@ func namesThisMachine(host string) bool {
 		host = name
 	}
 	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
-	return host == "" || strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") || net.ParseIP(host) != nil
+	return host == "" || strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") ||
+		net.ParseIP(host) != nil
 }
 
 // stream writes a backup, which may take any time as long as the client reads.

@@ -55,8 +55,10 @@ func BenchmarkEmptyHandler(b *testing.B) {
 		}
 		w.Header().Set("Content-Type", api.JSON)
 		json.NewEncoder(w).Encode(plainLease{
-			Pool: "default", Token: request.Token, State: "assigned", LeaseID: request.LeaseID, Fence: 1, TTLMS: 60_000, RenewAfterMS: 20_000,
-			AssignedAt: "2030-01-02T12:00:00.000Z", LeaseExpiresAt: "2030-01-02T12:01:00.000Z", ExpiresAt: "2030-01-02T12:05:00.000Z",
+			Pool: "default", Token: request.Token, State: "assigned", LeaseID: request.LeaseID, Fence: 1, TTLMS: 60_000,
+			RenewAfterMS: 20_000,
+			AssignedAt:   "2030-01-02T12:00:00.000Z", LeaseExpiresAt: "2030-01-02T12:01:00.000Z",
+			ExpiresAt: "2030-01-02T12:05:00.000Z",
 		})
 	})
 	bench(b, mux, benchKey)

@@ -86,7 +86,8 @@ func TestBodiesThatDoNotEndTakeBoundedMemory(t *testing.T) {
 	for range 12 {
 		c := s.dial(t)
 		c.SetWriteDeadline(time.Now().Add(20 * time.Second))
-		fmt.Fprintf(c, "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", 2<<20, part)
+		fmt.Fprintf(c, "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: "+
+			"%d\r\n\r\n%s", 2<<20, part)
 		conns = append(conns, c)
 	}
 	refused := 0

@@ -194,7 +194,8 @@ func checkMedia(h http.Header) error {
 		}
 	}
 	if given := h["Content-Type"]; len(given) != 1 || given[0] != api.JSON && !isJSON(given[0]) {
-		return tms.Refuse(tms.ErrUnsupportedMedia, "send the body as JSON with Content-Type: application/json (curl --json does)")
+		return tms.Refuse(tms.ErrUnsupportedMedia,
+			"send the body as JSON with Content-Type: application/json (curl --json does)")
 	}
 	return nil
 }
@@ -233,7 +234,8 @@ func (c *call) decodeWithID(request any, id *string) error {
 
 // deliver writes the reply, or takes back what it tells of where the client will not hear of it.
 func (s *Server) deliver(c *call, reply reply, err error) (int, error) {
-	if reply.undo != nil && c.Context().Err() != nil { // before a word: one that still reads must not read of what it has not
+	// before a word: one that still reads must not read of what it has not
+	if reply.undo != nil && c.Context().Err() != nil {
 		err = c.takeBack(reply.undo)
 		reply.undo = nil
 	}

@@ -40,12 +40,13 @@ type Config struct {
 
 // Limits bound what callers may use up. A zero field has its default.
 type Limits struct {
-	MaxWait         time.Duration // longest time that an assign may ask to wait; it comes on top of WriteTimeout
-	MaxBodyBytes    int64         // most bytes of a request's body
-	MaxBodyMemory   int64         // most bytes of memory for all bodies, beyond 64 KiB each; a quarter for one address
-	MaxHeaderBytes  int           // most bytes of a request's header
-	MaxConnections  int           // most connections at once, beside ReservedConnections; more take the place of idle ones
-	MaxWaiting      int           // most assigns that wait at once, fewer than MaxConnections; its default is the half of these
+	MaxWait        time.Duration // longest time that an assign may ask to wait; it comes on top of WriteTimeout
+	MaxBodyBytes   int64         // most bytes of a request's body
+	MaxBodyMemory  int64         // most bytes of memory for all bodies, beyond 64 KiB each; a quarter for one address
+	MaxHeaderBytes int           // most bytes of a request's header
+	MaxConnections int           // most connections at once, beside ReservedConnections; more take the place of idle ones
+	// most assigns that wait at once, fewer than MaxConnections; its default is the half of these
+	MaxWaiting      int
 	HeaderTimeout   time.Duration // longest time in which a request's header arrives
 	ReadTimeout     time.Duration // longest time in which a whole request arrives
 	WriteTimeout    time.Duration // longest time from a request's header to the end of its answer

@@ -59,9 +59,10 @@ func TestTheReferenceIsTrue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	h := start(t, Config{Store: store, Backup: backupOf("a backup", nil), Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain")
-	})})
+	h := start(t, Config{Store: store, Backup: backupOf("a backup", nil),
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+		})})
 	lines := curl.FindAllStringSubmatch(read(t, "../../docs/http.md"), -1)
 	if len(lines) < len(New(Config{}).routes()) {
 		t.Fatalf("found %d curl lines", len(lines))

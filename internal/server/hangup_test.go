@@ -22,7 +22,8 @@ import (
 
 const (
 	assignLine = "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Length: 0\r\n\r\n"
-	assignBody = "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+	assignBody = "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: " +
+		"%d\r\n\r\n%s"
 )
 
 // leaving is a server over a real store with n tokens, whose assigns stay inside the store until the server has noticed
@@ -38,17 +39,19 @@ type leaving struct {
 func startLeaving(t *testing.T, n int) *leaving {
 	l := &leaving{harness: &harness{t: t}, inside: make(chan struct{}, 1), noticed: make(chan struct{}, 1)}
 	l.store = l.open()
-	if _, err := l.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, n)}); err != nil {
+	if _, err := l.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken,
+		n)}); err != nil {
 		t.Fatal(err)
 	}
-	handler := New(Config{Observe: l.counted.observe, Store: assigning{Store: l.store, after: func(ctx context.Context, r tms.AssignRequest, _ []tms.Token) error {
-		l.inside <- struct{}{}
-		<-l.noticed
-		if r.Wait > 0 {
-			return nil // for this the store that waits has a context of its own
-		}
-		return ctx.Err()
-	}}}).Handler()
+	handler := New(Config{Observe: l.counted.observe, Store: assigning{Store: l.store,
+		after: func(ctx context.Context, r tms.AssignRequest, _ []tms.Token) error {
+			l.inside <- struct{}{}
+			<-l.noticed
+			if r.Wait > 0 {
+				return nil // for this the store that waits has a context of its own
+			}
+			return ctx.Err()
+		}}}).Handler()
 	l.srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		context.AfterFunc(r.Context(), func() { l.noticed <- struct{}{} })
 		handler.ServeHTTP(w, r)
@@ -101,7 +104,8 @@ func TestAClientThatStillReadsIsToldTheTruth(t *testing.T) {
 	<-l.inside
 	c.CloseWrite()
 	text, err := io.ReadAll(c)
-	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 503 ") || !strings.Contains(string(text), `"code":"store_unavailable"`) {
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 503 ") ||
+		!strings.Contains(string(text), `"code":"store_unavailable"`) {
 		t.Errorf("read %s, error %v; want a refusal", text, err)
 	}
 	if n := l.assigned(); n != 0 {
@@ -178,10 +182,12 @@ func TestWhatCannotBeTakenBackIsAFailure(t *testing.T) {
 	h.store = h.open()
 	h.store.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 	ctx, hangUp := context.WithCancel(t.Context())
-	handler := New(Config{Store: assigning{Store: stubborn{h.store}, after: func(context.Context, tms.AssignRequest, []tms.Token) error { hangUp(); return nil }}}).Handler()
+	handler := New(Config{Store: assigning{Store: stubborn{h.store},
+		after: func(context.Context, tms.AssignRequest, []tms.Token) error { hangUp(); return nil }}}).Handler()
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, "POST", api.PathAssign, nil))
-	if text := recorder.Body.String(); recorder.Code != 500 || !strings.Contains(text, `"code":"failed"`) || strings.Contains(text, "SECRET") {
+	if text := recorder.Body.String(); recorder.Code != 500 || !strings.Contains(text, `"code":"failed"`) ||
+		strings.Contains(text, "SECRET") {
 		t.Errorf("%d %s", recorder.Code, text)
 	}
 }

@@ -177,7 +177,8 @@ func (h *harness) checkUndescribed(r *http.Request, a answer) {
 	}
 	var p api.Problem
 	err := json.Unmarshal([]byte(a.text), &p)
-	if err != nil || a.header.Get("Content-Type") != api.ProblemJSON || p.Status != a.status || api.Status(p.Code) != a.status {
+	if err != nil || a.header.Get("Content-Type") != api.ProblemJSON || p.Status != a.status ||
+		api.Status(p.Code) != a.status {
 		h.t.Errorf("%s %s: %d %s is no problem", r.Method, r.URL.Path, a.status, a.text)
 	}
 }
@@ -200,8 +201,10 @@ func (h *harness) refused(code tms.Code, field, method, path, body string) api.P
 	h.t.Helper()
 	a := h.do(method, path, body)
 	var p api.Problem
-	if err := json.Unmarshal([]byte(a.text), &p); err != nil || p.Code != code || p.Field != field || a.status != api.Status(code) {
-		h.t.Errorf("%s %s %.100s: %d %.300s, want %d %s of field %q", method, path, body, a.status, a.text, api.Status(code), code, cmp.Or(field, "none"))
+	if err := json.Unmarshal([]byte(a.text), &p); err != nil || p.Code != code || p.Field != field ||
+		a.status != api.Status(code) {
+		h.t.Errorf("%s %s %.100s: %d %.300s, want %d %s of field %q", method, path, body, a.status, a.text, api.Status(code),
+			code, cmp.Or(field, "none"))
 	}
 	return p
 }

@@ -33,7 +33,8 @@ func TestTheLargestBatches(t *testing.T) {
 	h.raw(api.PathGenerate, `{"count":10000}`, &made)
 	for range tms.MaxBatch / tms.MaxAssignCount {
 		var leases api.Assigned
-		if status := h.raw(api.PathAssign, `{"count":1000}`, &leases); status != 200 || len(leases.Leases) != tms.MaxAssignCount {
+		if status := h.raw(api.PathAssign, `{"count":1000}`, &leases); status != 200 ||
+			len(leases.Leases) != tms.MaxAssignCount {
 			t.Fatalf("assign: status %d, %d leases", status, len(leases.Leases))
 		}
 	}
@@ -48,7 +49,8 @@ func TestTheLargestBatches(t *testing.T) {
 	}
 	h.batch(api.PathRestore, "tokens", values, map[string]int{"available": 5_000, "not_quarantined": 5_000})
 	var p api.Problem
-	for path, body := range map[string]string{api.PathUnblock: listOf("leases", append(keys, keys[0])), api.PathRestore: listOf("tokens", append(values, values[0]))} {
+	for path, body := range map[string]string{api.PathUnblock: listOf("leases", append(keys, keys[0])),
+		api.PathRestore: listOf("tokens", append(values, values[0]))} {
 		if status := h.raw(path, body, &p); status != 400 || p.Field != "leases" && p.Field != "tokens" {
 			t.Errorf("%s with one too many: %d %+v", path, status, p)
 		}

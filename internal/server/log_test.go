@@ -52,7 +52,8 @@ func TestPanics(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	waitFor(t, "1", func() string { return itoa(strings.Count(h.logs.String(), "ERROR")) })
-	if logged := h.logs.String(); !strings.Contains(logged, "panic with a string") || !strings.Contains(logged, "log_test.go") || strings.Contains(logged, "SECRET") {
+	if logged := h.logs.String(); !strings.Contains(logged, "panic with a string") ||
+		!strings.Contains(logged, "log_test.go") || strings.Contains(logged, "SECRET") {
 		t.Errorf("logged %s", logged)
 	}
 }
@@ -120,7 +121,8 @@ func TestClientsThatGiveUpAreCountedApart(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}})
-	request := "POST %s HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{\"token\":\"a\"}"
+	request := "POST %s HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: " +
+		"%d\r\n\r\n{\"token\":\"a\"}"
 	h.hangUp(fmt.Sprintf(request, api.PathLookup, 13), inside)
 	waitFor(t, "POST /lookup-token 499", o.last)
 	arrived := make(chan struct{})
@@ -159,7 +161,8 @@ func TestTheLogHasTheTimeOfARequest(t *testing.T) {
 	var line struct {
 		Elapsed *float64 `json:"elapsed_ms"`
 	}
-	if err := json.Unmarshal([]byte(h.logs.String()), &line); err != nil || line.Elapsed == nil || *line.Elapsed <= 0 || *line.Elapsed > 60_000 {
+	if err := json.Unmarshal([]byte(h.logs.String()), &line); err != nil || line.Elapsed == nil || *line.Elapsed <= 0 ||
+		*line.Elapsed > 60_000 {
 		t.Errorf("logged %s, error %v", h.logs, err)
 	}
 }

@@ -41,8 +41,10 @@ func TestPagesOfOtherOriginsChangeNothing(t *testing.T) {
 // own.
 func TestAServerForThisMachineAnswersToNoOtherName(t *testing.T) {
 	h := start(t, Config{LocalOnly: true})
-	for host, want := range map[string]int{"evil.example": 403, "evil.example:8080": 403, "localhost.evil.example": 403, ".": 201, "localhost.": 201,
-		"": 201, "localhost": 201, "LOCALHOST:8080": 201, "tms.localhost:1": 201, "127.0.0.1:80": 201, "[::1]:80": 201, "10.1.2.3": 201} {
+	for host, want := range map[string]int{"evil.example": 403, "evil.example:8080": 403, "localhost.evil.example": 403,
+		".": 201, "localhost.": 201,
+		"": 201, "localhost": 201, "LOCALHOST:8080": 201, "tms.localhost:1": 201, "127.0.0.1:80": 201, "[::1]:80": 201,
+		"10.1.2.3": 201} {
 		r, err := http.NewRequest(http.MethodPost, h.url+"/generate-token", nil)
 		if err != nil {
 			t.Fatal(err)

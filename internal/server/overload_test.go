@@ -135,7 +135,8 @@ func TestReservedPlaces(t *testing.T) {
 	}
 	status, text := s.post(api.PathLookup, `{"token":"a"}`)
 	var p api.Problem
-	if err := json.Unmarshal([]byte(text), &p); err != nil || status != 503 || p.Code != tms.ErrOverloaded || p.RetryAfterMS == 0 {
+	if err := json.Unmarshal([]byte(text), &p); err != nil || status != 503 || p.Code != tms.ErrOverloaded ||
+		p.RetryAfterMS == 0 {
 		t.Errorf("one lookup more is answered %d %s", status, text)
 	}
 	close(finish)
@@ -173,7 +174,8 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 		"answered":      "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",
 		"silent":        "",
 		"half a header": "GET /livez HTTP/1.1\r\nHos",
-		"half a body":   "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: " +
+			"100\r\n\r\n{",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -217,7 +219,8 @@ func TestWaitingIsLimited(t *testing.T) {
 func TestHowManyMayWait(t *testing.T) {
 	for connections, want := range map[int][2]int{1: {1, 1}, 2: {1, 1}, 4: {2, 3}, 10_000: {5_000, 9_000}} {
 		for i, asked := range []int{0, 9_000} {
-			if got := (Config{Limits: Limits{MaxConnections: connections, MaxWaiting: asked}}).WithDefaults().MaxWaiting; got != want[i] {
+			if got := (Config{Limits: Limits{MaxConnections: connections,
+				MaxWaiting: asked}}).WithDefaults().MaxWaiting; got != want[i] {
 				t.Errorf("of %d connections %d may wait where %d are asked for, want %d", connections, got, asked, want[i])
 			}
 		}

@@ -71,7 +71,8 @@ func TestPutHeedsItsConditions(t *testing.T) {
 		{[]string{"If-None-Match", "*", "If-None-Match", "*"}, 400, `"field":"If-None-Match"`},
 		{[]string{"If-None-Match", "*", "If-Match", "*"}, 400, `"field":"If-Match"`},
 	} {
-		if a := h.putIf("/pools/p", `{"grace":"2s"}`, c.headers...); a.status != c.status || !strings.Contains(a.text, c.says) {
+		if a := h.putIf("/pools/p", `{"grace":"2s"}`, c.headers...); a.status != c.status ||
+			!strings.Contains(a.text, c.says) {
 			t.Errorf("PUT with %q: %d %s, want %d %s", c.headers, a.status, a.text, c.status, c.says)
 		}
 	}
@@ -85,7 +86,8 @@ func TestPoolIsMadeChangedAndDeleted(t *testing.T) {
 	h := start(t, Config{})
 	made := ok[api.Pool](h, 201, "PUT", "/pools/p", `{"max_tokens":5,"grace":"2s"}`)
 	changed := ok[api.Pool](h, 200, "PUT", "/pools/p", `{"max_tokens":6}`)
-	if *made.Policy.MaxTokens != 5 || *changed.Policy.MaxTokens != 6 || *changed.Policy.Grace != 2*time.Second || changed.Tokens != nil {
+	if *made.Policy.MaxTokens != 5 || *changed.Policy.MaxTokens != 6 || *changed.Policy.Grace != 2*time.Second ||
+		changed.Tokens != nil {
 		t.Errorf("made %+v, changed %+v", made, changed)
 	}
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"pool":"p","count":3}`)

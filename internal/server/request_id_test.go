@@ -88,7 +88,8 @@ func TestHeadersCannotBeInjected(t *testing.T) {
 	s := serve(t, Config{Store: (&harness{t: t}).open()})
 	for _, key := range []string{"a\x00b", "a\rb", "a\x7fb", "a\x1bb"} {
 		c := s.dial(t)
-		fmt.Fprintf(c, "POST /generate-token HTTP/1.1\r\nHost: tms\r\nConnection: close\r\nIdempotency-Key: %s\r\nContent-Length: 0\r\n\r\n", key)
+		fmt.Fprintf(c, "POST /generate-token HTTP/1.1\r\nHost: tms\r\nConnection: close\r\nIdempotency-Key: "+
+			"%s\r\nContent-Length: 0\r\n\r\n", key)
 		if text, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 400 ") {
 			t.Errorf("%q: %s, error %v", key, text, err)
 		}

@@ -62,7 +62,8 @@ func TestTheDocumentHasTheLimits(t *testing.T) {
 
 func TestUnknownRoutes(t *testing.T) {
 	h := start(t, Config{})
-	for _, path := range []string{"/", "/nope", "/generate-token/", "/pools/default/", "/pools/default/tokens/x", "/Livez", "/debug/pprof/"} {
+	for _, path := range []string{"/", "/nope", "/generate-token/", "/pools/default/", "/pools/default/tokens/x", "/Livez",
+		"/debug/pprof/"} {
 		h.refused(tms.ErrNotFound, "", "GET", path, "")
 		h.refused(tms.ErrNotFound, "", "POST", path, `{"pool":"default"}`)
 	}
@@ -73,7 +74,8 @@ func TestPathsAreTakenAsTheyAre(t *testing.T) {
 	h := start(t, Config{LocalOnly: true})
 	h.store.PutPool(t.Context(), "tokens", tms.PolicyChange{})
 	for _, c := range [][2]string{
-		{"POST", "//generate-token"}, {"GET", "/pools//tokens"}, {"GET", "//"}, {"GET", "/./livez"}, {"GET", "/livez/../readyz"},
+		{"POST", "//generate-token"}, {"GET", "/pools//tokens"}, {"GET", "//"}, {"GET", "/./livez"},
+		{"GET", "/livez/../readyz"},
 		{"PUT", "/pools/.."}, {"DELETE", "/pools/."}, {"DELETE", "//delete-token?token=secret"}, {"GET", "/pools/tokens//"},
 	} {
 		h.refused(tms.ErrNotFound, "", c[0], c[1], "")
@@ -91,7 +93,8 @@ func TestPathsAreTakenAsTheyAre(t *testing.T) {
 func TestWrongMethods(t *testing.T) {
 	h := start(t, Config{})
 	for path, allow := range map[string]string{
-		api.PathGenerate: "POST", api.PathAssign: "POST", api.PathKeepAlive: "POST", api.PathUnblock: "POST", api.PathLookup: "POST", api.PathRestore: "POST",
+		api.PathGenerate: "POST", api.PathAssign: "POST", api.PathKeepAlive: "POST", api.PathUnblock: "POST",
+		api.PathLookup: "POST", api.PathRestore: "POST",
 		api.PathDelete: "DELETE", api.PathPools: "GET, HEAD", "/pools/default": "DELETE, GET, HEAD, PUT",
 		"/pools/default/tokens": "GET, HEAD", api.PathLive: "GET, HEAD", api.PathOpenAPI: "GET, HEAD",
 	} {
@@ -109,10 +112,13 @@ func TestWrongMethods(t *testing.T) {
 
 func TestHeadIsGetWithoutABody(t *testing.T) {
 	h := start(t, Config{Version: "1.2.3"})
-	for _, path := range []string{api.PathPools, "/pools/default", "/pools/default/tokens", api.PathLive, api.PathReady, api.PathOpenAPI} {
+	for _, path := range []string{api.PathPools, "/pools/default", "/pools/default/tokens", api.PathLive, api.PathReady,
+		api.PathOpenAPI} {
 		get, head := h.do("GET", path, ""), h.do("HEAD", path, "")
-		if get.status != 200 || head.status != 200 || head.text != "" || head.header.Get("Content-Length") != itoa(len(get.text)) {
-			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %q and %q", path, get.status, len(get.text), head.status, head.text, head.header)
+		if get.status != 200 || head.status != 200 || head.text != "" ||
+			head.header.Get("Content-Length") != itoa(len(get.text)) {
+			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %q and %q", path, get.status, len(get.text), head.status, head.text,
+				head.header)
 		}
 	}
 	if strings.Contains(h.logs.String(), `"status":`+itoa(StatusClientGone)) {
@@ -139,7 +145,8 @@ func TestMediaTypes(t *testing.T) {
 	if a := h.post(api.JSON, "gzip", `{"count":1}`); a.status != 415 || !strings.Contains(a.text, "Content-Encoding") {
 		t.Errorf("gzip: %d %s", a.status, a.text)
 	}
-	for name, twice := range map[string][]string{"Content-Type": {api.JSON, "text/plain"}, "Content-Encoding": {"identity", "gzip"}} {
+	for name, twice := range map[string][]string{"Content-Type": {api.JSON, "text/plain"},
+		"Content-Encoding": {"identity", "gzip"}} {
 		r, err := http.NewRequest("POST", h.url+api.PathGenerate, strings.NewReader(`{"count":1}`))
 		if err != nil {
 			t.Fatal(err)

@@ -124,13 +124,15 @@ func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
 		return ctx.Err()
 	}}
 	s := serve(t, Config{Store: store, Limits: Limits{ShutdownTimeout: 50 * time.Millisecond}})
-	lookup := "POST /lookup-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"token\":\"a\"}"
+	lookup := "POST /lookup-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: " +
+		"13\r\n\r\n{\"token\":\"a\"}"
 	c := s.dial(t)
 	io.WriteString(c, lookup)
 	<-inside
 	io.WriteString(c, lookup) // where another request waits, net/http does not notice that the first is cut off
 	s.stop()
-	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "1 requests were cut off after 50ms") || !left.Load() {
+	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "1 requests were cut off after 50ms") ||
+		!left.Load() {
 		t.Errorf("Serve returned %v; the request has left the store: %v", err, left.Load())
 	}
 }
@@ -147,18 +149,24 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 }
 
 func TestReadySaysWhyNot(t *testing.T) {
-	h := start(t, Config{Store: strange{ready: func(context.Context) error { return errors.New("maxmemory-policy is allkeys-lru") }}})
+	h := start(t, Config{Store: strange{ready: func(context.Context) error {
+		return errors.New("maxmemory-policy is " +
+			"allkeys-lru")
+	}}})
 	if p := h.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, ""); !strings.Contains(p.Detail, "allkeys-lru") {
 		t.Errorf("detail %q", p.Detail)
 	}
-	refuses := start(t, Config{Store: strange{ready: func(context.Context) error { return tms.Refuse(tms.ErrStoreUnavailable, "no password") }}})
+	refuses := start(t, Config{Store: strange{ready: func(context.Context) error {
+		return tms.Refuse(tms.ErrStoreUnavailable, "no password")
+	}}})
 	if p := refuses.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, ""); p.Detail != "no password" {
 		t.Errorf("detail %q", p.Detail)
 	}
-	slow := start(t, Config{Limits: Limits{ReadyTimeout: 10 * time.Millisecond}, Store: strange{ready: func(ctx context.Context) error {
-		<-ctx.Done()
-		return ctx.Err()
-	}}})
+	slow := start(t, Config{Limits: Limits{ReadyTimeout: 10 * time.Millisecond},
+		Store: strange{ready: func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}})
 	slow.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, "")
 	ok[api.Health](slow, 200, "GET", api.PathLive, "")
 }
@@ -188,11 +196,13 @@ func (c conn) answered(within time.Duration) bool {
 
 // TestSlowClientsAreCutOff: a header or a body that does not arrive in time, and a connection without requests.
 func TestSlowClientsAreCutOff(t *testing.T) {
-	s := serve(t, Config{Limits: Limits{HeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, IdleTimeout: 100 * time.Millisecond}})
+	s := serve(t, Config{Limits: Limits{HeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond,
+		IdleTimeout: 100 * time.Millisecond}})
 	for name, sent := range map[string]string{
 		"half a header": "GET /livez HTTP/1.1\r\nHos",
-		"half a body":   "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
-		"idle":          "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",
+		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: " +
+			"100\r\n\r\n{",
+		"idle": "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",
 	} {
 		c := s.dial(t)
 		io.WriteString(c, sent)

@@ -108,7 +108,8 @@ func (s *Server) shutdown(hs *http.Server) error {
 	cut := s.active.Load() // told with %v: that a time is up here says nothing about the store
 	hs.Close()
 	s.cutOff()
-	return errors.Join(fmt.Errorf("server: %d requests were cut off after %v: %v", cut, s.config.ShutdownTimeout, err), s.wait(5*time.Second))
+	return errors.Join(fmt.Errorf("server: %d requests were cut off after %v: %v", cut, s.config.ShutdownTimeout, err),
+		s.wait(5*time.Second))
 }
 
 // wait returns when no request is inside the store any more. It is called when all of their contexts have ended.

@@ -24,7 +24,8 @@ func TestUnknownTokenIsNotFound(t *testing.T) {
 		{"DELETE", api.PathDelete, `{"token":"ghost"}`}, {"DELETE", api.PathDelete, `{"token":"ghost","lease_id":"none"}`},
 		{"DELETE", api.PathDelete + "?token=ghost", ""}, {"POST", api.PathLookup, `{"token":"ghost"}`},
 	} {
-		if a := h.do(r[0], r[1], r[2]); a.status != http.StatusNotFound || !strings.Contains(a.text, `"code":"token_not_found"`) {
+		if a := h.do(r[0], r[1], r[2]); a.status != http.StatusNotFound ||
+			!strings.Contains(a.text, `"code":"token_not_found"`) {
 			t.Errorf("%s %s %s: %d %s", r[0], r[1], r[2], a.status, a.text)
 		}
 	}
@@ -34,7 +35,8 @@ func TestUnknownPoolIsNotFound(t *testing.T) {
 	h := start(t, Config{})
 	for _, r := range [][2]string{
 		{"POST " + api.PathGenerate, `{"pool":"typo"}`}, {"POST " + api.PathAssign, `{"pool":"typo"}`},
-		{"POST " + api.PathKeepAlive, `{"pool":"typo","token":"a"}`}, {"POST " + api.PathUnblock, `{"pool":"typo","leases":[{"token":"a"}]}`},
+		{"POST " + api.PathKeepAlive, `{"pool":"typo","token":"a"}`},
+		{"POST " + api.PathUnblock, `{"pool":"typo","leases":[{"token":"a"}]}`},
 		{"DELETE " + api.PathDelete + "?pool=typo&token=a", ""}, {"POST " + api.PathLookup, `{"pool":"typo","token":"a"}`},
 		{"GET /pools/typo", ""}, {"DELETE /pools/typo", ""}, {"GET /pools/typo/tokens", ""},
 	} {
@@ -56,7 +58,8 @@ func TestRefusalsOfTheVerbs(t *testing.T) {
 	lease := ok[api.Token](h, 200, "POST", api.PathAssign, `{"pool":"strict"}`)
 	h.refused(tms.ErrNotHolder, "", "POST", api.PathUnblock, `{"pool":"strict","token":"a"}`)
 	h.refused(tms.ErrLeaseLost, "", "POST", api.PathKeepAlive, `{"pool":"strict","token":"a","lease_id":"other"}`)
-	h.refused(tms.ErrMaxLeaseExceeded, "", "POST", api.PathKeepAlive, `{"pool":"strict","token":"a","lease_id":"`+lease.LeaseID+`"}`)
+	h.refused(tms.ErrMaxLeaseExceeded, "", "POST", api.PathKeepAlive,
+		`{"pool":"strict","token":"a","lease_id":"`+lease.LeaseID+`"}`)
 	ok[api.Pool](h, 200, "PUT", "/pools/strict", `{"paused":true}`)
 	h.refused(tms.ErrPoolPaused, "", "POST", api.PathAssign, `{"pool":"strict"}`)
 }
@@ -67,7 +70,8 @@ func TestBlanksAtTheEndsOfAToken(t *testing.T) {
 	h := start(t, Config{})
 	h.refused(tms.ErrInvalidRequest, "tokens[1]", "POST", api.PathGenerate, `{"tokens":["a","b "]}`)
 	h.refused(tms.ErrInvalidRequest, "tokens[0]", "POST", api.PathGenerate, `{"tokens":[{"token":" "}]}`)
-	if _, err := h.store.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: " old "}}}); err != nil {
+	if _, err := h.store.Generate(t.Context(), tms.DefaultPool,
+		tms.GenerateRequest{Tokens: []tms.NewToken{{Value: " old "}}}); err != nil {
 		t.Fatal(err)
 	}
 	lease := ok[api.Token](h, 200, "POST", api.PathAssign, `{"prefer":" old "}`)
@@ -92,8 +96,10 @@ func TestRetryAfter(t *testing.T) {
 
 func TestBatchesAnswerInOrder(t *testing.T) {
 	h := start(t, Config{})
-	made := ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"tokens":["a","b",{"token":"c","metadata":{"k":"v"}},"a"]}`)
-	if diff := cmp.Diff([]any{[]string{"a", "b", "c", "a"}, "", 3, 1}, []any{made.Tokens, made.Token, made.Created, made.Existing}); diff != "" {
+	made := ok[api.Generated](h, 201, "POST", api.PathGenerate,
+		`{"tokens":["a","b",{"token":"c","metadata":{"k":"v"}},"a"]}`)
+	if diff := cmp.Diff([]any{[]string{"a", "b", "c", "a"}, "", 3, 1},
+		[]any{made.Tokens, made.Token, made.Created, made.Existing}); diff != "" {
 		t.Error(diff)
 	}
 	leases := ok[api.Assigned](h, 200, "POST", api.PathAssign, `{"count":2,"client_id":"me"}`).Leases
@@ -105,7 +111,8 @@ func TestBatchesAnswerInOrder(t *testing.T) {
 	for _, l := range leases {
 		free = strings.ReplaceAll(free, l.Token, "")
 	}
-	keys := `{"leases":[{"token":"ghost"},{"token":"` + held.Token + `","lease_id":"` + held.LeaseID + `"},{"token":"` + free + `"},` +
+	keys := `{"leases":[{"token":"ghost"},{"token":"` + held.Token + `","lease_id":"` + held.LeaseID + `"},{"token":"` +
+		free + `"},` +
 		`{"token":"` + leases[1].Token + `","lease_id":"wrong"}]}`
 	want := []string{"token_not_found", held.Token + " assigned", free + " available", "lease_lost"}
 	checkResults(t, "keep-alive", want, ok[api.Results](h, 200, "POST", api.PathKeepAlive, keys))
@@ -138,14 +145,17 @@ func TestLeaseIDsAreShownToTheirHolderOnly(t *testing.T) {
 	h := start(t, Config{})
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"tokens":["a"]}`)
 	id := ok[api.Token](h, 200, "POST", api.PathAssign, "").LeaseID
-	if kept := ok[api.Token](h, 200, "POST", api.PathKeepAlive, `{"token":"a","lease_id":"`+id+`"}`); kept.LeaseID != id || id == "" {
+	if kept := ok[api.Token](h, 200, "POST", api.PathKeepAlive, `{"token":"a","lease_id":"`+id+`"}`); kept.LeaseID != id ||
+		id == "" {
 		t.Errorf("the holder %q is shown %q", id, kept.LeaseID)
 	}
 	for _, r := range [][3]string{
-		{"POST", api.PathKeepAlive, `{"token":"a"}`}, {"POST", api.PathLookup, `{"token":"a"}`}, {"GET", "/pools/default/tokens", ""},
+		{"POST", api.PathKeepAlive, `{"token":"a"}`}, {"POST", api.PathLookup, `{"token":"a"}`},
+		{"GET", "/pools/default/tokens", ""},
 		{"GET", "/pools", ""}, {"GET", "/pools/default", ""}, {"POST", api.PathUnblock, `{"token":"a"}`},
 	} {
-		if a := h.do(r[0], r[1], r[2]); a.status != 200 || strings.Contains(a.text, id) || strings.Contains(a.text, `"lease_id":`) {
+		if a := h.do(r[0], r[1], r[2]); a.status != 200 || strings.Contains(a.text, id) ||
+			strings.Contains(a.text, `"lease_id":`) {
 			t.Errorf("%s %s: %d %s", r[0], r[1], a.status, a.text)
 		}
 	}
@@ -154,7 +164,8 @@ func TestLeaseIDsAreShownToTheirHolderOnly(t *testing.T) {
 func TestDeleteByQuery(t *testing.T) {
 	h := start(t, Config{})
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"tokens":["a b&c","d"]}`)
-	if got := ok[api.Token](h, 200, "DELETE", api.PathDelete+"?pool=default&token=a+b%26c", ""); got.Token != "a b&c" || !got.Deleted {
+	if got := ok[api.Token](h, 200, "DELETE", api.PathDelete+"?pool=default&token=a+b%26c", ""); got.Token != "a b&c" ||
+		!got.Deleted {
 		t.Errorf("deleted %+v", got)
 	}
 	h.refused(tms.ErrLeaseLost, "", "DELETE", api.PathDelete+"?token=d&lease_id=x", "")

@@ -96,7 +96,8 @@ func (s *Server) unassign(ctx context.Context, tokens []tms.Token) error {
 	for i, token := range tokens {
 		keys[i] = tms.LeaseKey{Token: token.Value, LeaseID: token.Lease.ID}
 	}
-	if _, err := s.store.Unblock(ctx, tokens[0].Pool, keys); err != nil { // which must not lend its code: nothing was refused
+	// which must not lend its code: nothing was refused
+	if _, err := s.store.Unblock(ctx, tokens[0].Pool, keys); err != nil {
 		return fmt.Errorf("server: the leases of a client that hung up stay until they expire: %v", err)
 	}
 	return tms.Refuse(tms.ErrStoreUnavailable, "the client hung up before it was answered; it holds nothing")

@@ -39,10 +39,13 @@ func TestTheStoreHearsWhatIsAskedFor(t *testing.T) {
 		heard = append(heard, r)
 		return tms.ErrPoolPaused
 	}}})
-	h.refused(tms.ErrPoolPaused, "", "POST", api.PathAssign, `{"client_id":"c","ttl":"90s","wait":"1500ms","prefer":"a b","match":{"k":"v"},"request_id":"r"}`)
+	h.refused(tms.ErrPoolPaused, "", "POST", api.PathAssign,
+		`{"client_id":"c","ttl":"90s","wait":"1500ms","prefer":"a b","match":{"k":"v"},"request_id":"r"}`)
 	h.refused(tms.ErrPoolPaused, "", "POST", api.PathAssign, `{"count":3,"wait":"0s"}`)
-	if len(heard) != 2 || heard[0].ClientID != "c" || heard[0].TTL != 90*time.Second || heard[0].Wait != 1500*time.Millisecond ||
-		heard[0].Prefer != "a b" || heard[0].Match["k"] != "v" || heard[0].RequestID != "r" || heard[0].Count != 1 || heard[1].Count != 3 || heard[1].Wait != 0 {
+	if len(heard) != 2 || heard[0].ClientID != "c" || heard[0].TTL != 90*time.Second ||
+		heard[0].Wait != 1500*time.Millisecond ||
+		heard[0].Prefer != "a b" || heard[0].Match["k"] != "v" || heard[0].RequestID != "r" || heard[0].Count != 1 ||
+		heard[1].Count != 3 || heard[1].Wait != 0 {
 		t.Errorf("heard %+v", heard)
 	}
 }
@@ -194,15 +197,17 @@ func TestShutdownDoesNotWaitForWaiters(t *testing.T) {
 // stop.
 func TestShutdownCutsOffAnAssignThatDoesNotEnd(t *testing.T) {
 	inside := make(chan struct{})
-	s := serve(t, Config{Limits: Limits{ShutdownTimeout: 50 * time.Millisecond}, Store: assigning{before: func(ctx context.Context, _ tms.AssignRequest) error {
-		close(inside)
-		<-ctx.Done()
-		return ctx.Err()
-	}}})
+	s := serve(t, Config{Limits: Limits{ShutdownTimeout: 50 * time.Millisecond},
+		Store: assigning{before: func(ctx context.Context, _ tms.AssignRequest) error {
+			close(inside)
+			<-ctx.Done()
+			return ctx.Err()
+		}}})
 	go http.Post(s.url+api.PathAssign, api.JSON, nil)
 	<-inside
 	s.stop()
-	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "1 requests were cut off") || strings.Contains(err.Error(), "did not end") {
+	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "1 requests were cut off") ||
+		strings.Contains(err.Error(), "did not end") {
 		t.Errorf("Serve returned %v", err)
 	}
 }

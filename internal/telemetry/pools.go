@@ -33,9 +33,11 @@ func newPoolCollector(store tms.Sweeper) *poolCollector {
 		waiting: prometheus.NewDesc("tms_waiting",
 			"Requests that wait in the queue of a pool, on all servers of the store.", []string{"pool"}, nil),
 		expiries: prometheus.NewDesc("tms_expiries_total",
-			"Expiries carried out in a pool by all servers of the store since the pool was made.", []string{"pool", "outcome"}, nil),
+			"Expiries carried out in a pool by all servers of the store since the pool was made.", []string{"pool", "outcome"},
+			nil),
 		complete: prometheus.NewDesc("tms_pools_complete",
-			"1 if tms_tokens, tms_waiting and tms_expiries_total show every pool; 0 if the store did not answer in time or has over 1,000 pools.", nil, nil),
+			"1 if tms_tokens, tms_waiting and tms_expiries_total show every pool; 0 if the store did not answer in time or "+
+				"has over 1,000 pools.", nil, nil),
 	}
 }
 
@@ -78,7 +80,8 @@ func (c *poolCollector) collect(ctx context.Context, out chan<- prometheus.Metri
 
 func (c *poolCollector) show(name string, stats tms.Stats, out chan<- prometheus.Metric) {
 	for state, n := range map[tms.State]int{
-		tms.Available: stats.Available, tms.Assigned: stats.Assigned, tms.Cooling: stats.Cooling, tms.Quarantined: stats.Quarantined,
+		tms.Available: stats.Available, tms.Assigned: stats.Assigned, tms.Cooling: stats.Cooling,
+		tms.Quarantined: stats.Quarantined,
 	} {
 		out <- prometheus.MustNewConstMetric(c.tokens, prometheus.GaugeValue, float64(n), name, string(state))
 	}

@@ -67,7 +67,8 @@ const (
 	tokens verb = "tokens"
 )
 
-var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient, unblockRequest, restore,
+var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient,
+	unblockRequest, restore,
 	deleting, expire, token, tokens}
 
 // meter keeps the metrics of one verb.

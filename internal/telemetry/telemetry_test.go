@@ -186,7 +186,8 @@ func TestExpiriesAreCounted(t *testing.T) {
 func TestScrapeSurvivesTheStore(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	Wrap(mute{}, registry)
-	if text := scrape(t, registry); !strings.Contains(text, "tms_pools_complete 0") || strings.Contains(text, "tms_tokens{") {
+	if text := scrape(t, registry); !strings.Contains(text, "tms_pools_complete 0") ||
+		strings.Contains(text, "tms_tokens{") {
 		t.Error(text)
 	}
 }
@@ -256,7 +257,8 @@ func TestRegistry(t *testing.T) {
 	Requests(registry)("/livez", "GET", 200, 0)
 	Sweeps(registry)
 	text := scrape(t, registry)
-	for _, want := range []string{`tms_build_info{goversion="go1`, `version="1.2.3"} 1`, "go_goroutines ", "process_start_time_seconds "} {
+	for _, want := range []string{`tms_build_info{goversion="go1`, `version="1.2.3"} 1`, "go_goroutines ",
+		"process_start_time_seconds "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s", want)
 		}

@@ -388,7 +388,8 @@ func (s *Store) listen() {
 		err := s.queue.Listen(s.life, s.wake)
 		if err != nil && s.life.Err() == nil {
 			if time.Since(warned) >= warnEvery {
-				s.options.Logger.Warn("wakes are not heard for now, so that those who wait are served up to a second later", "error", err)
+				s.options.Logger.Warn("wakes are not heard for now, so that those who wait are served up to a second later",
+					"error", err)
 				warned = time.Now()
 			}
 			pause(s.life, s.options.Beat/4)

@@ -23,7 +23,8 @@ type crowd struct {
 }
 
 // run lets so many clients wait as ask says for a while, and returns how many tokens they were given.
-func (c *crowd) run(tokens, clients int, while time.Duration, ask func(n int) (context.Context, tms.AssignRequest)) int {
+func (c *crowd) run(tokens, clients int, while time.Duration,
+	ask func(n int) (context.Context, tms.AssignRequest)) int {
 	c.store = wait.Wrap(opened(c.t), wait.Options{})
 	defer func() { must(c.t, c.store.Close()) }()
 	fill(c.t, c.store, tokens)

@@ -44,7 +44,8 @@ func TestAHungRedisEndsNoWait(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // longer than a call waits
 	server.Continue()
 	eventually(t, func() bool {
-		_, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, waiters), RequestID: "all"})
+		_, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, waiters),
+			RequestID: "all"})
 		return err == nil
 	})
 	all.Wait()

@@ -226,7 +226,8 @@ func (s *Store) disown(l *line, w *waiter) {
 	defer cancel()
 	name, _ := rules.Memory(tms.Policy{}, w.request)
 	if _, err := s.Sweeper.UnblockRequest(ctx, l.pool, name); err != nil {
-		s.options.Logger.Warn("tokens of a client that left may stay leased until their time is over", "pool", l.pool, "error", err)
+		s.options.Logger.Warn("tokens of a client that left may stay leased until their time is over", "pool", l.pool,
+			"error", err)
 	}
 }
 

@@ -82,7 +82,8 @@ func assign(ctx context.Context, s tms.Sweeper, r tms.AssignRequest) ([]tms.Toke
 
 func give(t testing.TB, s tms.Sweeper, token tms.Token) {
 	t.Helper()
-	results, err := s.Unblock(context.WithoutCancel(t.Context()), tms.DefaultPool, []tms.LeaseKey{{Token: token.Value, LeaseID: token.Lease.ID}})
+	results, err := s.Unblock(context.WithoutCancel(t.Context()), tms.DefaultPool,
+		[]tms.LeaseKey{{Token: token.Value, LeaseID: token.Lease.ID}})
 	if err != nil || results[0].Err != nil {
 		t.Errorf("unblock: %v %v", err, results)
 	}
@@ -141,7 +142,8 @@ func TestListeningGoesOn(t *testing.T) {
 	must(t, err)
 	var calls atomic.Int64
 	var logs bytes.Buffer
-	s := wait.Wrap(hoarse{inner, &calls}, wait.Options{Beat: 40 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&logs, nil))})
+	s := wait.Wrap(hoarse{inner, &calls}, wait.Options{Beat: 40 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(&logs, nil))})
 	_, err = assign(t.Context(), s, tms.AssignRequest{Wait: 300 * time.Millisecond})
 	if tms.CodeOf(err) != tms.ErrNoTokenAvailable || calls.Load() < 2 {
 		t.Errorf("%v after %d calls of Listen", err, calls.Load())
@@ -196,7 +198,8 @@ func TestStopEndsAllWaiting(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if _, err := assign(t.Context(), s, tms.AssignRequest{Wait: time.Minute}); tms.CodeOf(err) != tms.ErrStoreUnavailable {
+			if _, err := assign(t.Context(), s,
+				tms.AssignRequest{Wait: time.Minute}); tms.CodeOf(err) != tms.ErrStoreUnavailable {
 				t.Errorf("a wait ended with %v", err)
 			}
 		})

@@ -18,7 +18,8 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 }
 
 // assign answers requests in one step.
-func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) (results []tms.AssignResult, err error) {
+func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRequest) (results []tms.AssignResult,
+	err error) {
 	err = s.do(ctx, pool, func(t *step) error {
 		if !t.policy.Paused && t.gather(t.wanted(requests)) {
 			return errAgain
@@ -127,7 +128,8 @@ func (t *step) given(e *entry) tms.Token {
 // it is among them, and those that the selection takes.
 func (t *step) choose(lane string, r tms.AssignRequest) []*entry {
 	var chosen []*entry
-	if e, alive := t.living(r.Prefer); alive && e.record.State == tms.Available && rules.Suits(e.record.Metadata, r.Match) {
+	if e, alive := t.living(r.Prefer); alive && e.record.State == tms.Available &&
+		rules.Suits(e.record.Metadata, r.Match) {
 		chosen = append(chosen, e)
 		t.unlist(e)
 	}

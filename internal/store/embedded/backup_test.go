@@ -66,7 +66,8 @@ func TestABackupIsRestored(t *testing.T) {
 			if n := len(again.pools[tms.DefaultPool].tokens); n < 1_000 {
 				t.Errorf("%d of 1,000 tokens are there", n)
 			}
-			kept, err := again.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: held[0].Value, LeaseID: held[0].Lease.ID}})
+			kept, err := again.KeepAlive(t.Context(), tms.DefaultPool,
+				[]tms.LeaseKey{{Token: held[0].Value, LeaseID: held[0].Lease.ID}})
 			if err != nil || kept[0].Err != nil {
 				t.Errorf("a lease that was given before the backup: %v, %v", err, kept)
 			}

@@ -93,7 +93,11 @@ func TestStepsOnAQueueAreBounded(t *testing.T) {
 	}
 	put(t, l.Store, tms.PolicyChange{Paused: new(true)})
 	fill(t, l.Store, many)
-	l.bounded("handing out", maxStep, func() error { put(t, l.Store, tms.PolicyChange{Paused: new(false)}); return l.look() })
+	l.bounded("handing out", maxStep, func() error {
+		put(t, l.Store,
+			tms.PolicyChange{Paused: new(false)})
+		return l.look()
+	})
 	if n := l.last["handed"]; n != many {
 		t.Errorf("%d tokens are handed to %d who wait", n, many)
 	}
@@ -106,7 +110,8 @@ func TestStepsOnWhatIsDueAreBounded(t *testing.T) {
 	fill(t, l.Store, many)
 	l.bounded("assigning", maxStep, func() error { return l.assign(make([]tms.AssignRequest, many)...) })
 	l.clock.Advance(time.Minute + time.Millisecond)
-	l.bounded("leases that have ended", maxStep, func() error { return l.assign(tms.AssignRequest{RequestID: "looks at all"}) })
+	l.bounded("leases that have ended", maxStep,
+		func() error { return l.assign(tms.AssignRequest{RequestID: "looks at all"}) })
 	if n := l.last["available"]; n != many-1 {
 		t.Errorf("%d tokens came back", n)
 	}

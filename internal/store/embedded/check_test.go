@@ -143,7 +143,8 @@ type image struct {
 
 func (p *pool) remembered() image {
 	m := image{p.policy, p.expired, map[string]rules.Record{}, maps.Clone(p.requests.byID)}
-	maps.DeleteFunc(m.Requests, func(id string, _ *rules.Remembered) bool { return rules.OfTicket(id) }) // kept in memory only
+	// kept in memory only
+	maps.DeleteFunc(m.Requests, func(id string, _ *rules.Remembered) bool { return rules.OfTicket(id) })
 	for value, e := range p.tokens {
 		m.Tokens[value] = e.record
 		if len(e.record.Metadata) == 0 {

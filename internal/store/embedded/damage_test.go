@@ -185,7 +185,8 @@ func TestARottenListIsRefused(t *testing.T) {
 	size := len(content(os.ReadFile(lists[len(lists)-1])))
 	for at := 3; at < size; at += size/10 + 1 {
 		dir := copyOf(t, from)
-		change(t, filepath.Join(dir, filepath.Base(lists[len(lists)-1])), func(text []byte) []byte { text[at] ^= 4; return text })
+		change(t, filepath.Join(dir, filepath.Base(lists[len(lists)-1])),
+			func(text []byte) []byte { text[at] ^= 4; return text })
 		if n := opened(t, dir); n != 0 {
 			t.Errorf("with byte %d of %d changed %d tokens are there", at, size, n)
 		}

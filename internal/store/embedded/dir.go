@@ -14,7 +14,8 @@ import (
 )
 
 // ours are the names of the files of a data directory: those of Pebble, and what the store keeps beside them.
-var ours = regexp.MustCompile(`^(LOCK|CURRENT|` + marksName + `|\d{6,}\.(log|sst|blob|dbtmp)|(MANIFEST|OPTIONS)-\d{6,}|` +
+var ours = regexp.MustCompile(`^(LOCK|CURRENT|` + marksName +
+	`|\d{6,}\.(log|sst|blob|dbtmp)|(MANIFEST|OPTIONS)-\d{6,}|` +
 	`(temporary|CURRENT)\.\d{6,}\.dbtmp|marker\.(manifest|format-version)\.\d{6,}\.[\w-]+|` + checkpointName + `)$`)
 
 // marksName is the file of the [marks].
@@ -62,7 +63,8 @@ func onlyOurs(dir string) error {
 		case name == unfinishedName:
 			return fmt.Errorf("a restore into %s was not finished: empty the directory and restore again", dir)
 		case !ours.MatchString(name) && !tolerated(name):
-			return fmt.Errorf("%s holds %q, which is no file of this store: choose another data directory, or move that away", dir, name)
+			return fmt.Errorf("%s holds %q, which is no file of this store: choose another data directory, or move that away",
+				dir, name)
 		}
 	}
 	return nil

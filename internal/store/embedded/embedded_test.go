@@ -95,13 +95,15 @@ func TestReopenedStoreRemembersEverything(t *testing.T) {
 	cooldown := time.Minute
 	s.PutPool(t.Context(), "a", tms.PolicyChange{Cooldown: &cooldown})
 	s.PutPool(t.Context(), "b", tms.PolicyChange{})
-	s.Generate(t.Context(), "a", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x", Metadata: map[string]string{"site": "Oslo", "": ""}}, {Value: "y"}}})
+	s.Generate(t.Context(), "a", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x",
+		Metadata: map[string]string{"site": "Oslo", "": ""}}, {Value: "y"}}})
 	s.Assign(t.Context(), "a", []tms.AssignRequest{{ClientID: "one two"}})
 	clock.Advance(2 * time.Minute)
 	s.Expire(t.Context(), "a", 10)
 	fill(t, s, 20)
 	taken := take(t, s, 5)
-	s.Unblock(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: taken[0].Value}, {Token: taken[1].Value, Quarantine: true}})
+	s.Unblock(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: taken[0].Value},
+		{Token: taken[1].Value, Quarantine: true}})
 	s.DeletePool(t.Context(), "b")
 	describeAndRepeat(t, s)
 	before := map[string]image{}
@@ -128,7 +130,8 @@ func describeAndRepeat(t *testing.T, s *Store) {
 	oslo := map[string]string{"site": "Oslo"}
 	requests := []tms.AssignRequest{{ClientID: "waits", Ticket: "one", Match: oslo}, {ClientID: "waits", Ticket: "two"}}
 	s.Assign(t.Context(), "c", requests)
-	made, err := s.Generate(t.Context(), "c", tms.GenerateRequest{RequestID: "r", Tokens: []tms.NewToken{{Metadata: oslo}, {}, {}, {}}})
+	made, err := s.Generate(t.Context(), "c", tms.GenerateRequest{RequestID: "r",
+		Tokens: []tms.NewToken{{Metadata: oslo}, {}, {}, {}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +139,8 @@ func describeAndRepeat(t *testing.T, s *Store) {
 	if err != nil || results[0].Err != nil {
 		t.Fatal(err, results)
 	}
-	if seen, err := s.Token(t.Context(), "c", made.Tokens[0]); err != nil || seen.State != tms.Assigned || seen.Lease.Fence != 0 {
+	if seen, err := s.Token(t.Context(), "c", made.Tokens[0]); err != nil || seen.State != tms.Assigned ||
+		seen.Lease.Fence != 0 {
 		t.Fatalf("the token from Oslo was not handed: %+v, %v", seen, err)
 	}
 }
@@ -164,7 +168,8 @@ func TestRequestsAndHandedTokensSurvive(t *testing.T) {
 	if _, stats, err := s.Pool(t.Context(), "c"); err != nil || stats.Available != 2 || stats.Assigned != 2 {
 		t.Errorf("%+v, %v", stats, err)
 	}
-	results, err := s.Assign(t.Context(), "c", []tms.AssignRequest{{ClientID: "d", Match: map[string]string{"site": "Oslo"}}})
+	results, err := s.Assign(t.Context(), "c", []tms.AssignRequest{{ClientID: "d",
+		Match: map[string]string{"site": "Oslo"}}})
 	if err != nil || results[0].Err != nil {
 		t.Errorf("the token from Oslo is not to be had: %v, %v", err, results)
 	}
@@ -260,7 +265,8 @@ func TestTheFirstFailedWriteStopsTheStore(t *testing.T) {
 			}
 			acknowledged := fill(t, s, 10)
 			broken.Store(true)
-			if _, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)}); err == nil || tms.CodeOf(err) != "" {
+			if _, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken,
+				1)}); err == nil || tms.CodeOf(err) != "" {
 				t.Errorf("generate on a broken disk: %v", err)
 			}
 			<-s.Failed()
@@ -268,7 +274,8 @@ func TestTheFirstFailedWriteStopsTheStore(t *testing.T) {
 			if err := s.Ready(t.Context()); err == nil {
 				t.Error("a failed store is ready")
 			}
-			if _, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: acknowledged[0]}}); err == nil || tms.CodeOf(err) != "" {
+			if _, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: acknowledged[0]}}); err == nil ||
+				tms.CodeOf(err) != "" {
 				t.Errorf("a keep-alive after the failure: %v", err)
 			}
 			if err := s.Close(); err == nil {
@@ -392,7 +399,8 @@ func TestRecordsSurviveTheirEncoding(t *testing.T) {
 }
 
 func TestDamagedRecordsAreNotRead(t *testing.T) {
-	for _, raw := range []string{"", "z", "a", "l\x02\x02", "a\x02\x02\x05abc", "a\x02\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
+	for _, raw := range []string{"", "z", "a", "l\x02\x02", "a\x02\x02\x05abc",
+		"a\x02\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
 		if _, err := decodeRecord([]byte(raw)); err == nil {
 			t.Errorf("%q was read", raw)
 		}

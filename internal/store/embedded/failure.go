@@ -50,7 +50,8 @@ func (f *failure) stopped() error {
 // step may see it; none of it is written.
 func (f *failure) panicked(cause any, log *slog.Logger) error {
 	f.fail(fmt.Errorf("a step panicked: %s", safeText(cause)))
-	log.Error("a step panicked, which is a defect; the store stops", "panic", safeText(cause), "stack", string(debug.Stack()))
+	log.Error("a step panicked, which is a defect; the store stops", "panic", safeText(cause), "stack",
+		string(debug.Stack()))
 	return f.stopped()
 }
 

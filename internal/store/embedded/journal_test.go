@@ -57,7 +57,8 @@ func TestNothingIsWrittenAfterAFailure(t *testing.T) {
 	}
 	fill(t, s, 1)
 	s.mu.Lock()
-	s.journal.setToken(tms.DefaultPool, "late", s.pools[tms.DefaultPool].first().record) // wakes the writer, who needs the lock
+	// wakes the writer, who needs the lock
+	s.journal.setToken(tms.DefaultPool, "late", s.pools[tms.DefaultPool].first().record)
 	g := s.journal.pending()
 	s.journal.fail(errors.New("the disk is broken"))
 	s.mu.Unlock()
@@ -87,7 +88,11 @@ func TestARefusalWaitsForTheLog(t *testing.T) {
 	}()
 	<-disk.reached // the token is gone, and the log does not know it
 	refused := map[tms.Code]func(ctx context.Context) error{
-		tms.ErrTokenNotFound:    func(ctx context.Context) error { _, err := s.Token(ctx, tms.DefaultPool, key.Token); return err },
+		tms.ErrTokenNotFound: func(ctx context.Context) error {
+			_,
+				err := s.Token(ctx, tms.DefaultPool, key.Token)
+			return err
+		},
 		tms.ErrNoTokenAvailable: func(ctx context.Context) error { return assignOne(ctx, s) },
 	}
 	for code, ask := range refused {

@@ -123,7 +123,8 @@ func (s *Store) read() error {
 	case version == nil:
 		return s.journal.db.Set(versionKey, []byte{layoutVersion}, pebble.Sync)
 	case len(version) != 1 || version[0] < oldestVersion || version[0] > layoutVersion:
-		return fmt.Errorf("its layout is version %d, this program reads version %d to %d", version, oldestVersion, layoutVersion)
+		return fmt.Errorf("its layout is version %d, this program reads version %d to %d", version, oldestVersion,
+			layoutVersion)
 	}
 	if err := s.readRecords(); err != nil {
 		return err
@@ -217,7 +218,8 @@ func (s *Store) beginEpoch() error {
 // setNow makes a value for each of two keys durable, both at once.
 func (j *journal) setNow(key1, value1, key2, value2 []byte) error {
 	batch := j.db.NewBatch()
-	return errors.Join(batch.Set(key1, value1, nil), batch.Set(key2, value2, nil), batch.Commit(pebble.Sync), batch.Close())
+	return errors.Join(batch.Set(key1, value1, nil), batch.Set(key2, value2, nil), batch.Commit(pebble.Sync),
+		batch.Close())
 }
 
 // get returns the value of a key, or nil if there is none.

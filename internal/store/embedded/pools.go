@@ -141,7 +141,8 @@ func (s *Store) DeletePool(ctx context.Context, name string) error {
 }
 
 // Tokens implements [tms.Store].
-func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page, err error) {
+func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page,
+	err error) {
 	from, err := rules.ParseCursor(pool, cursor)
 	if err != nil {
 		return page, err

@@ -143,7 +143,8 @@ func (s *Store) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) (
 
 type transition func(rules.Record, tms.Policy, int64, tms.LeaseKey) (rules.Record, error)
 
-func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to transition) ([]tms.TokenResult, error) {
+func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to transition) ([]tms.TokenResult,
+	error) {
 	return each(s, ctx, pool, keys, func(t *step, key tms.LeaseKey) tms.TokenResult {
 		e, alive := t.living(key.Token)
 		if !alive {
@@ -221,7 +222,8 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 }
 
 // each runs act for every key, in short steps between which others have their turn, and waits once for all of them.
-func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey, act func(*step, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
+func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey, act func(*step, tms.LeaseKey) R,
+	refused func(error) R) ([]R, error) {
 	results := make([]R, 0, len(keys))
 	var last *group
 	var err error

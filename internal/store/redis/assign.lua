@@ -17,7 +17,8 @@ end
 local granting
 
 local function begin(tokens, awaited)
-  granting = {tokens = awaited and {} or tokens, awaited = awaited, used = 0, scored = {}, leases = {}, fence = 0, clients = {}}
+  granting = {tokens = awaited and {} or tokens, awaited = awaited, used = 0, scored = {}, leases = {}, fence = 0,
+    clients = {}}
   if #granting.tokens > 0 then granting.fence = issue(#granting.tokens) end
 end
 

@@ -165,7 +165,8 @@ func BenchmarkMemory(b *testing.B) {
 		grow(b, s, "p", size)
 		available := field(b, c, "used_memory")
 		for range size / tms.MaxAssignCount {
-			_, err := s.Assign(b.Context(), "p", []tms.AssignRequest{{ClientID: "worker-123", Count: tms.MaxAssignCount, TTL: time.Hour}})
+			_, err := s.Assign(b.Context(), "p", []tms.AssignRequest{{ClientID: "worker-123", Count: tms.MaxAssignCount,
+				TTL: time.Hour}})
 			must(b, err)
 		}
 		assigned := field(b, c, "used_memory")

@@ -127,7 +127,8 @@ func (p *poolKeys) checkTokens() error {
 			note(set, token)
 		}
 	}
-	beside := map[string]map[string]string{"lease": p.strings["lease"], "token": p.strings["token"], "past": p.hashes["past"]}
+	beside := map[string]map[string]string{"lease": p.strings["lease"], "token": p.strings["token"],
+		"past": p.hashes["past"]}
 	for place, tokens := range beside {
 		for token := range tokens {
 			note(place, token)
@@ -224,7 +225,8 @@ func (p *poolKeys) checkQueue() error {
 		_, handed := p.sets["handed"][ticket]
 		_, absent := p.sets["absent"][ticket]
 		if waits && handed || waits && absent || handed != (request.Offer != nil) {
-			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed, absent, request.Offer)
+			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed, absent,
+				request.Offer)
 		}
 		if _, beyond := p.sets["beyond"][ticket]; waits && !beyond {
 			insert(lines, "line:"+request.Lane, ticket, true)

@@ -112,7 +112,8 @@ end
 local function join(request, inbox)
   local asked = {client = request.client, ttl = request.ttl, count = request.count, lane = request.lane,
     prefer = request.prefer, ids = request.ids, number = call('HINCRBY', keys[1], 'joined', 1)}
-  local ticket = {id = request.ticket, print = request.print, inbox = inbox, json = cjson.encode(asked), request = asked}
+  local ticket = {id = request.ticket, print = request.print, inbox = inbox, json = cjson.encode(asked),
+    request = asked}
   queue.open = queue.open or call('HSET', keys[1], 'queue', '1') and true
   queue.tickets[ticket.id] = ticket
   writeTicket(ticket)
@@ -130,7 +131,8 @@ local function queueUp(request, ticket, inbox)
   show(ticket, now + PRESENCE)
   reach()
   local line = some('line:' .. request.lane)
-  local ahead = call('ZRANK', line, request.ticket) or call('ZCOUNT', line, '-inf', '(' .. digits(requestOf(ticket).number))
+  local ahead = call('ZRANK', line, request.ticket)
+    or call('ZCOUNT', line, '-inf', '(' .. digits(requestOf(ticket).number))
   return noneAvailable(supply(request.lane), ahead + 1)
 end
 

@@ -27,7 +27,8 @@ func onCluster(t *testing.T) storetest.Opener {
 // Pools on all nodes of a cluster wake those who wait, and leave nothing on any node when they are gone.
 func TestOnACluster(t *testing.T) {
 	nodes := redistest.NewCluster(t, 3)
-	s := open(t, nodes[1], redis.Options{URL: "redis://127.0.0.1:1?addr=" + nodes[1].Addr, Now: still().Now}) // the first address does not answer
+	// the first address does not answer
+	s := open(t, nodes[1], redis.Options{URL: "redis://127.0.0.1:1?addr=" + nodes[1].Addr, Now: still().Now})
 	eventually(t, "the cluster is ready", func() bool { return s.Ready(t.Context()) == nil })
 	woken, _ := hear(t, s)
 	pools := []string{"a", "b", "c", "d", "e", "f"}

@@ -13,7 +13,8 @@ import (
 // Expire implements [tms.Sweeper]. More than 1,000 expiries go in several steps.
 func (s *Store) Expire(ctx context.Context, pool string, limit int) (tms.Expired, error) {
 	total, err := s.expire(ctx, pool, min(limit, maxStep))
-	for left := limit - maxStep; err == nil && left > 0 && total.NextDue.Before(total.Now) && !total.NextDue.IsZero(); left -= maxStep {
+	for left := limit - maxStep; err == nil && left > 0 && total.NextDue.Before(total.Now) &&
+		!total.NextDue.IsZero(); left -= maxStep {
 		var step tms.Expired
 		if step, err = s.expire(ctx, pool, min(left, maxStep)); err == nil {
 			step.ExpiryCounts = step.Add(total.ExpiryCounts)

@@ -24,7 +24,8 @@ func TestWhatRedisHolds(t *testing.T) {
 	ctx := t.Context()
 	put(t, s, "p", tms.PolicyChange{Cooldown: new(time.Minute), LeaseTTL: new(time.Minute), Grace: new(time.Second),
 		TokenTTL: new(2 * time.Minute)})
-	_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a", Metadata: map[string]string{"k": "v"}}, {Value: "b"}, {Value: "c"}}})
+	_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a",
+		Metadata: map[string]string{"k": "v"}}, {Value: "b"}, {Value: "c"}}})
 	must(t, err)
 	taken := []tms.Token{take(t, s, "p"), take(t, s, "p")}
 	_, err = s.Unblock(ctx, "p", []tms.LeaseKey{{Token: taken[0].Value}})
@@ -40,13 +41,15 @@ func TestWhatRedisHolds(t *testing.T) {
 		t.Errorf("the lock lasts %v; it should last for the lease, the longest TTL there is and ten minutes", left)
 	}
 	text, _ := ask(t, c, "GET", lock).ToString()
-	if want := fmt.Sprintf("%s %d ", taken[1].Lease.ID, taken[1].Lease.Fence); !strings.HasPrefix(text, want) || !strings.HasSuffix(text, " tester") {
+	if want := fmt.Sprintf("%s %d ", taken[1].Lease.ID, taken[1].Lease.Fence); !strings.HasPrefix(text, want) ||
+		!strings.HasSuffix(text, " tester") {
 		t.Errorf("the lock reads %q", text)
 	}
 	must(t, checkRedis(ctx, c))
 	_, err = s.Delete(ctx, "p", []tms.LeaseKey{{Token: "a"}, {Token: "b"}, {Token: "c"}})
 	must(t, err)
-	if keys, _ := ask(t, c, "KEYS", "*").AsStrSlice(); !slices.Equal(sorted(keys), []string{"tms:pools", "tms:store", "tms:{p}:pool"}) {
+	if keys, _ := ask(t, c, "KEYS", "*").AsStrSlice(); !slices.Equal(sorted(keys),
+		[]string{"tms:pools", "tms:store", "tms:{p}:pool"}) {
 		t.Errorf("an empty pool leaves %q", keys)
 	}
 	must(t, s.DeletePool(ctx, "p"))
@@ -96,7 +99,8 @@ func TestADeletedPoolLeavesNothing(t *testing.T) {
 	clock := storetest.NewClock()
 	s, c := open(t, server, redis.Options{Now: clock.Now}), raw(t, server)
 	ctx := t.Context()
-	put(t, s, "p", tms.PolicyChange{Cooldown: new(time.Minute), TokenTTL: new(time.Hour), OnLeaseExpiry: new(tms.ExpiryQuarantines)})
+	put(t, s, "p", tms.PolicyChange{Cooldown: new(time.Minute), TokenTTL: new(time.Hour),
+		OnLeaseExpiry: new(tms.ExpiryQuarantines)})
 	tokens := make([]tms.NewToken, 4000)
 	for i := range tokens {
 		tokens[i] = tms.NewToken{Value: fmt.Sprint("t", i), Metadata: map[string]string{"i": fmt.Sprint(i)}}

@@ -23,7 +23,8 @@ var sources embed.FS
 // it is used. The verbs' files keep what they define to themselves, since one block of Lua has at most 200 local
 // variables.
 func libraryOf(version int64) string {
-	return code("tms", "records", "index", "writes", "expire", "choose", "tickets", "queue", "walk", "requests", "assign") +
+	return code("tms", "records", "index", "writes", "expire", "choose", "tickets", "queue", "walk", "requests",
+		"assign") +
 		block("claim") + block("generate") + block("verbs") + block("pools") + block("tokens") +
 		fmt.Sprintf("local VERSION = %d\n", version) + block("fit")
 }

@@ -23,7 +23,8 @@ const pause = 100 * time.Millisecond
 // clientOption returns what rueidis is to be told. Its errors do not show the URL, which may hold a password.
 func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, error) {
 	if _, err := url.Parse(address); err != nil {
-		return rueidis.ClientOption{}, errors.New("redis: the URL cannot be read; it has the form redis://user:password@host:port/db")
+		return rueidis.ClientOption{},
+			errors.New("redis: the URL cannot be read; it has the form redis://user:password@host:port/db")
 	}
 	option, err := rueidis.ParseURL(address)
 	if err != nil {

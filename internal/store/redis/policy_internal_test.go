@@ -14,7 +14,8 @@ import (
 func TestAPolicyIsStoredAsEver(t *testing.T) {
 	want := tms.Policy{
 		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second, Grace: 250 * time.Millisecond,
-		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true, Paused: true,
+		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
+		Paused:             true,
 		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: 2 * time.Minute,
 	}
 	const text = `{"max_tokens":7,"lease_ttl_ms":60000,"max_lease_ms":3600000,"token_ttl_ms":90000,"grace_ms":250,` +

@@ -65,7 +65,8 @@ func (s *Store) named(ctx context.Context, p tms.Pool, err error) (tms.Pool, err
 		return tms.Pool{}, err
 	}
 	if err := s.addName(ctx, p.Name); err != nil {
-		return tms.Pool{}, fmt.Errorf("the pool is as asked for, but perhaps not listed: %v", err) // no code: something has changed
+		// no code: something has changed
+		return tms.Pool{}, fmt.Errorf("the pool is as asked for, but perhaps not listed: %v", err)
 	}
 	return p, nil
 }

@@ -110,7 +110,8 @@ func TestAssignGathersInBoundedSteps(t *testing.T) {
 	ask(t, c, "CONFIG", "RESETSTAT")
 	refused(t, show(t, s, "p", tms.AssignRequest{}).Err, tms.ErrNoTokenAvailable)
 	text, _ := ask(t, c, "INFO", "commandstats").ToString()
-	if calls := regexp.MustCompile(`cmdstat_fcall:calls=(\d+)`).FindStringSubmatch(text); len(calls) < 2 || calls[1] < "3" {
+	if calls := regexp.MustCompile(`cmdstat_fcall:calls=(\d+)`).FindStringSubmatch(text); len(calls) < 2 ||
+		calls[1] < "3" {
 		t.Errorf("3,000 expiries took so many steps: %q", calls)
 	}
 	must(t, checkRedis(t.Context(), c))

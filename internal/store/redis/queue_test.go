@@ -340,7 +340,8 @@ func TestAPausedPoolHandsNothing(t *testing.T) {
 
 // A step counts what it carried out before it refused.
 func TestARefusalCountsWhatWasDue(t *testing.T) {
-	q := newQueued(t, tms.PolicyChange{OnLeaseExpiry: new(tms.ExpiryQuarantines), LeaseTTL: new(time.Second)}, named("a")...)
+	q := newQueued(t, tms.PolicyChange{OnLeaseExpiry: new(tms.ExpiryQuarantines), LeaseTTL: new(time.Second)},
+		named("a")...)
 	take(t, q.Store, "p")
 	q.join(ticket("1"), 1)
 	put(t, q.Store, "p", tms.PolicyChange{Paused: new(true)})

@@ -85,7 +85,8 @@ func TestWhichServersAreFit(t *testing.T) {
 		{"Redis 10", strings.Replace(good, "7.0.15", "10.0", 1), ""},
 		{"Redis 6.2", strings.Replace(good, "7.0.15", "6.2.14", 1), `"6.2.14"`},
 		{"no Redis", "maxmemory_policy:noeviction\r\n", "version"},
-		{"Valkey", "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\nmaxmemory_policy:noeviction\r\n", ""},
+		{"Valkey", "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n" +
+			"maxmemory_policy:noeviction\r\n", ""},
 		{"Valkey of a later number", "server_name:valkey\r\nmaxmemory_policy:noeviction\r\n", ""},
 		{"evicting", strings.Replace(good, "noeviction", "volatile-ttl", 1), "volatile-ttl"},
 		{"silent about eviction", "redis_version:7.0.15\r\n", "maxmemory-policy"},
@@ -103,7 +104,8 @@ func TestWhichServersAreFit(t *testing.T) {
 }
 
 func TestAURLThatCannotBeReadIsNotShown(t *testing.T) {
-	for _, url := range []string{"redis://u:se/cret@host:1", "redis://:secret@host:x:y", "redis://:secret%zz@host", "http://:secret@host",
+	for _, url := range []string{"redis://u:se/cret@host:1", "redis://:secret@host:x:y", "redis://:secret%zz@host",
+		"http://:secret@host",
 		"redis://:secret@host/x", "redis://:secret@host?dial_timeout=x"} {
 		s, err := redis.Open(redis.Options{URL: url})
 		if err == nil {

@@ -9,7 +9,8 @@
 
 local function record(token, state, score)
   return {token = token, was = state, state = state, score = score, till = score, seen = score, text = nil,
-    touched = nil, head = nil, id = nil, at = nil, tail = nil, ttl = nil, client = nil, since = nil, ended = nil, oldLanes = nil}
+    touched = nil, head = nil, id = nil, at = nil, tail = nil, ttl = nil, client = nil, since = nil, ended = nil,
+    oldLanes = nil}
 end
 
 -- Returns the records of those of the tokens that exist, by token.

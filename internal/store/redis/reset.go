@@ -82,7 +82,9 @@ func (s *Store) recognise(ctx context.Context, ask asker) error {
 // found gives data that has no ID one, and takes that of another server that came first.
 func (s *Store) found(ctx context.Context, ask asker) error {
 	id := tms.NewValue()
-	m, err := ask(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Set().Key(storeID).Value(id).Nx().Get().Build() })
+	m, err := ask(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Set().Key(storeID).Value(id).Nx().Get().Build()
+	})
 	if err != nil && !rueidis.IsRedisNil(err) {
 		if neverRan(err) {
 			return nil

@@ -180,8 +180,10 @@ func TestFitToServe(t *testing.T) {
 		takesNoChanges bool
 	}{
 		{"OOM", []string{"CONFIG", "SET", "maxmemory", "1"}, []string{"CONFIG", "SET", "maxmemory", "0"}, false},
-		{"allkeys-lru", []string{"CONFIG", "SET", "maxmemory-policy", "allkeys-lru"}, []string{"CONFIG", "SET", "maxmemory-policy", "noeviction"}, false},
-		{"NOREPLICAS", []string{"CONFIG", "SET", "min-replicas-to-write", "1"}, []string{"CONFIG", "SET", "min-replicas-to-write", "0"}, true},
+		{"allkeys-lru", []string{"CONFIG", "SET", "maxmemory-policy", "allkeys-lru"},
+			[]string{"CONFIG", "SET", "maxmemory-policy", "noeviction"}, false},
+		{"NOREPLICAS", []string{"CONFIG", "SET", "min-replicas-to-write", "1"},
+			[]string{"CONFIG", "SET", "min-replicas-to-write", "0"}, true},
 		{"replica", []string{"REPLICAOF", "127.0.0.1", "1"}, []string{"REPLICAOF", "NO", "ONE"}, true},
 	} {
 		ask(t, c, ill.begin...)

@@ -26,7 +26,7 @@
 --     holders      hash, in such a pool: assigned token -> client_id
 --     line:        prefix of sorted sets: line:<lane> is ticket -> its number in the order of joining, while it waits
 --     several      sorted set: ticket of the line for any token that asks for several -> how many
---     beyond       sorted set: ticket that waits beside that line, since it asks for more than the pool holds -> how many
+--     beyond       sorted set: ticket that waits beside that line, as it asks for more than the pool holds -> how many
 --     waiting      sorted set: waiting ticket -> the last instant at which it is present
 --     handed       sorted set: ticket that was handed tokens -> the last instant at which it can pick them up
 --     absent       sorted set: absent ticket -> the last instant at which it keeps its place

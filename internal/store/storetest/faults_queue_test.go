@@ -19,7 +19,8 @@ var queueMutants = []mutant{
 	deviates("knows no labels", "MatchGivesOnlyWhatSuits", func(p *tms.Policy) { p.Labels = nil }),
 	{"takes any request for the one that it remembers", "RequestIDOfAnotherRequestIsRefused", false,
 		func(m *Model) tms.Sweeper { return lax{m} }},
-	{"serves the latest first", "UnblockedGoesToTheLongestWaiter", true, func(m *Model) tms.Sweeper { return upsideDown{m} }},
+	{"serves the latest first", "UnblockedGoesToTheLongestWaiter", true,
+		func(m *Model) tms.Sweeper { return upsideDown{m} }},
 	{"lets those who do not wait overtake", "NobodyOvertakes", false, func(m *Model) tms.Sweeper { return pushy{m} }},
 	{"keeps what nobody picks up", "NotPickedUpGoesToTheNext", true, func(m *Model) tms.Sweeper { return clingy{m} }},
 	{"keeps those in the queue who have left", "WhoLivesIsServed", true, func(m *Model) tms.Sweeper { return patient{m} }},
@@ -142,7 +143,8 @@ func (m curt) Assign(ctx context.Context, pool string, requests []tms.AssignRequ
 
 type absentMinded struct{ *Model }
 
-func (m absentMinded) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
+func (m absentMinded) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult,
+	error) {
 	_ = m.step(ctx, pool, func(p *modelPool, _ int64) error {
 		maps.DeleteFunc(p.requests, func(name string, _ *rules.Remembered) bool { return rules.OfTicket(name) })
 		return nil

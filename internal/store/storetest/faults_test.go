@@ -17,7 +17,8 @@ type mutant struct {
 }
 
 var mutants = []mutant{
-	{"ignores the lease_id of a keep-alive", "OnlyTheHolderReleases", false, func(m *Model) tms.Sweeper { return anyoneKeeps{m} }},
+	{"ignores the lease_id of a keep-alive", "OnlyTheHolderReleases", false,
+		func(m *Model) tms.Sweeper { return anyoneKeeps{m} }},
 	{"ends leases a millisecond early", "LeaseIsExactlyItsTTL", false, func(m *Model) tms.Sweeper { return earlyEnd{m} }},
 	{"forgets the cooldown after unblock", "UnblockCools", false, func(m *Model) tms.Sweeper { return noRest{m} }},
 	{"generates beyond the maximum", "PoolHasAMaximum", false, func(m *Model) tms.Sweeper { return overfull{m} }},
@@ -28,8 +29,10 @@ var mutants = []mutant{
 	{"resets a policy that is changed", "ChangeKeepsTheRest", false, func(m *Model) tms.Sweeper { return resets{m} }},
 	{"shows lease_ids", "ListingHidesLeaseIDs", false, func(m *Model) tms.Sweeper { return talkative{m} }},
 	{"never has a next deadline", "SweepSaysWhenToComeBack", false, func(m *Model) tms.Sweeper { return careless{m} }},
-	{"gives some tokens where all were asked for", "AssignGivesAllOrNone", false, func(m *Model) tms.Sweeper { return partial{m} }},
-	{"takes an expired lease for a sign of life", "ExpiryIsNoSignOfLife", true, func(m *Model) tms.Sweeper { return revives{m} }},
+	{"gives some tokens where all were asked for", "AssignGivesAllOrNone", false,
+		func(m *Model) tms.Sweeper { return partial{m} }},
+	{"takes an expired lease for a sign of life", "ExpiryIsNoSignOfLife", true,
+		func(m *Model) tms.Sweeper { return revives{m} }},
 	{"miscounts", "UnblockReturnsTheToken", false, func(m *Model) tms.Sweeper { return miscounts{m} }},
 	{"gives a held token to a second client", "AssignGivesALease", false, func(m *Model) tms.Sweeper { return shares{m} }},
 	{"counts fences anew in a pool made again", "FencesRise", true, func(m *Model) tms.Sweeper { return restarts{m} }},
@@ -42,8 +45,10 @@ var mutants = []mutant{
 	{"unblocks in two steps", "OneUnblockWins", true, func(m *Model) tms.Sweeper { return twice{m} }},
 	{"takes a token from its holder", "LeasesUnderATickingClock", true, func(m *Model) tms.Sweeper { return steals{m} }},
 	{"issues falling fences", "OneUnblockWins", false, falls},
-	{"deletes tokens under their holders", "TokenClockWaitsForTheLease", true, func(m *Model) tms.Sweeper { return hasty{m} }},
-	{"leaves the rest of a pool that is deleted", "DeletePoolDeletesItsTokens", false, func(m *Model) tms.Sweeper { return remains{m} }},
+	{"deletes tokens under their holders", "TokenClockWaitsForTheLease", true,
+		func(m *Model) tms.Sweeper { return hasty{m} }},
+	{"leaves the rest of a pool that is deleted", "DeletePoolDeletesItsTokens", false,
+		func(m *Model) tms.Sweeper { return remains{m} }},
 	deviates("knows no grace", "GraceRevives", func(p *tms.Policy) { p.Grace = 0 }),
 	deviates("knows no cooldown", "CooldownIsExact", func(p *tms.Policy) { p.Cooldown = 0 }),
 	deviates("knows no max_lease", "KeepAliveStopsAtMaxLease", func(p *tms.Policy) { p.MaxLease = 0 }),
@@ -54,7 +59,8 @@ var mutants = []mutant{
 	deviates("gives the latest", "FIFOGivesTheOldest", func(p *tms.Policy) { p.Selection = tms.SelectLIFO }),
 	deviates("gives the oldest", "RandomReachesEveryToken", func(p *tms.Policy) { p.Selection = tms.SelectFIFO }),
 	{"draws as a hash table does", "RandomIsFair", true, buckets},
-	{"knows tokens that nobody generated", "UnknownTokenIsNotFound", false, func(m *Model) tms.Sweeper { return strangers{m} }},
+	{"knows tokens that nobody generated", "UnknownTokenIsNotFound", false,
+		func(m *Model) tms.Sweeper { return strangers{m} }},
 	{"generates in two steps", "MaximumHoldsUnderPressure", true, func(m *Model) tms.Sweeper { return crowded{m} }},
 }
 

@@ -27,7 +27,8 @@ func (t *modelTicket) lane() string { return rules.Lane(t.request.Match) }
 func (t *modelTicket) count() int   { return max(1, t.request.Count) }
 
 // Assign leases tokens.
-func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignRequest) (results []tms.AssignResult, err error) {
+func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignRequest) (results []tms.AssignResult,
+	err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		p.free = p.available()
 		defer func() { p.free = nil }()

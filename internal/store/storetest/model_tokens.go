@@ -11,7 +11,8 @@ import (
 )
 
 // Generate puts tokens into the pool.
-func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (done tms.Generated, err error) {
+func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateRequest) (done tms.Generated,
+	err error) {
 	tokens := request.Tokens
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		past, err := p.recall(request.RequestID, rules.GeneratePrint(request), now)
@@ -121,7 +122,8 @@ func (m *Model) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) (
 	return m.each(ctx, pool, keys, rules.Record.Unblock)
 }
 
-func (m *Model) each(ctx context.Context, pool string, keys []tms.LeaseKey, to transition) (results []tms.TokenResult, err error) {
+func (m *Model) each(ctx context.Context, pool string, keys []tms.LeaseKey, to transition) (results []tms.TokenResult,
+	err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		for _, key := range keys {
 			results = append(results, p.act(now, key, to))
@@ -229,7 +231,8 @@ func (m *Model) Token(ctx context.Context, pool, value string) (t tms.Token, err
 }
 
 // Tokens returns a page.
-func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page, err error) {
+func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page,
+	err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
 		places, err := p.after(cursor, f.ClientID)
 		if err != nil {

@@ -203,7 +203,8 @@ func (p *program) leave(t *rapid.T) {
 	}
 	ticket := []string{rapid.SampledFrom(recurring).Draw(t, "ticket").Ticket}
 	keep := rapid.Bool().Draw(t, "keep")
-	p.agree("leave", nil, nil, p.Leave(t.Context(), p.pool, ticket, keep), p.model.Leave(t.Context(), p.pool, ticket, keep))
+	p.agree("leave", nil, nil, p.Leave(t.Context(), p.pool, ticket, keep),
+		p.model.Leave(t.Context(), p.pool, ticket, keep))
 }
 
 func (p *program) delete(t *rapid.T) {

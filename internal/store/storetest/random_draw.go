@@ -71,7 +71,8 @@ var (
 // drawPolicy returns a change that sets each part of a policy, or leaves it out.
 func (p *program) drawPolicy(t *rapid.T) tms.PolicyChange {
 	selections := []tms.Selection{tms.SelectFIFO, tms.SelectLIFO}
-	if !p.queues { // which token somebody was handed shows only when they pick it up, so that it must not be left to chance
+	// which token somebody was handed shows only when they pick it up, so that it must not be left to chance
+	if !p.queues {
 		selections = append(selections, tms.SelectRandom)
 	}
 	expiries := rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes, tms.ExpiryQuarantines})

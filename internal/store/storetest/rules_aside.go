@@ -5,16 +5,22 @@ import (
 )
 
 var asideRules = []rule{
-	{"QuarantineOfAFreeToken", "unblock with quarantine and no lease_id puts a token aside that nobody holds, also one that " +
-		"is aside already, and nobody is given it until it is restored", asideFree},
-	{"QuarantineKnowsLostLeases", "unblock with quarantine and a lease_id that is not current is refused, also when nobody " +
-		"holds the token", asideLost},
-	{"QuarantineRequiresLeaseID", "where the pool requires the lease_id, an assigned token is not put aside without", asideRequires},
+	{"QuarantineOfAFreeToken",
+		"unblock with quarantine and no lease_id puts a token aside that nobody holds, also one that " +
+			"is aside already, and nobody is given it until it is restored", asideFree},
+	{"QuarantineKnowsLostLeases",
+		"unblock with quarantine and a lease_id that is not current is refused, also when nobody " +
+			"holds the token", asideLost},
+	{"QuarantineRequiresLeaseID", "where the pool requires the lease_id, an assigned token is not put aside without",
+		asideRequires},
 	{"QuarantineOfAFreeTokenIsNoLease", "a free token that was put aside has no past, but a time since when", asidePast},
-	{"QuarantineFollowsTheLabels", "a token that was put aside suits no match, and does again when it is restored", asideLabels},
-	{"OwnCooldown", "an unblock with a cooldown of its own lets the token rest for that long, zero for none, and the pool's " +
+	{"QuarantineFollowsTheLabels", "a token that was put aside suits no match, and does again when it is restored",
+		asideLabels},
+	{"OwnCooldown", "an unblock with a cooldown of its own lets the token rest for that long, zero for none, and the " +
+		"pool's " +
 		"cooldown holds everywhere else", ownCooldown},
-	{"OwnCooldownKillsNoToken", "a cooldown of one's own that the token would not outlive is refused, and the lease stands",
+	{"OwnCooldownKillsNoToken",
+		"a cooldown of one's own that the token would not outlive is refused, and the lease stands",
 		ownCooldownTooLong},
 }
 

@@ -26,7 +26,8 @@ var assignRules = []rule{
 
 func assignLease(e *env) {
 	pool := e.pool(tms.PolicyChange{})
-	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a", Metadata: map[string]string{"k": "v"}}}})
+	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a",
+		Metadata: map[string]string{"k": "v"}}}})
 	e.must(err)
 	e.advance(second)
 	got := e.takeAs(pool, tms.AssignRequest{ClientID: "worker 7"})[0]

@@ -9,8 +9,10 @@ import (
 )
 
 var choiceRules = []rule{
-	{"PreferredTokenIsGiven", "assign gives the preferred token, first, if it is available, and any other if not", choicePrefer},
-	{"MatchGivesOnlyWhatSuits", "assign with a match gives tokens whose metadata has all its values, and no others", choiceMatch},
+	{"PreferredTokenIsGiven", "assign gives the preferred token, first, if it is available, and any other if not",
+		choicePrefer},
+	{"MatchGivesOnlyWhatSuits", "assign with a match gives tokens whose metadata has all its values, and no others",
+		choiceMatch},
 	{"MatchNeedsLabels", "a match by a key that is no label of the pool is refused by its name", choiceLabels},
 	{"MatchFollowsTheSelection", "random, fifo and lifo hold among the tokens that suit", choiceSelection},
 	{"MatchFindsOneInMany", "of many tokens the one that suits is found, and found to be dead in time", choiceNeedle},
@@ -18,10 +20,13 @@ var choiceRules = []rule{
 	{"QuotaHolds", "a client holds at most max_leases_per_client leases, whoever else holds how many", quotaHolds},
 	{"QuotaCountsLiveLeases", "leases that ended, in whatever way, count no more, from the first instant", quotaCounts},
 	{"QuotaNeedsAClient", "in a pool with a quota assign must name a client", quotaNeedsClient},
-	{"QuotaIsTurnedOnWhileNothingIsAssigned", "a quota can be turned on or off only while no token is assigned", quotaFixed},
+	{"QuotaIsTurnedOnWhileNothingIsAssigned", "a quota can be turned on or off only while no token is assigned",
+		quotaFixed},
 	{"QuotaUnderPressure", "many assigns of one client at once never take it beyond its quota", quotaRace},
-	{"ClientIsListed", "in a pool with a quota the listing by client shows its leases and looks at no others", clientListed},
-	{"ClientGivesAllBack", "UnblockClient ends all leases of one client and of no other, also more than 1,000", clientUnblocks},
+	{"ClientIsListed", "in a pool with a quota the listing by client shows its leases and looks at no others",
+		clientListed},
+	{"ClientGivesAllBack", "UnblockClient ends all leases of one client and of no other, also more than 1,000",
+		clientUnblocks},
 	{"ClientNeedsItsIndex", "UnblockClient in a pool without a quota is refused", clientNoIndex},
 	{"UnblockQuarantines", "unblock with quarantine puts the token aside, whatever the cooldown", quarantineUnblock},
 	{"RestoreBringsBack", "restore brings a quarantined token back, available at once, and no other", quarantineRestore},
@@ -163,7 +168,8 @@ func quotaHolds(e *env) {
 	e.takeAs(pool, mine)
 	e.refused(e.tryTake(pool, mine).Err, tms.ErrQuotaExceeded)
 	e.takeAs(pool, tms.AssignRequest{ClientID: "you", Count: 2})
-	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{{ClientID: "they"}, mine, {ClientID: "they", Count: 2}, {ClientID: "they"}})
+	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{{ClientID: "they"}, mine, {ClientID: "they", Count: 2},
+		{ClientID: "they"}})
 	e.must(err)
 	for i, want := range []tms.Code{"", tms.ErrQuotaExceeded, tms.ErrQuotaExceeded, ""} {
 		e.equal(fmt.Sprint("item ", i), tms.CodeOf(results[i].Err), want)

@@ -7,7 +7,8 @@ import (
 )
 
 var fairRules = []rule{
-	{"RandomIsFair", "selection random gives each token as often as any other, one or several at a time, with and without a " +
+	{"RandomIsFair", "selection random gives each token as often as any other, one or several at a time, with and " +
+		"without a " +
 		"match, and beside tokens that are dead", selectFairly},
 }
 

@@ -21,16 +21,19 @@ var generateRules = []rule{
 	{"GenerateTellsOfOtherMetadata",
 		"a token that has other metadata than is brought for it counts as differing, and keeps its own", generateDiffers},
 	{"UpdateChangesMetadata",
-		"an update gives existing tokens, in any state, the metadata that is brought for them, and changes nothing else", generateUpdates},
-	{"UpdateMovesToTheNewLabels", "an updated token is found by its new labels, and no more by its old ones", updateRelabels},
+		"an update gives existing tokens, in any state, the metadata that is brought for them, and changes nothing else",
+		generateUpdates},
+	{"UpdateMovesToTheNewLabels", "an updated token is found by its new labels, and no more by its old ones",
+		updateRelabels},
 	{"RepeatedUpdateChangesOnce", "an update that is repeated with its request_id changes nothing more", updateRepeats},
 	{"PoolHasAMaximum", "generate beyond max_tokens is refused with pool_full, and creates nothing", generateFull},
 	{"DeadTokensTakeNoRoom",
 		"a token whose clock has run out does not count towards max_tokens, swept or not", generateOverDead},
 	{"EveryStateTakesRoom", "max_tokens counts the tokens in any state", generateAllStates},
 	{"GenerateTenThousand", "one generate takes 10,000 tokens", generateMany},
-	{"LabelledBatchIsBounded", "in a pool with labels one generate takes 1,000 tokens, and more are refused by the field " +
-		"that says how many, or by a client taken in parts", generateLabelled},
+	{"LabelledBatchIsBounded",
+		"in a pool with labels one generate takes 1,000 tokens, and more are refused by the field " +
+			"that says how many, or by a client taken in parts", generateLabelled},
 	{"TokenTTLZeroIsForEver", "token_ttl 0 means that the token clock never runs out", tokenTTLZero},
 }
 
@@ -49,11 +52,13 @@ func counted(g tms.Generated) []int { return []int{g.Created, g.Existing, g.Diff
 func generateDiffers(e *env) {
 	pool := e.pool(tms.PolicyChange{})
 	e.put(pool, false, described("same", "k", "v", "l", "w"), described("other", "k", "v"), tms.NewToken{Value: "bare"})
-	g := e.put(pool, false, described("same", "l", "w", "k", "v"), described("other", "k", "x"), described("bare", "k", "v"),
+	g := e.put(pool, false, described("same", "l", "w", "k", "v"), described("other", "k", "x"),
+		described("bare", "k", "v"),
 		described("new", "k", "v"), described("new", "k", "x"), described("other", "k", "y"))
 	e.equal("created, existing and differing", counted(g), []int{1, 5, 2})
 	e.equal("created, existing and differing without metadata", counted(e.generate(pool, "same", "other")), []int{0, 2, 0})
-	for value, metadata := range map[string]map[string]string{"other": mapOf("k", "v"), "bare": nil, "new": mapOf("k", "v")} {
+	for value, metadata := range map[string]map[string]string{"other": mapOf("k", "v"), "bare": nil,
+		"new": mapOf("k", "v")} {
 		e.equal("metadata of "+value, e.look(pool, value).Metadata, metadata)
 	}
 }
@@ -76,10 +81,12 @@ func generateUpdates(e *env) {
 		before[value] = e.lookUp(pool, value)
 	}
 	g := e.put(pool, true, described("free", "k", "x"), described("held", "l", "y"), described("resting", "k", "x"),
-		described("broken", "k", "x", "l", "y"), tms.NewToken{Value: "bare"}, described("new", "k", "x"), described("free", "k", "z"))
+		described("broken", "k", "x", "l", "y"), tms.NewToken{Value: "bare"}, described("new", "k", "x"),
+		described("free", "k", "z"))
 	e.equal("created, existing and differing", counted(g), []int{1, 6, 4})
 	for value, metadata := range map[string]map[string]string{
-		"free": mapOf("k", "x"), "held": mapOf("l", "y"), "resting": mapOf("k", "x"), "broken": mapOf("k", "x", "l", "y"), "bare": mapOf("k", "v"),
+		"free": mapOf("k", "x"), "held": mapOf("l", "y"), "resting": mapOf("k", "x"), "broken": mapOf("k", "x", "l", "y"),
+		"bare": mapOf("k", "v"),
 	} {
 		want := before[value]
 		want.Metadata = metadata

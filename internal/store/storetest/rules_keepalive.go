@@ -58,7 +58,8 @@ func keepOwnTTL(e *env) {
 	e.fill(pool, "a")
 	lease := e.takeAs(pool, tms.AssignRequest{TTL: 20 * second})[0]
 	e.change(pool, tms.PolicyChange{LeaseTTL: new(second)})
-	for _, step := range []struct{ own, want time.Duration }{{0, 20 * second}, {30 * second, 30 * second}, {0, 20 * second}} {
+	for _, step := range []struct{ own, want time.Duration }{{0, 20 * second}, {30 * second, 30 * second},
+		{0, 20 * second}} {
 		got, err := e.keep(pool, tms.LeaseKey{Token: "a", LeaseID: lease.Lease.ID, TTL: step.own})
 		e.must(err)
 		e.equal("end", got.Lease.ExpiresAt, e.instant(step.want))

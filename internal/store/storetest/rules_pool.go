@@ -16,7 +16,8 @@ var poolRules = []rule{
 	{"MaxTokensBelowTheSize", "max_tokens below the pool's size deletes nothing and admits nothing", poolShrinks},
 	{"UnknownPoolIsNotFound", "every method but PutPool refuses an unknown pool with pool_not_found", poolUnknown},
 	{"PoolsAreListedInOrder", "the names of all pools can be read in order, page by page", poolsListed},
-	{"PoolsAreListedWithTheirSizes", "a listing of pools shows each with its policy and the sizes of its sets", poolsSized},
+	{"PoolsAreListedWithTheirSizes", "a listing of pools shows each with its policy and the sizes of its sets",
+		poolsSized},
 	{"DefaultPoolExists", "the pool default always exists and cannot be deleted", poolDefault},
 	{"DeletePoolDeletesItsTokens", "DeletePool deletes the tokens and leases too, also more than 1,000", poolDeleted},
 	{"InterruptedDeletePool",
@@ -38,7 +39,8 @@ func poolDefaults(e *env) {
 }
 
 func poolChange(e *env) {
-	full := tms.Policy{MaxTokens: 7, LeaseTTL: second, MaxLease: 2 * second, TokenTTL: 0, Grace: 300 * ms, Cooldown: 400 * ms,
+	full := tms.Policy{MaxTokens: 7, LeaseTTL: second, MaxLease: 2 * second, TokenTTL: 0, Grace: 300 * ms,
+		Cooldown:      400 * ms,
 		OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true, Paused: true,
 		MaxLeasesPerClient: 3, Labels: []string{"a", "b"}, RequestTTL: minute}
 	change := full.Change()

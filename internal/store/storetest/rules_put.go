@@ -10,11 +10,14 @@ import (
 
 var putRules = []rule{
 	{"PutPoolSaysWhatWas", "PutPool returns the policy as it was before, and none where it made the pool", putWas},
-	{"IfMissingOnlyMakes", "a change for a pool that is missing makes it, and is refused where it exists, which it leaves as it " +
-		"is", putMissing},
-	{"IfExistsOnlyChanges", "a change for a pool that exists changes it, and is refused where it is missing, which it does not " +
-		"make", putExists},
-	{"ALowerMaxLeaseEndsNoLease", "a max_lease that is lowered ends no lease that stands: it only keeps it from being kept alive",
+	{"IfMissingOnlyMakes",
+		"a change for a pool that is missing makes it, and is refused where it exists, which it leaves as it " +
+			"is", putMissing},
+	{"IfExistsOnlyChanges",
+		"a change for a pool that exists changes it, and is refused where it is missing, which it does not " +
+			"make", putExists},
+	{"ALowerMaxLeaseEndsNoLease",
+		"a max_lease that is lowered ends no lease that stands: it only keeps it from being kept alive",
 		putLowerMaxLease},
 	{"OneMakesThePool", "of many that make a pool at once, if it is missing, one does", putRace},
 }
@@ -25,7 +28,8 @@ func putWas(e *env) {
 	for range 3 { // so that it does not matter which of several stores is asked
 		was := policy
 		was.Grace, policy.Grace = e.policyOf(pool).Grace, e.policyOf(pool).Grace+second
-		e.equal("changed", e.change(pool, tms.PolicyChange{Grace: &policy.Grace}), tms.Pool{Name: pool, Policy: policy, Was: &was})
+		e.equal("changed", e.change(pool, tms.PolicyChange{Grace: &policy.Grace}),
+			tms.Pool{Name: pool, Policy: policy, Was: &was})
 	}
 	was := policy
 	e.equal("left as it is", e.change(pool, tms.PolicyChange{}), tms.Pool{Name: pool, Policy: policy, Was: &was})

@@ -9,35 +9,44 @@ import (
 )
 
 var queueRules = []rule{
-	{"TicketQueuesWhereNothingIsFree", "a request with a ticket that cannot be served joins the queue and hears its place", queueJoins},
-	{"TicketIsServedWhereSomethingIsFree", "a request with a ticket is served at once if a token is free and nobody waits", queueAtOnce},
+	{"TicketQueuesWhereNothingIsFree", "a request with a ticket that cannot be served joins the queue and hears its place",
+		queueJoins},
+	{"TicketIsServedWhereSomethingIsFree", "a request with a ticket is served at once if a token is free and nobody waits",
+		queueAtOnce},
 	{"UnblockedGoesToTheLongestWaiter", "in the step that frees a token it is handed to the longest waiter", queueUnblock},
 	{"GeneratedGoesToTheLongestWaiter", "new tokens are handed to those who wait, in their order", queueGenerate},
-	{"RelabelledGoesToTheLongestWaiter", "a free token that an update gives other labels is handed to who waits for those", queueRelabelled},
+	{"RelabelledGoesToTheLongestWaiter", "a free token that an update gives other labels is handed to who waits for those",
+		queueRelabelled},
 	{"ExpiredGoesToTheLongestWaiter", "a token whose lease ended is handed on by whatever step comes first", queueExpiry},
 	{"CooledDownGoesToTheLongestWaiter", "a token is handed on when its cooldown is over, not before", queueCooldown},
 	{"RestoredGoesToTheLongestWaiter", "a restored token is handed on", queueRestore},
-	{"NobodyOvertakes", "no request without a ticket, or with a later one, is served before those who wait", queueOvertake},
+	{"NobodyOvertakes", "no request without a ticket, or with a later one, is served before those who wait",
+		queueOvertake},
 	{"HandedTokenIsKept", "a handed token can be touched by nobody who does not hold the ticket", queueKept},
 	{"LeaseBeginsWhenItIsPickedUp", "a lease that was waited for begins with the pick-up", queuePickUp},
 	{"NotPickedUpGoesToTheNext",
 		"a token that is not picked up in a second goes to the next, as if it had never been handed out", queueLapse},
-	{"NotPickedUpIsNoExpiry", "a token that nobody picks up keeps its clocks, counts and state, whatever the policy", queueLapseTraceless},
+	{"NotPickedUpIsNoExpiry", "a token that nobody picks up keeps its clocks, counts and state, whatever the policy",
+		queueLapseTraceless},
 	{"ShownTicketKeepsItsPlace", "a ticket that is shown in time keeps its place for as long as it takes", queueRenewed},
-	{"LeaveLeavesTheQueue", "a ticket that leaves is out of the queue, and what it was handed goes to the next", queueLeave},
-	{"UnblockedRequestIsHandedNothing", "a ticket whose request was unblocked is given nothing, whatever it was handed", queueUnblocked},
+	{"LeaveLeavesTheQueue", "a ticket that leaves is out of the queue, and what it was handed goes to the next",
+		queueLeave},
+	{"UnblockedRequestIsHandedNothing", "a ticket whose request was unblocked is given nothing, whatever it was handed",
+		queueUnblocked},
 	{"ManyAreWaitedForInOrder", "who waits for several tokens is not overtaken by those who want fewer", queueMany},
 	{"KeptBackTokensGoOn", "tokens that were kept back for a ticket that leaves go to those behind it", queueKeptBack},
 	{"KeptBackTokensReachEveryLine",
 		"tokens that were kept back for a ticket that is void go to every line that they suit", queueKeptEverywhere},
 	{"KeptBackTokensGoOnInOrder",
-		"tokens that were kept back for a ticket that is served with others go to the oldest whom they suit", queueKeptInOrder},
+		"tokens that were kept back for a ticket that is served with others go to the oldest whom they suit",
+		queueKeptInOrder},
 	{"MatchWaitsInItsOwnLine", "a token goes to the oldest of the waiters whom it suits", queueLanes},
 	{"TicketWithOtherContent", "a ticket that comes with another request is refused", queueOtherContent},
 	{"QueueHeedsTheQuota", "a waiter whose client has come to hold its share is passed over", queueQuota},
 	{"PausedPoolHandsNothing", "a paused pool hands nothing to anybody; after that it goes on", queuePaused},
 	{"DeletedPoolHasNoQueue", "with a pool its queue is gone", queuePoolGone},
-	{"WaitersAreServedInOrderUnderLoad", "many waiters on few tokens are served in the order in which they joined", queueRace},
+	{"WaitersAreServedInOrderUnderLoad", "many waiters on few tokens are served in the order in which they joined",
+		queueRace},
 	{"NoTokenIsLostToTheDead", "tokens that were handed to tickets nobody shows come back, all of them", queueDead},
 }
 
@@ -281,7 +290,8 @@ func queueLapse(e *env) {
 
 func queueLapseTraceless(e *env) {
 	for _, what := range []tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes, tms.ExpiryQuarantines} {
-		pool := e.pool(tms.PolicyChange{OnLeaseExpiry: &what, Grace: new(minute), Cooldown: new(second), LeaseTTL: new(second)})
+		pool := e.pool(tms.PolicyChange{OnLeaseExpiry: &what, Grace: new(minute), Cooldown: new(second),
+			LeaseTTL: new(second)})
 		e.queues(pool, 1, "one")
 		e.fill(pool, "a")
 		before := e.instant(5 * minute)

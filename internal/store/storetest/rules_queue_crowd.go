@@ -9,8 +9,10 @@ import (
 // The queue with more of everything than one step touches.
 var crowdRules = []rule{
 	{"LateLeaveTakesNothing",
-		"whoever leaves the queue too late to have been served takes nothing from those who were handed their tokens", crowdLeaves},
-	{"LateLeaveOfDeadTokens", "whoever leaves the queue when what they had been handed is deleted changes nothing", crowdLeavesDead},
+		"whoever leaves the queue too late to have been served takes nothing from those who were handed their tokens",
+		crowdLeaves},
+	{"LateLeaveOfDeadTokens", "whoever leaves the queue when what they had been handed is deleted changes nothing",
+		crowdLeavesDead},
 }
 
 // crowd is more than one step of a store touches.

@@ -131,7 +131,8 @@ func queueLanes(e *env) {
 	e.queues(pool, 1, "any")
 	give := func(value, site, kind string) {
 		metadata := map[string]string{"site": site, "kind": kind}
-		_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: value, Metadata: metadata}}})
+		_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: value,
+			Metadata: metadata}}})
 		e.must(err)
 	}
 	holder := func(value string) string { return e.look(pool, value).Lease.ClientID }

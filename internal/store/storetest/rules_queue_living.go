@@ -10,7 +10,8 @@ import (
 
 // Whoever waits and lives is served.
 var livingRules = []rule{
-	{"WhoLivesIsServed", "however many waits end, hang up and die, at least 80 % of a pool goes to those who live", livingServed},
+	{"WhoLivesIsServed", "however many waits end, hang up and die, at least 80 % of a pool goes to those who live",
+		livingServed},
 }
 
 func livingServed(e *env) {

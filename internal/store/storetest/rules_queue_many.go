@@ -11,14 +11,17 @@ import (
 // Where the stores had differed, or no rule had looked.
 var moreQueueRules = []rule{
 	{"PickUpIsASignOfLife", "a token's clock begins anew when the token is picked up, not when it is handed", pickUpWinds},
-	{"TicketOverTheQuotaLosesItsPlace", "a waiter whose client holds its share leaves the queue when it is shown", quotaPlace},
+	{"TicketOverTheQuotaLosesItsPlace", "a waiter whose client holds its share leaves the queue when it is shown",
+		quotaPlace},
 	{"PolicyChangesLiveLeases", "a grace that changes holds for the leases that stand", graceRaised},
 	{"ManyWhoLeftKeepNobodyOut", "nobody waits behind tickets that are void, however many they are", manyVoid},
 	{"TakenOutInABatchLeavesToThoseBehind",
-		"what was kept back for a ticket that a batch takes out goes to who waits, not to those later in the batch", batchOrder},
+		"what was kept back for a ticket that a batch takes out goes to who waits, not to those later in the batch",
+		batchOrder},
 	{"FreedAmongTheVoidGoesToWhoWaits",
 		"a token that comes back while many tickets are void goes to who waits, not to who comes next", freedAmongVoid},
-	{"UnblockClientEndsAllButTheHanded", "all leases of a client are ended, and none of the tokens it was handed", manyHanded},
+	{"UnblockClientEndsAllButTheHanded", "all leases of a client are ended, and none of the tokens it was handed",
+		manyHanded},
 }
 
 func pickUpWinds(e *env) {
@@ -102,7 +105,8 @@ func batchOrder(e *env) {
 	e.held(pool, "h1", "h2")
 	many := tms.AssignRequest{Ticket: "many", ClientID: "c", Count: 2}
 	e.waitsAt(1, e.tryTake(pool, many).Err)
-	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old", Match: map[string]string{"y": "1"}}).Err)
+	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old",
+		Match: map[string]string{"y": "1"}}).Err)
 	e.fillLabelled(pool, "t", map[string]string{"x": "1", "y": "1"})
 	e.change(pool, tms.PolicyChange{MaxLeasesPerClient: new(1)})
 	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{
@@ -120,7 +124,8 @@ func freedAmongVoid(e *env) {
 	held := e.take(pool)
 	e.equal("served", len(e.showAll(pool, ticketed("dead"))), 0)
 	e.advance(tms.PresenceTime - ms)
-	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old", Match: map[string]string{"x": "1"}}).Err)
+	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Ticket: "old", ClientID: "old",
+		Match: map[string]string{"x": "1"}}).Err)
 	e.advance(2 * ms)
 	_, err := e.giveBack(pool, keyOf(held))
 	e.must(err)

@@ -4,19 +4,24 @@ import tms "github.com/manankarani/token-manager"
 
 // A place in the queue and the right to be handed something are two things.
 var presenceRules = []rule{
-	{"SilentTicketIsAbsent", "a ticket that is not shown for a second is handed nothing, and keeps its place", absentBySilence},
+	{"SilentTicketIsAbsent", "a ticket that is not shown for a second is handed nothing, and keeps its place",
+		absentBySilence},
 	{"SilentTicketLosesItsPlace", "a ticket that is not shown for two seconds is out of the queue", absentTooLong},
 	{"LeaveMayKeepThePlace",
-		"a ticket that leaves and keeps its place is handed nothing until it is shown, when it stands where it stood", leaveKeeps},
+		"a ticket that leaves and keeps its place is handed nothing until it is shown, when it stands where it stood",
+		leaveKeeps},
 	{"LeaveThatKeepsThePlacePassesOn",
 		"what a ticket was handed goes to the next when it leaves, though it keeps its place", leavePassesOn},
 	{"PlaceIsKeptForAWhile", "a place that is kept is lost two seconds after the ticket has left", leaveLoses},
-	{"NotPickedUpKeepsThePlace", "a ticket that picks nothing up is absent, and loses its place a second later", lapseKeeps},
-	{"AbsentKeepNobodyWaiting", "tickets that are absent keep nobody from a token, with a ticket or without", absentHarmless},
+	{"NotPickedUpKeepsThePlace", "a ticket that picks nothing up is absent, and loses its place a second later",
+		lapseKeeps},
+	{"AbsentKeepNobodyWaiting", "tickets that are absent keep nobody from a token, with a ticket or without",
+		absentHarmless},
 	{"WhatATicketWasGivenIsRemembered",
 		"a ticket that was given tokens is answered the same when it is shown again, for ten seconds", answeredAgain},
 	{"WhatHasEndedIsNotAnsweredAgain", "a ticket whose leases have ended since joins the queue anew", answeredAnew},
-	{"KeptBackTokensGoOnFromTheAbsent", "tokens that are kept back for a ticket go on when it is absent", absentKeepsNothing},
+	{"KeptBackTokensGoOnFromTheAbsent", "tokens that are kept back for a ticket go on when it is absent",
+		absentKeepsNothing},
 }
 
 func absentBySilence(e *env) {

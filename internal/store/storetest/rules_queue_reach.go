@@ -16,7 +16,8 @@ var reachRules = []rule{
 	{"MoreThanThePoolHoldsWaits",
 		"who asks for more than the pool holds waits in their place, and others are served past them", reachWaits},
 	{"EnoughIsServed", "who asked for more than the pool held is served in their turn when it holds enough", reachServed},
-	{"LessThanEnoughLetsOthersPast", "a waiter for whom the pool comes to hold too little lets those behind past", reachLost},
+	{"LessThanEnoughLetsOthersPast", "a waiter for whom the pool comes to hold too little lets those behind past",
+		reachLost},
 	{"RefusalsSayTheSame",
 		"a refusal says how many are available, how many wait, and the place, whoever asked for how many", reachSays},
 }

@@ -9,15 +9,18 @@ import (
 )
 
 var refusalRules = []rule{
-	{"RefusalSaysWhoHolds", "no_token_available says how many are available, who holds the lease that ends first and since when, " +
-		"and when the next token is due, to whoever asks for any token or for a certain one", refusalHolder},
+	{"RefusalSaysWhoHolds",
+		"no_token_available says how many are available, who holds the lease that ends first and since when, " +
+			"and when the next token is due, to whoever asks for any token or for a certain one", refusalHolder},
 }
 
 // refusalQueueRules need a queue.
 var refusalQueueRules = []rule{
-	{"RefusalSaysThatOthersWait", "where others wait for what is available, no_token_available says so, and how much it is",
+	{"RefusalSaysThatOthersWait",
+		"where others wait for what is available, no_token_available says so, and how much it is",
 		refusalOthersWait},
-	{"RefusalNamesNobodyOnTheWay", "a token that is on its way to somebody who waits is held by nobody yet", refusalOnTheWay},
+	{"RefusalNamesNobodyOnTheWay", "a token that is on its way to somebody who waits is held by nobody yet",
+		refusalOnTheWay},
 }
 
 // none asks for tokens that must be refused, and returns the refusal.
@@ -34,7 +37,8 @@ func (e *env) none(pool string, request tms.AssignRequest) tms.Refusal {
 
 func refusalHolder(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: new([]string{"city"}), Selection: new(tms.SelectFIFO)})
-	for _, request := range []tms.AssignRequest{{Count: 3}, {Count: 3, Match: mapOf("city", "Oslo")}, {Count: 3, RequestID: "r"}} {
+	for _, request := range []tms.AssignRequest{{Count: 3}, {Count: 3, Match: mapOf("city", "Oslo")},
+		{Count: 3, RequestID: "r"}} {
 		r := e.none(pool, request)
 		e.equal("of an empty pool", r, tms.Refusal{Code: tms.ErrNoTokenAvailable, Detail: "0 available, 3 asked for"})
 	}
@@ -47,7 +51,8 @@ func refusalHolder(e *env) {
 	e.takeAs(pool, tms.AssignRequest{ClientID: "build 7"})
 	e.advance(500 * ms)
 	for range 2 {
-		for _, request := range []tms.AssignRequest{{Count: 3}, {Count: 3, Match: mapOf("city", "Oslo")}, {Count: 3, RequestID: "r"}} {
+		for _, request := range []tms.AssignRequest{{Count: 3}, {Count: 3, Match: mapOf("city", "Oslo")},
+			{Count: 3, RequestID: "r"}} {
 			e.equal("refusal", e.none(pool, request), tms.Refusal{Code: tms.ErrNoTokenAvailable, Available: 1,
 				RetryAfter: minute - 500*ms + ms, HeldBy: "build 7", HeldSince: since,
 				Detail: fmt.Sprintf(`1 available, 3 asked for; "build 7" has held one since %s; the next is due in 1m0s`,

@@ -9,19 +9,31 @@ import (
 )
 
 var repeatRules = []rule{
-	{"RepeatedAssignTakesOneToken", "an assign that is repeated with its request_id is answered with the same leases", repeatAssign},
-	{"RepeatedAssignShowsLeasesAsTheyStand", "a repeat says how long its leases last now, not how long they did", repeatLeaseNow},
-	{"RepeatAfterTheLeaseIsRefused", "a repeat whose lease has ended since is refused with lease_lost and takes nothing", repeatLost},
-	{"RepeatedGenerateCreatesOnce", "a generate that is repeated with its request_id is answered with the same values", repeatGenerate},
-	{"RequestIDOfAnotherRequestIsRefused", "a request_id that comes with other content is refused and nothing changes", repeatReused},
-	{"RefusalsAreNotRemembered", "a request that was refused can be repeated with its request_id and be served", repeatRefused},
-	{"RepeatsAreAnsweredWhilePaused", "a paused pool answers a repeat, which takes nothing, and refuses everything else", repeatPaused},
-	{"RequestsAreForgottenInTime", "a request is remembered for request_ttl, to the millisecond, and then is new", repeatForgotten},
+	{"RepeatedAssignTakesOneToken", "an assign that is repeated with its request_id is answered with the same leases",
+		repeatAssign},
+	{"RepeatedAssignShowsLeasesAsTheyStand", "a repeat says how long its leases last now, not how long they did",
+		repeatLeaseNow},
+	{"RepeatAfterTheLeaseIsRefused", "a repeat whose lease has ended since is refused with lease_lost and takes nothing",
+		repeatLost},
+	{"RepeatedGenerateCreatesOnce", "a generate that is repeated with its request_id is answered with the same values",
+		repeatGenerate},
+	{"RequestIDOfAnotherRequestIsRefused", "a request_id that comes with other content is refused and nothing changes",
+		repeatReused},
+	{"RefusalsAreNotRemembered", "a request that was refused can be repeated with its request_id and be served",
+		repeatRefused},
+	{"RepeatsAreAnsweredWhilePaused", "a paused pool answers a repeat, which takes nothing, and refuses everything else",
+		repeatPaused},
+	{"RequestsAreForgottenInTime", "a request is remembered for request_ttl, to the millisecond, and then is new",
+		repeatForgotten},
 	{"RequestsArePoolsOwn", "a request_id of one pool means nothing in another, or in the pool made again", repeatPools},
-	{"UnblockedRequestsHoldNothing", "unblock of a request ends what it was given, once, and what it was not given yet it is never given", repeatUnblocked},
-	{"UnblockedRequestsAreForgottenInTime", "a request that was unblocked is new after request_ttl, and a generate is left as it is", repeatUnblockedAnew},
+	{"UnblockedRequestsHoldNothing",
+		"unblock of a request ends what it was given, once, and what it was not given yet it is never given",
+		repeatUnblocked},
+	{"UnblockedRequestsAreForgottenInTime",
+		"a request that was unblocked is new after request_ttl, and a generate is left as it is", repeatUnblockedAnew},
 	{"UnblockRacesForTheRequest", "of an assign and an unblock of it at once nothing stays assigned", repeatUnblockRace},
-	{"RepeatsRaceForOneToken", "of many repeats at once, on any server, one takes a token and all are given it", repeatRace},
+	{"RepeatsRaceForOneToken", "of many repeats at once, on any server, one takes a token and all are given it",
+		repeatRace},
 }
 
 func (e *env) generateAs(pool string, request tms.GenerateRequest) tms.Generated {
@@ -86,7 +98,8 @@ func repeatLost(e *env) {
 
 func repeatGenerate(e *env) {
 	pool := e.pool(tms.PolicyChange{})
-	request := tms.GenerateRequest{RequestID: "r", Tokens: []tms.NewToken{{Value: "mine", Metadata: map[string]string{"k": "v"}},
+	request := tms.GenerateRequest{RequestID: "r", Tokens: []tms.NewToken{{Value: "mine",
+		Metadata: map[string]string{"k": "v"}},
 		{}, {Metadata: map[string]string{"n": "1"}}, {Value: "mine"}}}
 	first := e.generateAs(pool, request)
 	e.equal("created", first.Created, 3)
@@ -278,7 +291,8 @@ func repeatUnblockRace(e *env) {
 			e.expect("unblock", err, "")
 			return
 		}
-		e.expect("assign", e.tryTake(pool, tms.AssignRequest{RequestID: id}).Err, "", tms.ErrLeaseLost, tms.ErrNoTokenAvailable)
+		e.expect("assign", e.tryTake(pool, tms.AssignRequest{RequestID: id}).Err, "", tms.ErrLeaseLost,
+			tms.ErrNoTokenAvailable)
 	})
 	e.equal("sizes", e.stats(pool), tms.Stats{Available: 4})
 }

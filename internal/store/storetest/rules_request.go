@@ -12,7 +12,8 @@ var requestRules = []rule{
 	{"SameTokenTwiceInABatch", "a token that stands twice in a batch meets each step after the other", batchTwice},
 	{"LongBatches", "a batch of 10,000 keys is carried out, in steps", batchLong},
 	{"EmptyBatches", "an empty batch has no results and is no error", batchEmpty},
-	{"AnyValueIsAValue", "a token may be named by any printable text up to 512 bytes without a blank at its ends", hostileValues},
+	{"AnyValueIsAValue", "a token may be named by any printable text up to 512 bytes without a blank at its ends",
+		hostileValues},
 	{"AnyClientIDIsOne", "a client_id may be any printable text up to 256 bytes, or empty", hostileClients},
 	{"CancelledIsAnError", "a method whose context is over ends with an error", cancelled},
 }
@@ -31,7 +32,8 @@ func batchInOrder(e *env) {
 		byValue("quarantined"), byValue("cooling"), {Token: "cooling", LeaseID: "x"}, byValue("assigned")}
 	kept, err := e.KeepAlive(e.Context(), pool, keys)
 	e.must(err)
-	e.equal("keep-alive", codes(kept), []tms.Code{tms.ErrTokenNotFound, "", "", tms.ErrLeaseLost, "", "", tms.ErrLeaseLost, ""})
+	e.equal("keep-alive", codes(kept), []tms.Code{tms.ErrTokenNotFound, "", "", tms.ErrLeaseLost, "", "", tms.ErrLeaseLost,
+		""})
 	freed, err := e.Unblock(e.Context(), pool, keys)
 	e.must(err)
 	e.equal("unblock", codes(freed), []tms.Code{tms.ErrTokenNotFound, "", tms.ErrNotAssigned, tms.ErrLeaseLost,
@@ -51,7 +53,8 @@ func batchTwice(e *env) {
 	pool := e.pool(tms.PolicyChange{})
 	e.fill(pool, "a")
 	key := keyOf(e.take(pool))
-	kept, err := e.KeepAlive(e.Context(), pool, []tms.LeaseKey{key, {Token: "a", LeaseID: key.LeaseID, TTL: 2 * minute}, key})
+	kept, err := e.KeepAlive(e.Context(), pool, []tms.LeaseKey{key, {Token: "a", LeaseID: key.LeaseID, TTL: 2 * minute},
+		key})
 	e.must(err)
 	e.equal("keep-alive", codes(kept), []tms.Code{"", "", ""})
 	e.equal("first end", kept[0].Token.Lease.ExpiresAt, e.instant(minute))

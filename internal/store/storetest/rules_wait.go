@@ -22,11 +22,14 @@ var waitRules = []rule{
 	{"WaitIsForWhatIsGenerated", "who waits is served with tokens that are generated meanwhile", waitGenerate},
 	{"WaitKeepsTheOrder", "who waits longest is served first", waitOrder},
 	{"CancelledWaitTakesNothing", "a wait whose context ends leaves the queue and takes nothing", waitCancelled},
-	{"RepeatKeepsThePlace", "a request with a request_id that is repeated after its wait stands where it stood", waitRepeat},
-	{"UnblockedRequestLeavesAtOnce", "unblock of a request that waits takes it out of the queue, and what it was handed goes on", waitUnblocked},
+	{"RepeatKeepsThePlace", "a request with a request_id that is repeated after its wait stands where it stood",
+		waitRepeat},
+	{"UnblockedRequestLeavesAtOnce",
+		"unblock of a request that waits takes it out of the queue, and what it was handed goes on", waitUnblocked},
 	{"WaitForAMatch", "who waits for a match is served with a token that suits", waitMatch},
 	{"WaitForSeveral", "who waits for several tokens gets them all at once", waitSeveral},
-	{"WaitIsRefusedWhereItIsInVain", "a wait in a paused or unknown pool, or beyond a quota, is refused at once", waitRefused},
+	{"WaitIsRefusedWhereItIsInVain", "a wait in a paused or unknown pool, or beyond a quota, is refused at once",
+		waitRefused},
 	{"EverybodyIsServed", "many waiters on few tokens are all served, and no token has two holders", waitCrowd},
 }
 
@@ -200,7 +203,8 @@ func waitMatch(e *env) {
 	e.fill(pool, "elsewhere")
 	e.equal("taken by who does not wait", e.take(pool).Value, "elsewhere")
 	metadata := map[string]string{"site": "Oslo"}
-	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "here", Metadata: metadata}}})
+	_, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "here",
+		Metadata: metadata}}})
 	e.must(err)
 	e.equal("given", e.served(oslo)[0].Value, "here")
 }

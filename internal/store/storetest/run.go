@@ -38,7 +38,8 @@ func Run(t *testing.T, open Opener) {
 
 func allRules() []rule {
 	return slices.Concat(generateRules, assignRules, keepAliveRules, unblockRules, deleteRules, clockRules, expiryRules,
-		poolRules, putRules, refusalRules, listRules, requestRules, repeatRules, choiceRules, asideRules, fairRules, defectRules, raceRules,
+		poolRules, putRules, refusalRules, listRules, requestRules, repeatRules, choiceRules, asideRules, fairRules,
+		defectRules, raceRules,
 		randomRules)
 }
 
