@@ -31,7 +31,7 @@ type goPackage struct {
 	Deps       []string
 }
 
-// within says whether the import path is that of the directory in this module, or below it.
+// within reports whether the import path is that of the directory in this module, or below it.
 func within(path, dir string) bool {
 	root := module + "/" + dir
 	return path == root || strings.HasPrefix(path, root+"/")

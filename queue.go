@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The clocks of those who wait.
+// The clocks of waiters.
 const (
 	// PresenceTime is how long a ticket counts as present after it was shown. Only those who are present are handed
 	// anything, so that the waiters of a server that died are soon out of everybody's way.
@@ -30,7 +30,7 @@ const (
 //
 // A ticket is a place in the queue, which it keeps for [TicketTTL] after every Assign with it. The right to be handed
 // something is another thing: it has that while it is present, for [PresenceTime] after the Assign. An absent ticket is
-// handed nothing, keeps nobody waiting, and is not counted among those who wait; shown again before its time is over it
+// handed nothing, keeps nobody waiting, and is not counted among waiters; shown again before its time is over it
 // stands where it stood.
 //
 // In the atomic step that makes a token available it is handed to the longest waiter whom it suits: it is assigned,
@@ -43,7 +43,7 @@ const (
 // keep-alive, unblock and delete that name no lease_id are refused with [ErrNotHolder], and a lookup shows it as
 // assigned to its client, without a fence.
 //
-// Those who wait for any token stand in one line, those with the same Match in another. A token that suits several
+// Waiters for any token stand in one line, those with the same Match in another. A token that suits several
 // lines goes to the one whose first ticket is oldest. A ticket that asks for several tokens is not overtaken by later
 // ones of its line that ask for fewer, unless it asks for more than the pool holds (available, assigned and cooling):
 // then it waits in its place, nothing is kept back for it, and others are served past it, until the pool holds enough.

@@ -53,7 +53,7 @@ type Store interface {
 	Generate(ctx context.Context, pool string, request GenerateRequest) (Generated, error)
 
 	// Assign answers each request, in order, with as many available tokens as it asks for, each under a new lease, or
-	// with a refusal. No request overtakes those who wait in the pool's queue for the same tokens. Requests that have a
+	// with a refusal. No request overtakes waiters in the pool's queue for the same tokens. Requests that have a
 	// Prefer, a Match, a RequestID or a Ticket, and more than 1,000 tokens, go in steps of their own. The error is for the
 	// whole batch. Codes: [ErrPoolPaused] for the batch, or for its items where others are repeats of requests that were
 	// carried out; for an item [ErrNoTokenAvailable], with Available, Waiting, and whose lease ends first, and with

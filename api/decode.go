@@ -60,8 +60,8 @@ func refuseBlanks(body []byte) error {
 	}
 }
 
-// mayBeEmpty says whether the empty text that was just read is a name, which its own check refuses, or the value of a
-// key of metadata.
+// mayBeEmpty reports whether the empty text that was just read is a name, which its own check refuses, or the value of
+// a key of metadata.
 func mayBeEmpty(dec *jsontext.Decoder) bool {
 	kind, length := dec.StackIndex(dec.StackDepth())
 	if kind != '{' {

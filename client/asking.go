@@ -102,7 +102,7 @@ func (a *asking) askOn(ctx context.Context) (granted, error) {
 }
 
 // anew makes it another request, where there is still time to wait, after the lease that it was given has ended before
-// anybody knew of it. It says whether it did. A RequestID of the caller's stays what it is.
+// anybody knew of it. It reports whether it did. A RequestID of the caller's stays what it is.
 func (a *asking) anew() bool {
 	if !a.own || time.Until(a.until) <= 0 {
 		return false

@@ -41,7 +41,7 @@ func (c *Client) Assign(ctx context.Context, pool string, requests []tms.AssignR
 	return results, nil
 }
 
-// ofItem says whether the error is of one request, and not of the whole batch. A paused pool still answers repeats.
+// ofItem reports whether the error is of one request, and not of the whole batch. A paused pool still answers repeats.
 func ofItem(err error) bool {
 	switch tms.CodeOf(err) {
 	case "", tms.ErrPoolNotFound, tms.ErrStoreUnavailable, tms.ErrStoreReset, tms.ErrOverloaded:
@@ -50,13 +50,13 @@ func ofItem(err error) bool {
 	return true
 }
 
-// waitsTooLong says whether the server refused a request because it was set to let nobody wait so long.
+// waitsTooLong reports whether the server refused a request because it was set to let nobody wait so long.
 func waitsTooLong(err error) bool {
 	var refusal *tms.Refusal
 	return errors.As(err, &refusal) && refusal.Code == tms.ErrInvalidRequest && refusal.Field == "wait"
 }
 
-// unleased says whether the token has no lease. One without time is one: it ran out before the request was repeated.
+// unleased reports whether the token has no lease. One without time is one: it ran out before the request was repeated.
 func unleased(t tms.Token) bool { return t.Value == "" || t.Lease == nil || t.Lease.ID == "" }
 
 // goOnWaiting tells how it stands. It pauses where the server answered before the time was up, which it does when it

@@ -37,7 +37,7 @@ func (c *Client) generate(ctx context.Context, pool string, request tms.Generate
 	return answer.TMS(), nil
 }
 
-// inParts says whether the request was refused because it carries more than a pool with labels takes at once.
+// inParts reports whether the request was refused because it carries more than a pool with labels takes at once.
 func inParts(request tms.GenerateRequest, err error) bool {
 	var refusal *tms.Refusal
 	return errors.As(err, &refusal) && refusal.Code == tms.ErrInvalidRequest &&

@@ -136,7 +136,7 @@ func (h *Held) nextStep() time.Time {
 // early returns how long before it is due the lease may be renewed.
 func (h *Held) early() time.Duration { return h.deadline.Sub(h.sent) / earlyPart }
 
-// stalled says whether the work makes no progress, where that is required.
+// stalled reports whether the work makes no progress, where that is required.
 func (h *Held) stalled(now time.Time) bool {
 	return h.progress > 0 && now.Sub(h.began)-time.Duration(h.progressed.Load()) > h.progress
 }

@@ -146,7 +146,7 @@ func (c *Client) unanswered(ctx, attempt context.Context, a ask, limit time.Dura
 	return f
 }
 
-// hopeless says whether there is a server which does not speak as the address says it does, or is not who it says.
+// hopeless reports whether there is a server which does not speak as the address says it does, or is not who it says.
 func hopeless(err error) bool {
 	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, new(*tls.CertificateVerificationError))
 }
@@ -170,7 +170,7 @@ func (c *Client) refused(a ask, response *http.Response, body []byte) error {
 	return err
 }
 
-// passes says whether a refusal may be another one in a while: a server that is too busy, stops, or cannot ask its
+// passes reports whether a refusal may be another one in a while: a server that is too busy, stops, or cannot ask its
 // store, and a limit of a rate. A pool stays paused, and a client that holds all it may goes on to, until somebody
 // acts.
 func passes(status int, code tms.Code) bool {

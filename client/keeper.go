@@ -171,7 +171,7 @@ func (k *keeper) settleOne(h *Held, r tms.TokenResult, sent, now time.Time, part
 	}
 }
 
-// endOf says whether a result means that the lease is no more.
+// endOf reports whether a result means that the lease is no more.
 func endOf(r tms.TokenResult) error {
 	switch tms.CodeOf(r.Err) {
 	case tms.ErrLeaseLost, tms.ErrNotAssigned, tms.ErrNotHolder:

@@ -48,7 +48,7 @@ func (c *Client) patience(ctx context.Context) *patience {
 	return &patience{until: time.Now().Add(c.retryFor)}
 }
 
-// again says whether to make another attempt after one that ended in err, and pauses before it. An attempt that may
+// again reports whether to make another attempt after one that ended in err, and pauses before it. An attempt that may
 // have been carried out is followed by another only where repeat says that this does no harm.
 func (p *patience) again(ctx context.Context, err error, repeat bool) bool {
 	var f *failure

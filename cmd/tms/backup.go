@@ -125,8 +125,8 @@ func backups(store tms.Store) func(context.Context) (server.Backup, error) {
 	}
 }
 
-// isBackup says whether the arguments of tms restore are those for a backup: a file that is one, or is called like one,
-// and a directory. Flags that are for tokens say that they are not.
+// isBackup reports whether the arguments of tms restore are those for a backup: a file that is one, or is called like
+// one, and a directory. Flags that are for tokens say that they are not.
 func (r *remote) isBackup(args []string) bool {
 	return len(args) == 2 && !r.Flags().Changed("pool") && !r.Flags().Changed("output") &&
 		(strings.HasSuffix(args[0], ".tar") || embedded.IsBackup(args[0]))

@@ -111,7 +111,7 @@ func (c *config) validate() error {
 	)
 }
 
-// validateWaiting refuses to let those who wait take every connection.
+// validateWaiting refuses to let waiters take every connection.
 func (c *config) validateWaiting() error {
 	if c.MaxWaiting >= c.MaxConnections && c.MaxWaiting > 1 {
 		return fmt.Errorf("max_waiting: must be less than max_connections (%d), is %d", c.MaxConnections, c.MaxWaiting)

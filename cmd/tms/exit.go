@@ -116,7 +116,7 @@ func (f *failure) advise() string {
 	return strings.NewReplacer("{pool}", f.pool, "{token}", f.token).Replace(try)
 }
 
-// nothingThere says whether no token is free, held or due in the pool.
+// nothingThere reports whether no token is free, held or due in the pool.
 func (f *failure) nothingThere() bool {
 	var r *tms.Refusal
 	return errors.As(f.err, &r) && r.Code == tms.ErrNoTokenAvailable && r.Available == 0 && r.RetryAfter == 0 &&

@@ -79,7 +79,7 @@ func otherForm(line string, first bool) string {
 	return ""
 }
 
-// jsonArray says whether the text begins an array of objects, texts or arrays, or is one.
+// jsonArray reports whether the text begins an array of objects, texts or arrays, or is one.
 func jsonArray(text string) bool {
 	rest, begins := strings.CutPrefix(text, "[")
 	rest = strings.TrimSpace(rest)

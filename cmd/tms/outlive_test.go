@@ -22,7 +22,7 @@ func TestAWaitOutlivesItsServer(t *testing.T) {
 			t.Parallel()
 			args := []string{"--store", "embedded:" + t.TempDir(), "--listen", loopback.Addr(t)}
 			p := startServe(t, args...)
-			keys := p.holdAll(2) // one for each of those who wait, whoever comes first after the restart
+			keys := p.holdAll(2) // one for each waiter, whoever comes first after the restart
 			run := waiting(t, p, "run", "-q", "--wait", "2m", "--", "true")
 			p.untilQueued(t, 1)
 			assign := waiting(t, p, "assign", "-q", "--wait", "2m")

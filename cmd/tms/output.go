@@ -124,7 +124,7 @@ func bold(out io.Writer, text string) string {
 
 func plain(_ io.Writer, text string) string { return text }
 
-// smart says whether the output is a terminal that can move its cursor.
+// smart reports whether the output is a terminal that can move its cursor.
 func smart(out io.Writer) bool { return isTerminal(out) && os.Getenv("TERM") != "dumb" }
 
 func isTerminal(stream any) bool {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Those who wait do not lock out those they wait for: as many of them as there are connections repeat, each on one that
+// Waiters do not lock out those they wait for: as many of them as there are connections repeat, each on one that
 // it keeps, and yet the holder comes through on a new one.
 func TestTheHolderComesThroughBesideThoseWhoWait(t *testing.T) {
 	p := startServe(t, "--store", "memory:", "--max-connections", "4")

@@ -11,8 +11,8 @@ import (
 
 const asideFor = 500 * time.Millisecond // how long the server has to say what became of a token
 
-// isAside says whether the token, whose lease the server has ended, was put aside, so that nobody else can have it: the
-// job may do that, and go on with what else it has. What has been found so stays so.
+// isAside reports whether the token, whose lease the server has ended, was put aside, so that nobody else can have it:
+// the job may do that, and go on with what else it has. What has been found so stays so.
 func (j *jobRun) isAside(h *client.Held) bool {
 	if _, known := j.aside.Load(h); known {
 		return true
@@ -40,7 +40,7 @@ func (j *jobRun) firstLost() *client.Held {
 	return nil
 }
 
-// endsWithin says whether the job is over before that time is.
+// endsWithin reports whether the job is over before that time is.
 func endsWithin(over <-chan struct{}, most time.Duration) bool {
 	select {
 	case <-over:

@@ -155,7 +155,7 @@ func (j *Job) Clear(patience time.Duration, left func()) (gone bool) {
 	return j.killAfter(0)
 }
 
-// killAfter kills what is left of the group after the given time, sees it end, and says whether it did.
+// killAfter kills what is left of the group after the given time, sees it end, and reports whether it did.
 func (j *Job) killAfter(patience time.Duration) (gone bool) {
 	killing := time.AfterFunc(patience, j.kill) // punctually, however long a look at the group takes
 	defer killing.Stop()

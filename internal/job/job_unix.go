@@ -118,7 +118,7 @@ func (j *Job) resume(asks bool) bool {
 	return true
 }
 
-// underShell says whether a shell with job control started the caller, which would let it go on again: such a shell
+// underShell reports whether a shell with job control started the caller, which would let it go on again: such a shell
 // puts what it starts into process groups of their own. The system does not suspend from the terminal what nobody looks
 // after.
 func underShell() bool { return session() != syscall.Getpgrp() }
@@ -153,7 +153,7 @@ func (j *Job) terminate() {
 
 func (j *Job) kill() { j.signal(syscall.SIGKILL) }
 
-// alive says whether anything of the job's process group is left.
+// alive reports whether anything of the job's process group is left.
 func (j *Job) alive() bool {
 	select {
 	case <-j.done:

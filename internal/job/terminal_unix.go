@@ -30,8 +30,8 @@ func openTerminal() *terminal {
 	return &terminal{fd: fd, own: syscall.Getpgrp(), wanted: uses(0) && uses(1)}
 }
 
-// uses says whether a file is the controlling terminal. A job whose standard input and output are both is lent it from
-// the start. Any other is lent it when it asks, because what stands beside it in a pipe may use it, too.
+// uses reports whether a file is the controlling terminal. A job whose standard input and output are both is lent it
+// from the start. Any other is lent it when it asks, because what stands beside it in a pipe may use it, too.
 func uses(fd int) bool {
 	_, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	return err == nil
@@ -46,7 +46,7 @@ func (t *terminal) foreground() int {
 	return group
 }
 
-// lendFirst says whether a job is to be started in the foreground, which is then lent.
+// lendFirst reports whether a job is to be started in the foreground, which is then lent.
 func (t *terminal) lendFirst() bool {
 	if t == nil {
 		return false
@@ -55,8 +55,8 @@ func (t *terminal) lendFirst() bool {
 	return t.lent
 }
 
-// lend makes the process group the foreground where the caller's is, if the job uses the terminal, and says whether it
-// is now. That the job asks for it means that it does.
+// lend makes the process group the foreground where the caller's is, if the job uses the terminal, and reports whether
+// it is now. That the job asks for it means that it does.
 func (t *terminal) lend(group int, asked bool) bool {
 	if t == nil {
 		return false
@@ -74,7 +74,7 @@ func (t *terminal) lend(group int, asked bool) bool {
 	return now == group
 }
 
-// takeBack makes the caller's group the foreground again, if the terminal was lent, and says whether it was. From a
+// takeBack makes the caller's group the foreground again, if the terminal was lent, and reports whether it was. From a
 // shell that has it meanwhile it is not taken. The system would stop a process in the background for that, if it did
 // not ignore SIGTTOU.
 func (t *terminal) takeBack() bool {

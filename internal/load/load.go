@@ -140,7 +140,7 @@ func (c *connection) one(ctx, late context.Context, verb string, at time.Time) b
 	return true
 }
 
-// over says whether nothing is sent any more, and since when.
+// over reports whether nothing is sent any more, and since when.
 func (l *run) over(ctx context.Context) (since time.Time, over bool) {
 	if ctx.Err() != nil {
 		return earlier(l.interrupt(), l.end), true

@@ -15,7 +15,7 @@ import (
 
 // Times of the watch over a store.
 const (
-	readyTimeout   = 2 * time.Second // longest time in which the store says whether it is ready
+	readyTimeout   = 2 * time.Second // longest time in which the store reports whether it is ready
 	lookWhileReady = 5 * time.Second // between two looks
 	lookWhileNot   = time.Second
 )
@@ -68,12 +68,12 @@ func (c *configured) putPools(ctx context.Context) error {
 	return nil
 }
 
-// canComeRight says whether what was refused or failed may go well later without anybody changing the configuration.
+// canComeRight reports whether what was refused or failed may go well later without anybody changing the configuration.
 func canComeRight(err error) bool {
 	return tms.CodeOf(err) == "" || errors.Is(err, tms.ErrStoreUnavailable)
 }
 
-// hopeless says whether look found that the store refuses the pools for good.
+// hopeless reports whether look found that the store refuses the pools for good.
 func (c *configured) hopeless(err error) bool {
 	return err != nil && !c.set.Load() && !canComeRight(err)
 }

@@ -42,7 +42,7 @@ func ParseCursor(pool, text string) (Cursor, error) {
 	return c, nil
 }
 
-// possible says whether a token can have this place.
+// possible reports whether a token can have this place.
 func (c Cursor) possible() bool {
 	return slices.Contains(States, c.State) && c.At >= 0 && tms.ValidateToken("cursor", c.Value) == nil
 }

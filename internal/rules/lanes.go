@@ -70,7 +70,7 @@ func CheckGenerate(p tms.Policy, tokens []tms.NewToken) error {
 	return TooManyLabelled(tokens)
 }
 
-// Suits says whether a token with this metadata is among those that the match asks for.
+// Suits reports whether a token with this metadata is among those that the match asks for.
 func Suits(metadata, match map[string]string) bool {
 	for key, value := range match {
 		if has, ok := metadata[key]; !ok || has != value {

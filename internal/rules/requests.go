@@ -43,7 +43,7 @@ func Memory(p tms.Policy, r tms.AssignRequest) (name string, life int64) {
 
 const ticketMark = "\n"
 
-// OfTicket says whether the name of a memory is that of a ticket.
+// OfTicket reports whether the name of a memory is that of a ticket.
 func OfTicket(name string) bool { return strings.HasPrefix(name, ticketMark) }
 
 // Recall returns what is remembered of a request with this content, or nil where nothing is, or refuses one that was
@@ -64,7 +64,7 @@ const givenUp = "-"
 // GivenUp is what is to be remembered of a request that nobody is to carry out any more.
 func GivenUp() *Remembered { return &Remembered{Print: givenUp} }
 
-// IsAssign says whether it is an assign that is remembered, or one that was given up.
+// IsAssign reports whether it is an assign that is remembered, or one that was given up.
 func (r *Remembered) IsAssign() bool { return r.Seed == "" }
 
 // Gave is what is to be remembered of an assign.
@@ -113,12 +113,13 @@ func GeneratePrint(r tms.GenerateRequest) string {
 	return fingerprint("generate", r.Tokens)
 }
 
-// Brings says whether any of the tokens has metadata.
+// Brings reports whether any of the tokens has metadata.
 func Brings(tokens []tms.NewToken) bool {
 	return slices.ContainsFunc(tokens, func(t tms.NewToken) bool { return len(t.Metadata) > 0 })
 }
 
-// Differs says whether a token has other metadata than is brought for it. Where none is brought, nothing is said of it.
+// Differs reports whether a token has other metadata than is brought for it. Where none is brought, nothing is said of
+// it.
 func Differs(has, brought map[string]string) bool {
 	return len(brought) > 0 && !maps.Equal(has, brought)
 }

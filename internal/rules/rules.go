@@ -43,7 +43,7 @@ type Lease struct {
 	Handed     bool  // the token was handed to somebody who waits and has not been picked up: the lease has not begun
 }
 
-// Handed says whether the token was handed to somebody who waits and has not picked it up.
+// Handed reports whether the token was handed to somebody who waits and has not picked it up.
 func (r Record) Handed() bool { return r.Lease.Handed }
 
 // New returns the record of a token that is generated at now.
@@ -237,7 +237,7 @@ func (r Record) Restore(now int64) (Record, error) {
 	return r, nil
 }
 
-// Delete says whether the token, which lives, may be deleted with this key.
+// Delete reports whether the token, which lives, may be deleted with this key.
 func (r Record) Delete(p tms.Policy, key tms.LeaseKey) error { return r.mayAct(p, key) }
 
 // mayAct refuses a key that is not that of the present lease, or that names none where the pool requires it.

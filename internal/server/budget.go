@@ -151,7 +151,7 @@ func overloaded(format string, args ...any) error {
 	return refusal
 }
 
-// crowd counts those who wait, of whom there may be so many.
+// crowd counts the waiters, of whom there may be so many.
 type crowd struct {
 	most int64
 	now  atomic.Int64

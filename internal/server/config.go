@@ -32,7 +32,7 @@ type Config struct {
 	Observe func(route, method string, status int, elapsed time.Duration)
 
 	// Stopping, where it is set, is called once, when a server that was told to stop takes no new connections and begins
-	// to wait for the requests that are under way. It lets a store end the waiting of those who wait for a token.
+	// to wait for the requests that are under way. It lets a store refuse its waiters.
 	Stopping func()
 
 	Limits
@@ -51,7 +51,7 @@ type Limits struct {
 	ReadTimeout     time.Duration // longest time in which a whole request arrives
 	WriteTimeout    time.Duration // longest time from a request's header to the end of its answer
 	IdleTimeout     time.Duration // after which a connection without requests is closed
-	ReadyTimeout    time.Duration // longest time in which the store says whether it is ready
+	ReadyTimeout    time.Duration // longest time in which the store reports whether it is ready
 	ShutdownTimeout time.Duration // that requests have to end when the server stops
 
 	// DrainDelay is how long the server goes on as before once /readyz says that it is stopping, so that load balancers

@@ -14,7 +14,7 @@ func (s *Server) live(*call) (reply, error) {
 	return reply{body: api.Health{Status: "ok", Version: s.config.Version}}, nil
 }
 
-// ready says whether load balancers should send requests here.
+// ready reports whether load balancers should send requests here.
 func (s *Server) ready(c *call) (reply, error) {
 	if s.stopping.Load() {
 		return reply{}, tms.Refuse(tms.ErrStoreUnavailable, "the server is stopping")

@@ -66,7 +66,7 @@ func (s *Server) mux() http.Handler {
 	})
 }
 
-// isShortest says whether the path has no parts that are empty, "." or "..".
+// isShortest reports whether the path has no parts that are empty, "." or "..".
 func isShortest(p string) bool {
 	clean := path.Clean(p)
 	return p == clean || p == clean+"/" && clean != "/"

@@ -60,7 +60,7 @@ func (c *poolCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(c.complete, prometheus.GaugeValue, complete)
 }
 
-// collect says whether it has shown every pool.
+// collect reports whether it has shown every pool.
 func (c *poolCollector) collect(ctx context.Context, out chan<- prometheus.Metric) bool {
 	next := ""
 	for range scrapePools / scrapePage {

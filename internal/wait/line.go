@@ -45,7 +45,7 @@ type waiter struct {
 // print tells the content of the request from that of others.
 func (w *waiter) print() string { return rules.AssignPrint(w.request) }
 
-// returns says whether whoever waits may come back.
+// returns reports whether whoever waits may come back.
 func (w *waiter) returns() bool { return w.request.RequestID != "" }
 
 type answer struct {
@@ -252,7 +252,7 @@ func (l *line) showAll() {
 	l.goOn()
 }
 
-// over says whether nobody waits, and if so takes the line off the store.
+// over reports whether nobody waits, and if so takes the line off the store.
 func (l *line) over() bool {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
@@ -361,7 +361,7 @@ func (l *line) tell(waiters []*waiter, a answer) {
 	}
 }
 
-// goesOn says whether a wait goes on after this answer.
+// goesOn reports whether a wait goes on after this answer.
 func goesOn(err error) bool {
 	switch tms.CodeOf(err) {
 	case "": // the store failed
@@ -388,7 +388,7 @@ func (s *Store) listen() {
 		err := s.queue.Listen(s.life, s.wake)
 		if err != nil && s.life.Err() == nil {
 			if time.Since(warned) >= warnEvery {
-				s.options.Logger.Warn("wakes are not heard for now, so that those who wait are served up to a second later",
+				s.options.Logger.Warn("wakes are not heard for now, so that waiters are served up to a second later",
 					"error", err)
 				warned = time.Now()
 			}

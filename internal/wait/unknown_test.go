@@ -16,7 +16,7 @@ import (
 	"github.com/manankarani/token-manager/internal/wait"
 )
 
-// Redis stands still for longer than a call waits for it, and each of those who wait is served all the same.
+// Redis stands still for longer than a call waits for it, and each waiter is served all the same.
 func TestAHungRedisEndsNoWait(t *testing.T) {
 	const waiters = 150
 	server := redistest.New(t)

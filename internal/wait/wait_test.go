@@ -44,7 +44,7 @@ func TestWaiting(t *testing.T) {
 	storetest.RunWaiting(t, func(t testing.TB) []tms.Sweeper { return []tms.Sweeper{wrap(t, embedded.Options{})} })
 }
 
-// Two servers share the Redis, and those who wait at both stand in one queue.
+// Two servers share the Redis, and waiters at both stand in one queue.
 func TestWaitingOnTwoServersOfOneRedis(t *testing.T) {
 	db := redistest.New(t)
 	storetest.RunWaiting(t, func(t testing.TB) (stores []tms.Sweeper) {

@@ -56,8 +56,8 @@ func (p *pool) wanted(requests []tms.AssignRequest) (total int) {
 // use does not pile them up.
 const spare = 10
 
-// gather carries out returns that are due, and hands what comes back to those who wait: a few in any case, and more
-// while fewer tokens than wanted are available. It says whether it stopped because the step has touched enough.
+// gather carries out returns that are due, and hands what comes back to waiters: a few in any case, and more
+// while fewer tokens than wanted are available. It reports whether it stopped because the step has touched enough.
 func (t *step) gather(wanted int) (more bool) {
 	for n := 0; n < wanted+spare || t.supply("") < wanted; n++ {
 		d := t.nextReturn()

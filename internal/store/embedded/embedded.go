@@ -109,7 +109,7 @@ type step struct {
 	now   int64
 
 	before tms.ExpiryCounts // what had expired when the step began
-	handed int              // how many tokens the step has handed to those who wait
+	handed int              // how many tokens the step has handed to waiters
 	keptIn map[string]bool  // see keptLanes; nil until the step asks
 }
 

@@ -47,7 +47,7 @@ func (p *pool) nextDeath() deadline {
 
 func (p *pool) nextDeadline() deadline { return earlier(p.nextReturn(), p.nextDeath()) }
 
-// settle carries out the deadlines of one token that have passed, and says whether it still lives.
+// settle carries out the deadlines of one token that have passed, and reports whether it still lives.
 func (t *step) settle(e *entry) (alive bool) {
 	if t.now <= e.record.Due(t.policy) {
 		return true
@@ -62,7 +62,7 @@ func (t *step) settle(e *entry) (alive bool) {
 	return alive
 }
 
-// expire settles at most limit tokens, the longest overdue first, and says whether more are due.
+// expire settles at most limit tokens, the longest overdue first, and reports whether more are due.
 func (t *step) expire(limit int) (more bool) {
 	for range limit {
 		d := t.nextDeadline()
@@ -74,7 +74,7 @@ func (t *step) expire(limit int) (more bool) {
 	return t.nextDeadline().at < t.now
 }
 
-// tidy lets tickets age whose time is over, and says whether more are there than it may.
+// tidy lets tickets age whose time is over, and reports whether more are there than it may.
 func (t *step) tidy() (more bool) {
 	for range maxStep {
 		if t.queue.due() >= t.now {

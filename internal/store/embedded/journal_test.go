@@ -13,7 +13,7 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// wasDone says whether the group has been called durable.
+// wasDone reports whether the group has been called durable.
 func (g *group) wasDone() bool {
 	select {
 	case <-g.done:

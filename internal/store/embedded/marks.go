@@ -143,5 +143,5 @@ func (m *marks) forget(newer string) {
 // close makes the marks durable.
 func (m *marks) close() error { return errors.Join(m.file.Sync(), m.file.Close()) }
 
-// isList says whether the name is that of a list of Pebble's files, its MANIFEST.
+// isList reports whether the name is that of a list of Pebble's files, its MANIFEST.
 func isList(name string) bool { return strings.HasPrefix(name, "MANIFEST-") }

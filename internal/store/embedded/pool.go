@@ -26,7 +26,7 @@ type pool struct {
 	clients map[string]*index // the assigned tokens once more, by client, where the pool limits leases per client
 
 	queue *queue
-	freed []*entry // that have become available and may suit those who wait, who have not been looked for yet
+	freed []*entry // that have become available and may suit waiters that nobody has looked for yet
 	kept  bool     // tokens may be there that were kept back for a ticket which waits no longer
 
 	requests *memories

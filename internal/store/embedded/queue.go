@@ -22,7 +22,7 @@ func (t *step) QueueUp(r tms.AssignRequest) error {
 	return t.noneAvailable(lane, ticket, max(1, r.Count))
 }
 
-// turn says whether the ticket, or a request without one, may be served before everybody else who waits in its line.
+// turn reports whether the ticket, or a request without one, may be served before everybody else who waits in its line.
 // Whoever waits for any token is owed every token: they wait only because they want more than there are.
 func (t *step) turn(lane string, ticket *ticket) bool {
 	first, any := t.queue.head(lane), t.queue.head("")
@@ -64,7 +64,7 @@ func (t *step) letGo(ticket *ticket) {
 
 // catchUp takes those who no longer wait out of the queue, and hands what is due to come back to those who do, before
 // the step proper begins, so that it meets no ticket that is void, and no token that is owed to one of the others. It
-// says whether that takes another step.
+// reports whether that takes another step.
 func (t *step) catchUp() (more bool) {
 	if t.queue.empty() {
 		return false
@@ -83,10 +83,10 @@ func (t *step) catchUp() (more bool) {
 	return t.owes()
 }
 
-// owes says whether tokens may be there that belong to those who wait.
+// owes reports whether tokens may be there that belong to waiters.
 func (t *step) owes() bool { return len(t.freed) > 0 || t.kept }
 
-// handOff gives the tokens that have become available to those who wait. What goes beyond maxStep, or comes while void
+// handOff gives the tokens that have become available to waiters. What goes beyond maxStep, or comes while void
 // tickets hide whose turn it is, is left to the next step.
 func (t *step) handOff() {
 	if t.queue.empty() || t.reach() {
@@ -106,8 +106,8 @@ func (t *step) handOff() {
 	}
 }
 
-// reach lets those who want more tokens than the pool holds stand beside the line. It says whether that takes another
-// step; until then nobody's turn is known.
+// reach lets those who want more tokens than the pool holds stand beside the line. It reports whether that takes
+// another step; until then nobody's turn is known.
 func (t *step) reach() (more bool) {
 	left, more := t.queue.reach(t.holds(), maxStep)
 	t.kept = t.kept || left || more

@@ -20,7 +20,7 @@ const (
 	maxSums        = 16 << 20
 )
 
-// IsBackup says whether the file begins as a backup does.
+// IsBackup reports whether the file begins as a backup does.
 func IsBackup(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

@@ -219,7 +219,7 @@ func wholeTo(f io.ReaderAt, end int64, number uint64) (int64, error) {
 	return end, err
 }
 
-// holds says whether the bytes stand there.
+// holds reports whether the bytes stand there.
 func holds(f io.ReaderAt, at int64, want []byte) (bool, error) {
 	got := make([]byte, len(want))
 	n, err := f.ReadAt(got, at)

@@ -36,13 +36,13 @@ type ticket struct {
 	beside bool  // it wants more than the pool holds
 }
 
-// waits says whether the ticket stands in its line, or beside it.
+// waits reports whether the ticket stands in its line, or beside it.
 func (t *ticket) waits() bool { return t.Offer == nil && !t.Absent }
 
 // count returns how many tokens the ticket asks for.
 func (t *ticket) count() int { return max(1, t.Request.Count) }
 
-// before says whether the ticket joined before the other; true if that is the same one, or there is none.
+// before reports whether the ticket joined before the other; true if that is the same one, or there is none.
 func (t *ticket) before(other *ticket) bool { return other == nil || t.number <= other.number }
 
 // newQueue returns an empty queue.
@@ -68,7 +68,7 @@ func byCount(a, b *ticket) bool {
 	return cmp.Or(cmp.Compare(a.count(), b.count()), cmp.Compare(a.number, b.number)) < 0
 }
 
-// empty says whether there are no tickets at all, not even absent ones.
+// empty reports whether there are no tickets at all, not even absent ones.
 func (q *queue) empty() bool { return len(q.tickets) == 0 }
 
 // get returns the ticket, or nil.
@@ -142,9 +142,9 @@ func (q *queue) renew(t *ticket, until int64) {
 	q.clocks.Set(t)
 }
 
-// reach takes note of how many tokens the pool holds, in at most so many moves, and says whether it takes more. A
-// ticket that wants more than that waits beside its line, in its place, and nobody waits for it. It also says whether
-// tickets have left the line.
+// reach takes note of how many tokens the pool holds, in at most so many moves, and reports whether it takes more. A
+// ticket that wants more than that waits beside its line, in its place, and nobody waits for it. It also reports
+// whether tickets have left the line.
 func (q *queue) reach(holds, moves int) (left, more bool) {
 	for range moves {
 		most, some := q.several.Max()

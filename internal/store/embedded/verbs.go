@@ -76,7 +76,7 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 	return result, err
 }
 
-// fits says whether the pool has room for those of the tokens that it does not have yet.
+// fits reports whether the pool has room for those of the tokens that it does not have yet.
 func (t *step) fits(tokens []tms.NewToken) bool {
 	room := t.policy.MaxTokens - len(t.tokens)
 	if room >= len(tokens) {

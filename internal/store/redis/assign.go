@@ -25,7 +25,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 	})
 }
 
-// simple says whether the request asks for any tokens, does not queue, and cannot be repeated.
+// simple reports whether the request asks for any tokens, does not queue, and cannot be repeated.
 func simple(r tms.AssignRequest) bool {
 	return r.Prefer == "" && len(r.Match) == 0 && r.RequestID == "" && r.Ticket == ""
 }

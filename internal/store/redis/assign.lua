@@ -13,7 +13,7 @@ local function gather(n, lacking)
   end
 end
 
--- What one assign grants. awaited: the tokens that there are belong to those who wait.
+-- What one assign grants. awaited: the tokens that there are belong to waiters.
 local granting
 
 local function begin(tokens, awaited)

@@ -210,7 +210,7 @@ func (p *poolKeys) checkClients() error {
 }
 
 // checkQueue holds that each ticket either waits in its line or was handed tokens, that no token is on its way to
-// nobody, and that the pool's hash says whether there are tickets.
+// nobody, and that the pool's hash reports whether there are tickets.
 func (p *poolKeys) checkQueue() error {
 	lines, on := map[string]map[string]bool{}, map[string]string{}
 	for ticket, text := range p.hashes["tickets"] {

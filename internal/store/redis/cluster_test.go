@@ -24,7 +24,7 @@ func onCluster(t *testing.T) storetest.Opener {
 	}
 }
 
-// Pools on all nodes of a cluster wake those who wait, and leave nothing on any node when they are gone.
+// Pools on all nodes of a cluster wake waiters, and leave nothing on any node when they are gone.
 func TestOnACluster(t *testing.T) {
 	nodes := redistest.NewCluster(t, 3)
 	// the first address does not answer

@@ -78,7 +78,7 @@ local function overdueResting(records, limit)
   for i, token in ipairs(found) do records[#records + 1] = record(token, COOLING, tonumber(scores[i])) end
 end
 
--- Carries out at most limit ends of leases and cooldowns, and hands what comes back to those who wait. Returns how
+-- Carries out at most limit ends of leases and cooldowns, and hands what comes back to waiters. Returns how
 -- many.
 local function comeBack(limit)
   local records, lapsed = {}, queue and queue.open and lapse(limit) or 0

@@ -21,7 +21,7 @@ func (s *Store) AsVersion(version int64) { s.link.version = version }
 // CheckInfo says why a server that answers INFO so is not fit.
 func CheckInfo(text string, cluster bool) error { return parseInfo(text).check(cluster) }
 
-// Listening says whether Listen runs.
+// Listening reports whether Listen runs.
 func (s *Store) Listening() bool {
 	s.wakes.mu.Lock()
 	defer s.wakes.mu.Unlock()

@@ -37,7 +37,7 @@ func outcome(err error) error {
 	return fmt.Errorf("redis: %w", err)
 }
 
-// neverRan says whether Redis answered with an error from before the function.
+// neverRan reports whether Redis answered with an error from before the function.
 func neverRan(err error) bool {
 	answered, ok := asRedis(err)
 	if !ok {

@@ -62,7 +62,7 @@ func TestKeysOfSomePoolsAreThoseOfTheLibrary(t *testing.T) {
 	}
 }
 
-// The library keeps the clocks of those who wait that the contract says.
+// The library keeps the clocks of waiters that the contract says.
 func TestClocksOfTheQueueAreThoseOfTheContract(t *testing.T) {
 	want := fmt.Sprintf("local TICKET, PRESENCE, PICKUP = %d, %d, %d ", tms.TicketTTL.Milliseconds(),
 		tms.PresenceTime.Milliseconds(), tms.PickupTime.Milliseconds())

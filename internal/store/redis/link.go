@@ -132,7 +132,7 @@ func (l *link) try() *attempt {
 	return l.attempt
 }
 
-// over says whether the attempt failed a while ago.
+// over reports whether the attempt failed a while ago.
 func (a *attempt) over() bool {
 	select {
 	case <-a.done:

@@ -164,7 +164,7 @@ func (s *Store) PoolNames(ctx context.Context, after string, limit int) ([]strin
 	return s.names(ctx, after, limit)
 }
 
-// lacksDefault says whether the default pool should be among the names and is not.
+// lacksDefault reports whether the default pool should be among the names and is not.
 func lacksDefault(names []string, after string, limit int) bool {
 	if limit <= 0 || after >= tms.DefaultPool || slices.Contains(names, tms.DefaultPool) {
 		return false
@@ -202,7 +202,7 @@ func (s *Store) addName(ctx context.Context, name string) error {
 	return nilOr(err)
 }
 
-// listed says whether the index has the name.
+// listed reports whether the index has the name.
 func (s *Store) listed(ctx context.Context, name string) (bool, error) {
 	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed {
 		return b.Zscore().Key(poolIndex).Member(name).Build()

@@ -7,7 +7,7 @@ local function changed(p, change)
   return merged
 end
 
--- Says whether the pool holds tokens that the change of its policy could not take along.
+-- Reports whether the pool holds tokens that the change of its policy could not take along.
 local function inUse(p, merged)
   local relabelled = p.labels ~= merged.labels
   local turned = (p.max_leases_per_client > 0) ~= (merged.max_leases_per_client > 0)

@@ -223,7 +223,7 @@ local function keptLanes()
   return queue.lines
 end
 
--- Gives what the step has made available, and what was kept back for tickets that have left, to those who wait.
+-- Gives what the step has made available, and what was kept back for tickets that have left, to waiters.
 function handOff()
   reach()
   local owes = queue.owes
@@ -248,7 +248,7 @@ function handOff()
   queue.left = false
 end
 
--- Hands what is due to come back to those who wait before the step proper begins, so that it meets no token that is
+-- Hands what is due to come back to waiters before the step proper begins, so that it meets no token that is
 -- owed to one of them.
 local function catchUp()
   if not queue then return end

@@ -106,7 +106,7 @@ func (s *Store) wasReset(what string) error {
 	return s.reset.Load()
 }
 
-// lookForPool says whether a pool that is not there was lost with the data.
+// lookForPool reports whether a pool that is not there was lost with the data.
 func (s *Store) lookForPool(ctx context.Context, pool string) error {
 	if err := s.recognise(ctx, s.do); err != nil {
 		return outcome(err)
@@ -125,7 +125,7 @@ func (s *Store) lookForPool(ctx context.Context, pool string) error {
 	return nil
 }
 
-// lost says whether a pool that this server served is gone from a cluster with nobody having deleted it: there is no
+// lost reports whether a pool that this server served is gone from a cluster with nobody having deleted it: there is no
 // mark of a deletion, and the index has its name, for longer than a server takes to make a pool after its name, or is
 // gone, too.
 func (s *Store) lost(ctx context.Context, pool string) (bool, error) {
@@ -153,7 +153,7 @@ func (s *Store) lost(ctx context.Context, pool string) (bool, error) {
 	return true, nil
 }
 
-// lookForIndex says whether the index, which lacks the default pool, was lost with a node of a cluster.
+// lookForIndex reports whether the index, which lacks the default pool, was lost with a node of a cluster.
 func (s *Store) lookForIndex(ctx context.Context) error {
 	if err := s.recognise(ctx, s.do); err != nil {
 		return outcome(err)

@@ -178,8 +178,9 @@ end
 -- The queue is defined further on.
 local newQueue, handOff, lapse
 
--- Says whether the pool is the one that this process left here, and no further back. If not, another process has served
--- it meanwhile, the library was loaded again, or somebody has put keys back, and fences may be out that are not stored.
+-- Reports whether the pool is the one that this process left here, and no further back. If not, another process has
+-- served it meanwhile, the library was loaded again, or somebody has put keys back, and fences may be out that are not
+-- stored.
 local function known(epoch, fence) return memory and memory.epoch == epoch and tonumber(fence) >= memory.fence end
 
 -- Reads the pool that a step is on. Returns false if there is no such pool.
@@ -199,7 +200,7 @@ local function open(k, when)
   return true
 end
 
--- Ends a step: hands what it has made available to those who wait, and adds its expiries to the pool's counters.
+-- Ends a step: hands what it has made available to waiters, and adds its expiries to the pool's counters.
 local function finish()
   if queue then handOff() end
   if released > 0 then call('HINCRBY', keys[1], 'released', released) end

@@ -227,7 +227,7 @@ func (p *modelPool) nextAged() int64 {
 	return next
 }
 
-// inLine says whether others may wait for the ticket's sake: it is present, and the pool holds what it wants.
+// inLine reports whether others may wait for the ticket's sake: it is present, and the pool holds what it wants.
 func (p *modelPool) inLine(t *modelTicket) bool {
 	return t.waits() && (t.lane() != "" || t.count() == 1 || t.count() <= p.holds())
 }
@@ -255,8 +255,8 @@ func (p *modelPool) waiting() (n int) {
 	return n
 }
 
-// turn says whether nobody comes before the ticket, or before a request that has none: nobody in its line, and nobody
-// older who waits for any token.
+// turn reports whether nobody comes before the ticket, or before a request that has none: nobody in its line, and
+// nobody older who waits for any token.
 func (p *modelPool) turn(t *modelTicket, lane string) bool {
 	for _, other := range p.tickets {
 		switch {

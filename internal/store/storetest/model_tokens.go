@@ -277,7 +277,7 @@ func byPlace(a, b rules.Cursor) int {
 	return cmp.Or(state, cmp.Compare(a.At, b.At), cmp.Compare(a.Value, b.Value))
 }
 
-// passes says whether the filter lets the token through.
+// passes reports whether the filter lets the token through.
 func passes(f tms.Filter, t tms.Token) bool {
 	return (f.State == "" || t.State == f.State) &&
 		(f.ClientID == "" || t.Lease != nil && t.Lease.ClientID == f.ClientID)

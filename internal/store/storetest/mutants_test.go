@@ -29,7 +29,7 @@ func (r *recorder) FailNow() {
 	runtime.Goexit()
 }
 
-// catches says whether the rule fails on the store.
+// catches reports whether the rule fails on the store.
 func catches(t *testing.T, r rule, open Opener) bool {
 	t.Helper()
 	rec, done := &recorder{TB: t}, make(chan struct{})

@@ -109,8 +109,8 @@ func (p *program) agree(verb string, got, want any, gotErr, wantErr error) {
 	}
 }
 
-// sameRefusal says whether two errors say the same: how many are available, how many wait, and which of them this one
-// is.
+// sameRefusal reports whether two errors say the same: how many are available, how many wait, and which of them this
+// one is.
 func sameRefusal(a, b error) bool {
 	if tms.CodeOf(a) != tms.CodeOf(b) || (a == nil) != (b == nil) {
 		return false

@@ -273,7 +273,7 @@ func generateLabelled(e *env) {
 	e.generate(pool, values[:tms.MaxLabelledBatch]...)
 }
 
-// parts says whether the store is a client that sends what is too much for one request in parts.
+// parts reports whether the store is a client that sends what is too much for one request in parts.
 func (e *env) parts() bool {
 	_, parts := e.stores[0].(interface{ InParts() })
 	return parts

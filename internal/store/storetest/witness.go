@@ -114,7 +114,7 @@ func (w *witness) Assign(ctx context.Context, pool string, requests []tms.Assign
 	return results, err
 }
 
-// repeated says whether the lease was seen before, with the same fence: the answer to a repeated request, or to a
+// repeated reports whether the lease was seen before, with the same fence: the answer to a repeated request, or to a
 // ticket that was shown again.
 func (w *witness) repeated(r tms.AssignRequest, t tms.Token) bool {
 	if r.RequestID == "" && r.Ticket == "" {

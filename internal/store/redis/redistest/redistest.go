@@ -133,7 +133,7 @@ func (s *Server) awaitAnswer() {
 	s.t.Fatalf("redis-server at %s does not answer", s.Addr)
 }
 
-// answers says whether the server replies to a PING, with a refusal of the caller's rights if it must, but not
+// answers reports whether the server replies to a PING, with a refusal of the caller's rights if it must, but not
 // because it is still loading its data.
 func (s *Server) answers() bool {
 	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
