@@ -1,129 +1,220 @@
 package api
 
-import tms "github.com/manankarani/token-manager"
+import (
+	"errors"
+	"time"
 
-// Generated answers a GenerateRequest. Token is there when one token was asked for.
-type Generated struct {
-	Pool      string   `json:"pool"`
-	Token     string   `json:"token,omitzero"`
-	Tokens    []string `json:"tokens"`
-	Created   int      `json:"created"`
-	Existing  int      `json:"existing"`
-	Differing int      `json:"differing,omitzero"`
-	ExpiresAt Time     `json:"expires_at,omitzero"`
-	Warnings  []string `json:"warnings,omitzero"` // see [tms.GenerateRequest.Warnings]
+	tms "github.com/manankarani/token-manager"
+)
+
+// GeneratedOf returns the answer to a generate.
+func GeneratedOf(pool string, g tms.Generated) *Generated {
+	answer := &Generated{
+		Pool:      pool,
+		Tokens:    g.Tokens,
+		Created:   g.Created,
+		Existing:  g.Existing,
+		Differing: g.Differing,
+		ExpiresAt: Time{g.ExpiresAt},
+	}
+	if len(g.Tokens) == 1 {
+		answer.Token = g.Tokens[0]
+	}
+	return answer
 }
 
-// Token is a token as every answer shows it; fields that do not apply are left out. The answers of assign and
-// keep-alive show a lease: an assigned token with renew_after_ms and, for its holder, lease_id. No other answer has
-// them.
-type Token struct {
-	Pool           string            `json:"pool"`
-	Token          string            `json:"token"`
-	State          tms.State         `json:"state,omitzero"`
-	LeaseID        string            `json:"lease_id,omitzero"`
-	Fence          int64             `json:"fence,omitzero"`
-	ClientID       string            `json:"client_id,omitzero"`
-	AssignedAt     Time              `json:"assigned_at,omitzero"`
-	LeaseExpiresAt Time              `json:"lease_expires_at,omitzero"`
-	TTLMS          int64             `json:"ttl_ms,omitzero"`
-	RenewAfterMS   int64             `json:"renew_after_ms,omitzero"`
-	ReadyAt        Time              `json:"ready_at,omitzero"`
-	ExpiresAt      Time              `json:"expires_at,omitzero"`
-	Metadata       map[string]string `json:"metadata,omitzero"`
-	Deleted        bool              `json:"deleted,omitzero"` // only in the answer of delete, with nothing but the names
-
-	*Past // only in the answers of lookup and of listings
+// TokenOf returns the token as anybody may see it, without its lease_id.
+func TokenOf(t tms.Token) Token {
+	view := Token{
+		Pool:      t.Pool,
+		Token:     t.Value,
+		State:     t.State,
+		ReadyAt:   Time{t.ReadyAt},
+		ExpiresAt: Time{t.ExpiresAt},
+		Metadata:  t.Metadata,
+	}
+	if t.Lease != nil {
+		view.Fence = t.Lease.Fence
+		view.ClientID = t.Lease.ClientID
+		view.AssignedAt = Time{t.Lease.AssignedAt}
+		view.LeaseExpiresAt = Time{t.Lease.ExpiresAt}
+		view.TTLMS = t.Lease.TTL.Milliseconds()
+	}
+	if t.Past != nil {
+		view.Past = &Past{t.Past.Assigned, t.Past.Expired, Time{t.Past.Since}, t.Past.LastClient}
+	}
+	return view
 }
 
-// Past is what a pool remembers of a token's leases.
-type Past struct {
-	AssignedCount int64  `json:"assigned_count"`
-	ExpiredCount  int64  `json:"expired_count"`
-	Since         Time   `json:"since,omitzero"`
-	LastClientID  string `json:"last_client_id,omitzero"`
+const renewals = 3 // how often a lease should be renewed in its lifetime, so that two lost renewals do no harm
+
+// LeaseOf returns the token as its holder sees it. A token without a lease is as [TokenOf] has it.
+func LeaseOf(t tms.Token) Token {
+	view := TokenOf(t)
+	if t.Lease != nil {
+		view.LeaseID = t.Lease.ID
+		view.RenewAfterMS = view.TTLMS / renewals
+	}
+	return view
 }
 
-// Assigned answers an AssignRequest: a lease where one token was asked for, and Leases otherwise.
-type Assigned struct {
-	*Token
-	Leases   []Token  `json:"leases,omitzero"`
-	Warnings []string `json:"warnings,omitzero"` // see [tms.AssignRequest.Warnings]
+// AssignedOf returns the answer to an assign that asked for count tokens.
+func AssignedOf(tokens []tms.Token, count int) *Assigned {
+	if count == 1 {
+		lease := LeaseOf(tokens[0])
+		return &Assigned{Token: &lease}
+	}
+	answer := &Assigned{Leases: make([]Token, len(tokens))}
+	for i, token := range tokens {
+		answer.Leases[i] = LeaseOf(token)
+	}
+	return answer
 }
 
-// Results answers a batch, in the order of its keys.
-type Results struct {
-	Results []Result `json:"results"`
+// PoolOf returns the pool as it was put: with its policy, what of it has been changed, and what is to be known of it.
+func PoolOf(p tms.Pool) Pool {
+	pool := Pool{Pool: p.Name, Policy: NewPolicy(p.Policy), Warnings: p.Warnings()}
+	if p.Was != nil {
+		pool.Was = new(NewPolicy(*p.Was).without(pool.Policy))
+	}
+	return pool
 }
 
-// Result is either a token or a problem. Its Err is nil where it is a token.
-type Result struct {
-	*Token
-	*Problem
+// PoolStatsOf returns the pool with its policy and counts.
+func PoolStatsOf(p tms.Pool, s tms.Stats) Pool {
+	pool := Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)}
+	pool.Tokens = &Counts{s.Available, s.Assigned, s.Cooling, s.Quarantined, s.Total()}
+	pool.Expired = &Expired{s.Expired.Released, s.Expired.Quarantined, s.Expired.Deleted}
+	pool.Waiting = &s.Waiting
+	return pool
 }
 
-// ClientUnblocked answers an UnblockRequest for all leases of a client.
-type ClientUnblocked struct {
-	Pool      string `json:"pool"`
-	ClientID  string `json:"client_id"`
-	Unblocked int    `json:"unblocked"`
+// PoolsOf returns the page of pools.
+func PoolsOf(page tms.PoolPage) *Pools {
+	answer := &Pools{Pools: make([]Pool, len(page.Pools)), NextCursor: page.Next}
+	for i, p := range page.Pools {
+		answer.Pools[i] = PoolStatsOf(p.Pool, p.Stats)
+	}
+	return answer
 }
 
-// RequestUnblocked answers an UnblockRequest for what an assign was given.
-type RequestUnblocked struct {
-	Pool      string `json:"pool"`
-	RequestID string `json:"request_id"`
-	Unblocked int    `json:"unblocked"`
+// TMS returns what became of the tokens.
+func (g Generated) TMS() tms.Generated {
+	return tms.Generated{Tokens: g.Tokens, Created: g.Created, Existing: g.Existing, Differing: g.Differing,
+		ExpiresAt: g.ExpiresAt.Time}
 }
 
-// Pool is a pool as answers show it. Tokens, Expired and Waiting are left out where only the policy was asked for.
-type Pool struct {
-	Pool    string   `json:"pool"`
-	Policy  Policy   `json:"policy"`
-	Was     *Policy  `json:"was,omitzero"` // of what a change has changed, the values before; nil in a pool that was made
-	Tokens  *Counts  `json:"tokens,omitzero"`
-	Expired *Expired `json:"expired,omitzero"`
-	Waiting *int     `json:"waiting,omitzero"` // in the pool's queue
-
-	Warnings []string `json:"warnings,omitzero"` // only in the answer of a PUT: see [tms.Pool.Warnings]
+// TMS returns the token, with its lease where it is assigned.
+func (t Token) TMS() tms.Token {
+	token := tms.Token{
+		Pool:      t.Pool,
+		Value:     t.Token,
+		State:     t.State,
+		Metadata:  t.Metadata,
+		ExpiresAt: t.ExpiresAt.Time,
+		ReadyAt:   t.ReadyAt.Time,
+	}
+	if t.State == tms.Assigned {
+		token.Lease = t.lease()
+	}
+	if t.Past != nil {
+		token.Past = &tms.Past{
+			Assigned:   t.AssignedCount,
+			Expired:    t.ExpiredCount,
+			LastClient: t.LastClientID,
+			Since:      t.Since.Time,
+		}
+	}
+	return token
 }
 
-// Counts are the sizes of a pool's sets.
-type Counts struct {
-	Available   int `json:"available"`
-	Assigned    int `json:"assigned"`
-	Cooling     int `json:"cooling"`
-	Quarantined int `json:"quarantined"`
-	Total       int `json:"total"`
+func (t Token) lease() *tms.Lease {
+	return &tms.Lease{
+		ID:         t.LeaseID,
+		Fence:      t.Fence,
+		ClientID:   t.ClientID,
+		AssignedAt: t.AssignedAt.Time,
+		ExpiresAt:  t.LeaseExpiresAt.Time,
+		TTL:        time.Duration(t.TTLMS) * time.Millisecond,
+	}
 }
 
-// Expired says what has expired in a pool since it was made.
-type Expired struct {
-	Released    int64 `json:"released"`
-	Quarantined int64 `json:"quarantined"`
-	Deleted     int64 `json:"deleted"`
+// TMS returns the tokens, one or several, each with its lease.
+func (a Assigned) TMS() []tms.Token {
+	if a.Token != nil {
+		return []tms.Token{a.Token.TMS()}
+	}
+	return tokensOf(a.Leases)
 }
 
-// PoolDeleted answers the deletion of a pool.
-type PoolDeleted struct {
-	Pool    string `json:"pool"`
-	Deleted bool   `json:"deleted"`
+// TMS returns the page.
+func (t Tokens) TMS() tms.Page { return tms.Page{Tokens: tokensOf(t.Tokens), Next: t.NextCursor} }
+
+// TMS returns the page.
+func (p Pools) TMS() tms.PoolPage {
+	page := tms.PoolPage{Next: p.NextCursor}
+	for _, wire := range p.Pools {
+		pool, stats := wire.TMS()
+		page.Pools = append(page.Pools, tms.PoolStats{Pool: pool, Stats: stats})
+	}
+	return page
 }
 
-// Pools is a page of pools.
-type Pools struct {
-	Pools      []Pool `json:"pools"`
-	NextCursor string `json:"next_cursor,omitzero"`
+func tokensOf(wire []Token) []tms.Token {
+	tokens := make([]tms.Token, len(wire))
+	for i, t := range wire {
+		tokens[i] = t.TMS()
+	}
+	return tokens
 }
 
-// Tokens is a page of tokens. It may hold fewer than were asked for, or none, and still have a next one.
-type Tokens struct {
-	Tokens     []Token `json:"tokens"`
-	NextCursor string  `json:"next_cursor,omitzero"`
+// TMS returns the results of keep-alive, unblock and restore.
+func (r Results) TMS() []tms.TokenResult {
+	results := make([]tms.TokenResult, len(r.Results))
+	for i, result := range r.Results {
+		results[i] = result.TMS()
+	}
+	return results
 }
 
-// Health answers that the server lives, or is ready to serve.
-type Health struct {
-	Status  string `json:"status"`
-	Version string `json:"version,omitzero"`
+// Errs returns the results of delete.
+func (r Results) Errs() []error {
+	errs := make([]error, len(r.Results))
+	for i, result := range r.Results {
+		errs[i] = result.TMS().Err
+	}
+	return errs
+}
+
+// TMS returns the token or the error. A result that is neither is an error, too.
+func (r Result) TMS() tms.TokenResult {
+	switch {
+	case r.Problem != nil:
+		return tms.TokenResult{Err: r.Err()}
+	case r.Token == nil:
+		return tms.TokenResult{Err: errors.New("the server answered neither a token nor a problem")}
+	}
+	return tms.TokenResult{Token: r.Token.TMS()}
+}
+
+// TMS returns the pool, and the sizes of its sets where the answer has them.
+func (p Pool) TMS() (tms.Pool, tms.Stats) {
+	var stats tms.Stats
+	if p.Tokens != nil {
+		stats.Available, stats.Assigned = p.Tokens.Available, p.Tokens.Assigned
+		stats.Cooling, stats.Quarantined = p.Tokens.Cooling, p.Tokens.Quarantined
+	}
+	if p.Expired != nil {
+		stats.Expired = tms.ExpiryCounts{
+			Released: p.Expired.Released, Quarantined: p.Expired.Quarantined, Deleted: p.Expired.Deleted,
+		}
+	}
+	if p.Waiting != nil {
+		stats.Waiting = *p.Waiting
+	}
+	pool := tms.Pool{Name: p.Pool, Policy: p.Policy.Change().Apply(tms.Policy{})}
+	if p.Was != nil {
+		pool.Was = new(p.Was.Change().Apply(pool.Policy))
+	}
+	return pool, stats
 }

@@ -2,11 +2,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/manankarani/token-manager/api"
 )
 
 func main() {
@@ -71,4 +80,79 @@ func withCommands(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.AddCommand(commands...)
 	return cmd
+}
+
+// version is set by the linker for a release: -ldflags "-X main.version=v1.2.3".
+var version string
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run:   printVersion,
+	}
+}
+
+func printVersion(cmd *cobra.Command, _ []string) {
+	fmt.Fprintf(cmd.OutOrStdout(), "tms %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// addVersion gives the root the flag that many programs have for it. Without it the root shows its help.
+func addVersion(root *cobra.Command) {
+	version := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *version {
+			printVersion(cmd, args)
+			return nil
+		}
+		return cmd.Help()
+	}
+}
+
+// versionText returns what the linker set, or what the go command knows: the module's version of a go install, the
+// commit of a go build in a checkout.
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}
+
+func newHealthcheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask the server on the configured address whether it is ready; exit 1 if not",
+		Args:  cobra.NoArgs,
+	}
+	return withConfig(cmd, func(cmd *cobra.Command, c *config) error {
+		ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
+		defer cancel()
+		return healthcheck(ctx, c)
+	})
+}
+
+func healthcheck(ctx context.Context, c *config) error {
+	address, err := c.address()
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(address)+api.PathReady, nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Transport{}).RoundTrip(request) // unlike the default one, it goes through no proxy
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	reason, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
+	return fmt.Errorf("not ready: %s: %s", response.Status, strings.TrimSpace(string(reason)))
 }

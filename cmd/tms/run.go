@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -211,3 +212,12 @@ func (j *jobRun) timeToStop(h *client.Held) time.Duration {
 	end := h.Deadline().Add(h.Margin())
 	return min(j.killAfter, time.Until(end)-min(killMoment, h.Margin()/2))
 }
+
+// herald says things to a person: who does not read them must hold up nothing that a lease depends on.
+type herald struct{ *spool }
+
+const sayMost = 64 << 10 // bytes
+
+func newHerald(out io.Writer) *herald { return &herald{newSpool(out, sayMost, nil)} }
+
+func (h *herald) say(format string, args ...any) { fmt.Fprintf(h, "tms: "+format+"\n", args...) }

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"os"
+	"os/user"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
 )
 
@@ -67,4 +73,124 @@ func (j *jobRun) environment(v []variable) []string {
 		environment = append(environment, one.name+"="+one.text())
 	}
 	return environment
+}
+
+// whoAmI returns who holds a token where the command line does not say.
+func whoAmI() string {
+	name := ""
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, _ := os.Hostname()
+	return holderID(os.Getenv, name, host, os.Getpid())
+}
+
+// holderID tells two jobs of one machine apart: by the page of the CI's job, where there is one, and by the process. It
+// returns what of that a client_id can be.
+func holderID(env func(string) string, user, host string, pid int) string {
+	process := fmt.Sprintf("%s:%d", host, pid)
+	candidates := []string{user + "@" + process, process}
+	if page := jobPage(env); page != "" {
+		candidates = append([]string{page + " " + process, page}, candidates...)
+	}
+	for _, id := range candidates {
+		if (tms.AssignRequest{ClientID: id}).Validate() == nil {
+			return id
+		}
+	}
+	return ""
+}
+
+// jobPage returns the address of the CI's page about the job, or "".
+func jobPage(env func(string) string) string {
+	switch {
+	case env("GITHUB_ACTIONS") != "" && env("GITHUB_RUN_ID") != "":
+		return fmt.Sprintf("%s/%s/actions/runs/%s/attempts/%s#%s", env("GITHUB_SERVER_URL"), env("GITHUB_REPOSITORY"),
+			env("GITHUB_RUN_ID"), cmp.Or(env("GITHUB_RUN_ATTEMPT"), "1"), env("GITHUB_JOB"))
+	case env("GITLAB_CI") != "":
+		return env("CI_JOB_URL")
+	case env("BUILDKITE") != "" && env("BUILDKITE_BUILD_URL") != "":
+		return env("BUILDKITE_BUILD_URL") + "#" + env("BUILDKITE_JOB_ID")
+	case env("JENKINS_URL") != "":
+		return env("BUILD_URL")
+	}
+	return ""
+}
+
+// jobFile is a file with the variables that a job finds.
+type jobFile struct {
+	path string
+	own  os.FileInfo
+	pin  *os.File // keeps the system from giving its number to another file; nil, nothing does
+}
+
+const temporaryFile = ".tms-run-*"
+
+// checkFile refuses what cannot become such a file, before a token is taken for it.
+func checkFile(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("--file: %s is a directory", path)
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), temporaryFile)
+	if err != nil {
+		return fmt.Errorf("--file: %w", err)
+	}
+	file.Close()
+	os.Remove(file.Name())
+	return nil
+}
+
+// writeJobFile puts a file that nobody else can read in the place of whatever is there.
+func writeJobFile(path string, v []variable) (*jobFile, error) {
+	f, err := replace(path, []byte(assignments(v)))
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	return f, nil
+}
+
+func replace(path string, content []byte) (*jobFile, error) {
+	file, err := os.CreateTemp(filepath.Dir(path), temporaryFile) // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(content)
+	own, statErr := file.Stat()
+	if err = cmp.Or(err, statErr, file.Close()); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return nil, err
+	}
+	pin, _ := os.Open(path)
+	return &jobFile{path, own, pin}, nil
+}
+
+// remove removes the file, but not what has taken its place meanwhile.
+func (f *jobFile) remove() {
+	now, err := os.Lstat(f.path)
+	f.pin.Close()
+	if err == nil && os.SameFile(now, f.own) {
+		os.Remove(f.path)
+	}
+}
+
+// assignments returns the variables as a shell reads them.
+func assignments(v []variable) string {
+	var text strings.Builder
+	for _, one := range v {
+		fmt.Fprintf(&text, "%s=%s\n", one.name, quoted(one.text()))
+	}
+	return text.String()
+}
+
+var needsNoQuotes = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// quoted returns a word that a shell reads as the value.
+func quoted(value string) string {
+	if needsNoQuotes.MatchString(value) {
+		return value
+	}
+	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -66,4 +70,90 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	}
 	greet(said, c, listener.Addr(), unready)
 	return n.Serve(ctx, listener, unready)
+}
+
+// address returns the configured address.
+func (c *config) address() (*net.TCPAddr, error) {
+	if c.Listen == "" { // which the resolver would take for any address and a free port
+		return nil, errors.New("listen: must be HOST:PORT, as 127.0.0.1:8080, is empty")
+	}
+	address, err := net.ResolveTCPAddr("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: must be HOST:PORT, as 127.0.0.1:8080: %w", err)
+	}
+	return address, nil
+}
+
+// ownAddress returns the configured address as one to listen on. While authentication is off it refuses one that other
+// machines can reach, unless the operator insists.
+func (c *config) ownAddress() (*net.TCPAddr, error) {
+	address, err := c.address()
+	if err == nil && !address.IP.IsLoopback() && !c.Insecure {
+		return nil, &ended{exitUsage,
+			fmt.Errorf("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
+				"could use every pool; listen on 127.0.0.1, or, where the network keeps strangers out, say --insecure "+
+				"(TMS_INSECURE=true)", c.Listen)}
+	}
+	return address, err
+}
+
+// listen takes the configured address.
+func listen(c *config) (net.Listener, error) {
+	address, err := c.ownAddress()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.ListenTCP("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w: another process, perhaps another tms serve, listens there; stop it, or choose another "+
+			"address with --listen HOST:PORT", err)
+	}
+	return listener, err
+}
+
+// greet tells a person what is being served, why it is not ready if it is not, and what to try.
+func greet(out io.Writer, c *config, address net.Addr, unready error) {
+	tcp := address.(*net.TCPAddr)
+	reach := "this address"
+	if tcp.IP.IsUnspecified() {
+		reach = "any address of this machine, on port " + strconv.Itoa(tcp.Port) + ","
+	}
+	fmt.Fprintf(out, "tms %s serves on http://%s\n", versionText(), tcp)
+	fmt.Fprintf(out, "store: %s\n", describeStore(c))
+	fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
+	if unready != nil {
+		fmt.Fprintf(out, "not ready: %s\n", node.Reason(unready))
+		return
+	}
+	fmt.Fprintf(out, "try: curl -X POST http://%s/generate-token\n", reachable(tcp))
+}
+
+// reachable returns an address of this machine for one that a server listens on.
+func reachable(address *net.TCPAddr) string {
+	if address.IP.IsUnspecified() || address.IP == nil {
+		address = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: address.Port}
+	}
+	return address.String()
+}
+
+// ownFiles is how many files a server may have open beside its connections: those of its store and of the log, and what
+// the runtime needs. The embedded store opens two dozen, and up to as many more while it writes tables.
+const ownFiles = 48
+
+// fitFiles lowers the limit of connections to what the process may have open, beside the files that it needs: a store
+// that can open none ends the server. It returns an error if too little is left.
+func (c *config) fitFiles(mayOpen uint64, logger *slog.Logger) error {
+	const needed = ownFiles + server.ReservedConnections
+	if mayOpen >= needed+uint64(c.MaxConnections) {
+		return nil
+	}
+	if mayOpen <= needed {
+		return fmt.Errorf("the process may have %d files open and needs more than %d: raise its limit (ulimit -n)", mayOpen,
+			needed)
+	}
+	most := int(mayOpen - needed)
+	logger.Warn("max_connections is lowered, since the process may have few files open (ulimit -n)",
+		"max_connections", most, "configured", c.MaxConnections, "files", mayOpen)
+	c.MaxConnections = most
+	return nil
 }

@@ -14,11 +14,11 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
-	"github.com/manankarani/token-manager/internal/load"
+	"github.com/manankarani/token-manager/internal/bench"
 )
 
-// bench is one tms bench.
-type bench struct {
+// benchmark is one tms bench.
+type benchmark struct {
 	*remote
 	mix      string
 	duration time.Duration
@@ -27,7 +27,7 @@ type bench struct {
 }
 
 func newBench() *cobra.Command {
-	b := &bench{}
+	b := &benchmark{}
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Load a server with a mix of requests, and measure it",
@@ -44,7 +44,7 @@ func newBench() *cobra.Command {
 	r := &remote{Command: cmd}
 	flags := cmd.Flags()
 	flags.StringVar(&b.mix, "mix", "assign=1,keep-alive=2,unblock=1",
-		"`cycle` of each connection: "+strings.Join(load.Verbs, ", ")+", each with how often")
+		"`cycle` of each connection: "+strings.Join(bench.Verbs, ", ")+", each with how often")
 	flags.IntVarP(&r.connections, "connections", "c", 64, "how many connections")
 	flags.DurationVarP(&b.duration, "duration", "d", 10*time.Second, "`time` that it lasts")
 	flags.Float64Var(&b.rate, "rate", 0, "how many requests are due in a second; 0: as many as the connections can")
@@ -62,8 +62,8 @@ func newBench() *cobra.Command {
 	return cmd
 }
 
-func (b *bench) run() error {
-	mix, err := load.ParseMix(b.mix)
+func (b *benchmark) run() error {
+	mix, err := bench.ParseMix(b.mix)
 	if err != nil {
 		return usage("--mix: %v", err)
 	}
@@ -99,10 +99,10 @@ func checkRate(rate float64) error {
 }
 
 // inOwnPool makes a pool, and removes it in the end.
-func (b *bench) inOwnPool(ctx context.Context, mix load.Mix) (err error) {
+func (b *benchmark) inOwnPool(ctx context.Context, mix bench.Mix) (err error) {
 	b.pool = "bench-" + strings.ToLower(rand.Text()[:12])
 	forEver, most := time.Duration(0), min(tms.MaxMaxTokens, max(b.tokens, tms.DefaultPolicy().MaxTokens))
-	if slices.Contains(mix, load.Generate) {
+	if slices.Contains(mix, bench.Generate) {
 		most = tms.MaxMaxTokens
 	}
 	if _, err := b.PutPool(ctx, b.pool, tms.PolicyChange{TokenTTL: &forEver, MaxTokens: &most}); err != nil {
@@ -119,7 +119,7 @@ func (b *bench) inOwnPool(ctx context.Context, mix load.Mix) (err error) {
 	return b.measure(ctx, mix)
 }
 
-func (b *bench) fill(ctx context.Context) error {
+func (b *benchmark) fill(ctx context.Context) error {
 	progress := b.progress("generate")
 	defer progress.end()
 	for done := 0; done < b.tokens; {
@@ -133,9 +133,9 @@ func (b *bench) fill(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) measure(ctx context.Context, mix load.Mix) error {
+func (b *benchmark) measure(ctx context.Context, mix bench.Mix) error {
 	b.say("%s in the pool %q over %s for %v", b.mix, b.pool, countOf(b.connections, "connection"), b.duration)
-	report := load.Run(ctx, load.Options{
+	report := bench.Run(ctx, bench.Options{
 		Store: b.Client, Pool: b.pool, Mix: mix, Connections: b.connections, Duration: b.duration, Rate: b.rate,
 		Failure: nameOf,
 	})
@@ -161,7 +161,7 @@ type benchAnswer struct {
 	Mix         string  `json:"mix"`
 	Connections int     `json:"connections"`
 	Rate        float64 `json:"rate"`
-	*load.Report
+	*bench.Report
 }
 
 // lines says what is not in the table.
@@ -187,18 +187,18 @@ func (a benchAnswer) lines() []string {
 	return lines
 }
 
-func latencyTable(r *load.Report) table {
+func latencyTable(r *bench.Report) table {
 	t := table{header: []string{"VERB", "REQUESTS", "MEAN ms", "P50", "P90", "P99", "P99.9", "MAX"}}
-	for _, verb := range load.Verbs {
+	for _, verb := range bench.Verbs {
 		if l, ok := r.Latency[verb]; ok {
 			t.addLatency(verb, l)
 		}
 	}
-	t.addLatency(load.All, r.Latency[load.All])
+	t.addLatency(bench.All, r.Latency[bench.All])
 	return t
 }
 
-func (t *table) addLatency(verb string, l load.Latency) {
+func (t *table) addLatency(verb string, l bench.Latency) {
 	row := []string{verb, fmt.Sprint(l.Requests)}
 	for _, ms := range []float64{l.Mean, l.P50, l.P90, l.P99, l.P999, l.Max} {
 		row = append(row, fmt.Sprintf("%.2f", ms))

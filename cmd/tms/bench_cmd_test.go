@@ -4,11 +4,11 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/manankarani/token-manager/internal/load"
+	"github.com/manankarani/token-manager/internal/bench"
 )
 
 func TestABenchSaysWhatHadNoAnswer(t *testing.T) {
-	got := benchAnswer{Report: &load.Report{
+	got := benchAnswer{Report: &bench.Report{
 		Seconds: 5, Requests: 100, PerSecond: 20, Unsent: 399, Unanswered: 1, Errors: map[string]int64{"unreachable": 2},
 	}}.lines()
 	want := []string{

@@ -1,5 +1,5 @@
-// Package load puts a store under a load of a chosen mix of verbs, and measures what each request takes.
-package load
+// Package bench puts a store under a load of a chosen mix of verbs, and measures what each request takes.
+package bench
 
 import (
 	"context"
