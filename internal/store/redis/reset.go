@@ -133,7 +133,8 @@ func (s *Store) lost(ctx context.Context, pool string) (bool, error) {
 		return false, nil
 	}
 	for range 2 {
-		for _, key := range []string{keyPrefix(pool) + goneName, poolKeys(pool)[0]} {
+		// The mark is made in the step that removes the pool: looked for first, it could be missed.
+		for _, key := range []string{poolKeys(pool)[0], keyPrefix(pool) + goneName} {
 			if there, err := s.exists(ctx, key); err != nil || there {
 				return false, err
 			}
