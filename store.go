@@ -52,19 +52,24 @@ type Store interface {
 	// are compared in the same atomic step. A refusal is not remembered.
 	Generate(ctx context.Context, pool string, request GenerateRequest) (Generated, error)
 
-	// Assign answers each request, in order, with as many available tokens as it asks for, each under a new lease, or
-	// with a refusal. No request overtakes waiters in the pool's queue for the same tokens. Requests that have a
-	// Prefer, a Match, a RequestID or a Ticket, and more than 1,000 tokens, go in steps of their own. The error is for the
-	// whole batch. Codes: [ErrPoolPaused] for the batch, or for its items where others are repeats of requests that were
-	// carried out; for an item [ErrNoTokenAvailable], with Available, Waiting, and whose lease ends first, and with
-	// RetryAfter where the store knows when a token comes back, [ErrQuotaExceeded], and [ErrInvalidRequest] for a Count
-	// above the pool's MaxTokens, for a key of Match that is no label of the pool, or for a missing
-	// ClientID where the pool has MaxLeasesPerClient.
+	// Assign answers each request, in order: with as many available tokens as it asks for, each under a new lease, or with
+	// a refusal. The error is for the whole batch.
 	//
-	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago takes nothing:
-	// if it asks for the same, whatever its Wait and Ticket, it is answered with the same leases as they now stand, or
-	// refused with [ErrLeaseLost] if one of them has ended since, and if it asks for something else refused with
+	// The requests are one step. More than 1,000 tokens go in several, and so do requests beside others that have a Prefer,
+	// a Match, a RequestID or a Ticket.
+	//
+	// No request overtakes waiters in the pool's queue for the same tokens.
+	//
+	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago takes nothing.
+	// If it asks for the same, whatever its Wait and Ticket, it is answered with the same leases as they now stand, or is
+	// refused with [ErrLeaseLost] if one of them has ended since. If it asks for something else it is refused with
 	// [ErrRequestIDReused]. The two are compared in the same atomic step. A refusal is not remembered.
+	//
+	// Codes of an item: [ErrNoTokenAvailable], with Available, Waiting, and whose lease ends first, and with RetryAfter where
+	// the store knows when a token comes back; [ErrQuotaExceeded]; [ErrInvalidRequest] for a Count above the pool's
+	// MaxTokens, for a key of Match that is no label of the pool, or for a missing ClientID where the pool has
+	// MaxLeasesPerClient. [ErrPoolPaused] is for the batch, or for its items where others are repeats of requests that were
+	// carried out.
 	Assign(ctx context.Context, pool string, requests []AssignRequest) ([]AssignResult, error)
 
 	// KeepAlive pushes on the lease of each key, in order, and winds the token clock. It never shortens a lease. A token

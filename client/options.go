@@ -37,10 +37,11 @@ func WithUserAgent(text string) Option { return func(o *options) { o.userAgent =
 // after 5 seconds more than that at most, and repeated. Default: [DefaultRequestTimeout].
 func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.requestTimeout = d } }
 
-// WithRetryFor sets how long a call whose context has no deadline goes on repeating a request that failed. A call that
-// waits for a token does so, too, until it has got as far as a server, and from then on for as long as it waits: it
-// ends soon where there is no server, and outlives one that stops, dies or is too busy for a while. Zero: a request is
-// not repeated, nor is it where the context has a deadline. Default: [DefaultRetryFor].
+// WithRetryFor sets for how long a request that failed is repeated. It holds for calls whose context has no deadline;
+// other calls repeat until their deadline. Zero: no request is repeated. Default: [DefaultRetryFor].
+//
+// A call that waits for a token heeds it only until a server has answered. From then on it repeats for as long as it
+// waits. So it ends soon where there is no server, and outlives a server that stops, dies or is too busy for a while.
 func WithRetryFor(d time.Duration) Option { return func(o *options) { o.retryFor = d } }
 
 // AcquireOption says what [Client.Acquire] asks for and how it keeps it.
