@@ -55,8 +55,8 @@ type Store interface {
 	// Assign answers each request, in order: with as many available tokens as it asks for, each under a new lease, or with
 	// a refusal. The error is for the whole batch.
 	//
-	// The requests are one step. More than 1,000 tokens go in several, and so do requests beside others that have a Prefer,
-	// a Match, a RequestID or a Ticket.
+	// The requests are one step. More than 1,000 tokens go in several, and so do requests beside others that have a
+	// Prefer, a Match, a RequestID or a Ticket.
 	//
 	// No request overtakes waiters in the pool's queue for the same tokens.
 	//
@@ -65,11 +65,11 @@ type Store interface {
 	// refused with [ErrLeaseLost] if one of them has ended since. If it asks for something else it is refused with
 	// [ErrRequestIDReused]. The two are compared in the same atomic step. A refusal is not remembered.
 	//
-	// Codes of an item: [ErrNoTokenAvailable], with Available, Waiting, and whose lease ends first, and with RetryAfter where
-	// the store knows when a token comes back; [ErrQuotaExceeded]; [ErrInvalidRequest] for a Count above the pool's
+	// Codes of an item: [ErrNoTokenAvailable], with Available, Waiting, and whose lease ends first, and with RetryAfter
+	// where the store knows when a token comes back; [ErrQuotaExceeded]; [ErrInvalidRequest] for a Count above the pool's
 	// MaxTokens, for a key of Match that is no label of the pool, or for a missing ClientID where the pool has
-	// MaxLeasesPerClient. [ErrPoolPaused] is for the batch, or for its items where others are repeats of requests that were
-	// carried out.
+	// MaxLeasesPerClient. [ErrPoolPaused] is for the batch, or for its items where others are repeats of requests that
+	// were carried out.
 	Assign(ctx context.Context, pool string, requests []AssignRequest) ([]AssignResult, error)
 
 	// KeepAlive pushes on the lease of each key, in order, and winds the token clock. It never shortens a lease. A token
