@@ -9,6 +9,7 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/store/storetest"
 	"github.com/manankarani/token-manager/tmstest"
 )
 
@@ -28,15 +29,7 @@ func acquire(t *testing.T, c *client.Client, opts ...client.AcquireOption) *clie
 	return held
 }
 
-// eventually waits until the condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
+var eventually = storetest.Eventually
 
 // stats returns the sizes of the pool, swept.
 func stats(t *testing.T, s *tmstest.Server) tms.Stats {

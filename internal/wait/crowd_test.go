@@ -53,10 +53,10 @@ func TestManyAreShownInPieces(t *testing.T) {
 		})
 	}
 	untilWaiting(t, s, waiters)
-	eventually(t, func() bool { return inner.shown.Load() > beats*waiters })
+	eventually(t, "the tickets are shown", func() bool { return inner.shown.Load() > beats*waiters })
 	inner.lose.Store(true)
-	eventually(t, func() bool { return !inner.lose.Load() })
-	eventually(t, func() bool { return inner.shown.Load() > 2*beats*waiters })
+	eventually(t, "a call is lost", func() bool { return !inner.lose.Load() })
+	eventually(t, "the tickets are shown again", func() bool { return inner.shown.Load() > 2*beats*waiters })
 	s.Stop()
 	all.Wait()
 	if n := inner.largest.Load(); n <= 500 || n > 1_000 {
@@ -136,7 +136,7 @@ func TestASlowStoreHoldsNobody(t *testing.T) {
 				t.Errorf("the repeat is given %v, %v", tokens, err)
 			}
 		}
-		eventually(t, func() bool {
+		eventually(t, "the token is where it belongs", func() bool {
 			_, stats, err := s.Pool(t.Context(), tms.DefaultPool)
 			return err == nil && stats == tms.Stats{Available: back, Assigned: 1 - back}
 		})
@@ -148,14 +148,4 @@ func opened(t testing.TB) *embedded.Store {
 	s, err := embedded.Open(embedded.Options{})
 	must(t, err)
 	return s
-}
-
-// eventually returns when the condition holds.
-func eventually(t testing.TB, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain")
-		}
-	}
 }

@@ -43,7 +43,7 @@ func TestAHungRedisEndsNoWait(t *testing.T) {
 	server.Stop()
 	time.Sleep(1500 * time.Millisecond) // longer than a call waits
 	server.Continue()
-	eventually(t, func() bool {
+	eventually(t, "the tokens can be generated", func() bool {
 		_, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, waiters),
 			RequestID: "all"})
 		return err == nil

@@ -59,13 +59,12 @@ func TestWaitingOnTwoServersOfOneRedis(t *testing.T) {
 	})
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var (
+	must       = storetest.Must
+	eventually = storetest.Eventually
+)
 
+// fill generates n tokens in the default pool.
 func fill(t testing.TB, s tms.Sweeper, n int) {
 	t.Helper()
 	_, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, n)})

@@ -3,7 +3,6 @@ package redis_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
@@ -97,56 +96,12 @@ func number(t testing.TB, c rueidis.Client, command ...string) int64 {
 	return n
 }
 
-// must ends the test if err is not nil.
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatalf("unexpected error: %v", err)
-	}
-}
-
-// refused ends the test if err does not carry the code.
-func refused(t testing.TB, err error, code tms.Code) {
-	t.Helper()
-	if tms.CodeOf(err) != code {
-		t.Fatalf("got error %v, want %s", err, code)
-	}
-}
-
-// put makes a pool.
-func put(t testing.TB, s *redis.Store, name string, change tms.PolicyChange) {
-	t.Helper()
-	_, err := s.PutPool(t.Context(), name, change)
-	must(t, err)
-}
-
-// fill generates tokens with these values.
-func fill(t testing.TB, s *redis.Store, pool string, values ...string) {
-	t.Helper()
-	tokens := make([]tms.NewToken, len(values))
-	for i, value := range values {
-		tokens[i].Value = value
-	}
-	_, err := s.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: tokens})
-	must(t, err)
-}
-
-// take assigns one token, which must be there.
-func take(t testing.TB, s *redis.Store, pool string) tms.Token {
-	t.Helper()
-	results, err := s.Assign(t.Context(), pool, []tms.AssignRequest{{ClientID: "tester"}})
-	must(t, err)
-	must(t, results[0].Err)
-	return results[0].Tokens[0]
-}
-
-// eventually ends the test if ok does not hold within a few seconds.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Fatalf("in vain waited until %s", what)
-}
+// The helpers of every package that tests a store, by their short names.
+var (
+	must       = storetest.Must
+	refused    = storetest.Refused
+	eventually = storetest.Eventually
+	put        = storetest.Put
+	fill       = storetest.Fill
+	take       = storetest.Take
+)
