@@ -24,7 +24,8 @@ func limitedServe(t *testing.T, files int, args ...string) *exec.Cmd {
 // them under any number of connections. It says so.
 func TestConnectionsLeaveTheStoreItsFiles(t *testing.T) {
 	p := startProcess(t, limitedServe(t, 64, "--store", "embedded:"+t.TempDir()))
-	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "max_connections is lowered") })
+	eventually(t, "the server says that it lowers its connections",
+		func() bool { return strings.Contains(p.stderr.String(), "max_connections is lowered") })
 	for range 100 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 		if err != nil {

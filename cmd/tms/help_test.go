@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"os/exec"
 	"testing"
-	"time"
+
+	"github.com/manankarani/token-manager/internal/store/storetest"
 )
 
 // slowBody sends a request to generate a token whose body comes from the writer, and later the status of its answer.
@@ -31,15 +32,8 @@ func slowBody(t *testing.T, p *process) (*io.PipeWriter, <-chan int) {
 	return writer, done
 }
 
-// eventually fails the test if the condition does not come true in five seconds.
-func eventually(t *testing.T, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come true in time")
-		}
-	}
-}
+// eventually is the helper of the other packages.
+var eventually = storetest.Eventually
 
 // failServe runs tms serve, which must end with an error, and returns what it said.
 func failServe(t *testing.T, args ...string) string {

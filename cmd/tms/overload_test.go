@@ -37,7 +37,7 @@ func TestTheHolderComesThroughBesideThoseWhoWait(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, func() bool { return asked.Load() >= 4 })
+	eventually(t, "four assigns are asked for", func() bool { return asked.Load() >= 4 })
 	time.Sleep(100 * time.Millisecond) // in which they take their places
 	within, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

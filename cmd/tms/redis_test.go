@@ -45,7 +45,7 @@ func TestServeWaitsForRedisAndKeepsItsPassword(t *testing.T) {
 	}
 
 	redis.Start()
-	eventually(t, func() bool {
+	eventually(t, "the server can be used again", func() bool {
 		r, err := p.call(http.MethodPost, "/generate-token", object{"pool": "phones"})
 		return err == nil && r.Status == 201
 	})
@@ -102,22 +102,25 @@ func command(t *testing.T, address, text string) {
 func TestServeSaysWhyItIsNotReady(t *testing.T) {
 	redis := redistest.New(t, "--maxmemory-policy", "allkeys-lru")
 	p := startServe(t, "--store", redis.URL())
-	eventually(t, func() bool {
+	eventually(t, "the greeting says why the server is not ready", func() bool {
 		return strings.Contains(p.stdout.String(),
 			"\nnot ready: redis at "+redis.Addr+": its maxmemory-policy is \"allkeys-lru\"") &&
 			strings.Contains(p.stderr.String(), `msg="not ready" reason="redis at `)
 	})
 	command(t, redis.Addr, "CONFIG SET maxmemory-policy noeviction")
-	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "msg=ready") })
+	eventually(t, "the server is ready", func() bool { return strings.Contains(p.stderr.String(), "msg=ready") })
 	p.must(200, http.MethodGet, "/readyz", nil)
 	command(t, redis.Addr, "CONFIG SET maxmemory-policy allkeys-random")
-	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "allkeys-random") })
+	eventually(t, "the log names the eviction policy", func() bool {
+		return strings.Contains(p.stderr.String(),
+			"allkeys-random")
+	})
 }
 
 func TestServeSaysThatRedisDoesNotTakeThePassword(t *testing.T) {
 	redis := redistest.New(t, "--requirepass", "geheim")
 	p := startServe(t, "--store", "redis://:falsch@"+redis.Addr)
-	eventually(t, func() bool {
+	eventually(t, "the greeting names the password", func() bool {
 		return strings.Contains(p.stdout.String(), "\nnot ready: redis does not take the user or password") &&
 			strings.Contains(p.stderr.String(), `msg="not ready" reason="redis does not take the user or password`)
 	})

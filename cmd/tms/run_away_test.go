@@ -26,7 +26,7 @@ func TestAJobEndsBeforeItsLeaseWhileTheServerIsAway(t *testing.T) {
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return out.String() != "" })
+	eventually(t, "the job has begun", func() bool { return out.String() != "" })
 	p.kill()
 	run.Wait()
 	if code := run.ProcessState.ExitCode(); code != exitLeaseLost || !strings.Contains(out.String(), "told") {
@@ -53,7 +53,7 @@ func lastInstant(lines string) (last time.Time) {
 // endOfLease returns when the lease ends, or ended, by the server.
 func endOfLease(t *testing.T, p *process, token string) (end time.Time) {
 	t.Helper()
-	eventually(t, func() bool {
+	eventually(t, "the token is back", func() bool {
 		found := p.lookup(token)
 		end = found.Since
 		return found.State == "available"

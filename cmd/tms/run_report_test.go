@@ -62,7 +62,10 @@ func TestOffATerminalRunSaysThatItWaits(t *testing.T) {
 	loud.Process.Kill()
 	loud.Wait()
 	loud = waitingTo(t, said, p, "run", "--wait", "2m", "--", "true")
-	eventually(t, func() bool { return strings.Contains(said.String(), `waiting for a token of the pool "default" for`) })
+	eventually(t, "run says that it waits", func() bool {
+		return strings.Contains(said.String(),
+			`waiting for a token of the pool "default" for`)
+	})
 	p.must(200, http.MethodPost, "/unblock-token", key)
 	if err := loud.Wait(); err != nil || !strings.Contains(said.String(), "; held by first since ") ||
 		!strings.Contains(said.String(), "the job starts\n") || strings.Count(said.String(), "\n") != 2 {

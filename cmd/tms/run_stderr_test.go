@@ -64,7 +64,7 @@ func TestAJobThatLostItsLeaseIsStoppedAlthoughNobodyReadsOfIt(t *testing.T) {
 	stderr := fullPipe(t)
 	run := startRun(t, p, stderr, "--ttl", "1s", "--", "sh", "-c", `touch "$0"; exec sleep 60`, ready)
 	stderr.Close()
-	eventually(t, func() bool { return exists(ready) })
+	eventually(t, "the job has begun", func() bool { return exists(ready) })
 	p.must(200, http.MethodPost, "/unblock-token", object{"token": token})
 	endsIn(t, run, 20*time.Second, exitLeaseLost)
 }
@@ -81,7 +81,7 @@ func TestAJobGoesOnAlthoughNobodyCanReadWhatIsSaid(t *testing.T) {
 		"sh", "-c", `touch "$0/ready"; until test -e "$0/go"; do sleep 0.05; done; exit 4`, dir)
 	read.Close()
 	stderr.Close()
-	eventually(t, func() bool { return exists(filepath.Join(dir, "ready")) })
+	eventually(t, "the job has begun", func() bool { return exists(filepath.Join(dir, "ready")) })
 	p.must(200, http.MethodPost, "/unblock-token", object{"token": token})
 	time.Sleep(time.Second) // in which tms notices
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {

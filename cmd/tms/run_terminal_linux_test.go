@@ -80,7 +80,7 @@ func (term *terminal) awaits(text string) {
 			term.Logf("the terminal shows %q, without %q", term.shown.String(), text)
 		}
 	}()
-	eventually(term.T, func() bool { return strings.Contains(term.shown.String(), text) })
+	eventually(term.T, "the terminal shows the text", func() bool { return strings.Contains(term.shown.String(), text) })
 }
 
 func (term *terminal) types(text string) {
@@ -166,7 +166,10 @@ func TestASuspendedJobThatLostItsLeaseEnds(t *testing.T) {
 	term.awaits("runs")
 	term.types("\x1a")
 	term.awaits("back 147")
-	eventually(t, func() bool { return p.must(200, "POST", "/lookup-token", object{"token": token}).State == "available" })
+	eventually(t, "the lease has ended", func() bool {
+		return p.must(200, "POST", "/lookup-token",
+			object{"token": token}).State == "available"
+	})
 	term.types("go\n")
 	term.awaits("end 76")
 	if _, after, _ := strings.Cut(term.shown.String(), "back 147"); strings.Contains(after, "runs\r") {

@@ -33,7 +33,10 @@ func TestServeGivesBackWhatExpired(t *testing.T) {
 	p := startServe(t, "--store", "memory:", "--sweep-interval", "50ms", "--log-level", "debug")
 	p.must(201, http.MethodPost, "/generate-token", nil)
 	p.must(200, http.MethodPost, "/assign-token", object{"ttl": "100ms"})
-	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "released=1") })
+	eventually(t, "a sweep has released the token", func() bool {
+		return strings.Contains(p.stderr.String(),
+			"released=1")
+	})
 	p.must(200, http.MethodPost, "/assign-token", nil)
 }
 
@@ -53,7 +56,7 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	body, done := slowBody(t, p)
 	time.Sleep(50 * time.Millisecond) // the request's header has arrived
 	p.cmd.Process.Signal(os.Interrupt)
-	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "stopping") })
+	eventually(t, "the server stops", func() bool { return strings.Contains(p.stderr.String(), "stopping") })
 	body.Write([]byte(`{}`))
 	body.Close()
 	if status := <-done; status != 201 {
@@ -89,7 +92,7 @@ func TestASecondSignalEndsServeAtOnce(t *testing.T) {
 	slowBody(t, p)
 	time.Sleep(50 * time.Millisecond)
 	p.cmd.Process.Signal(os.Interrupt)
-	eventually(t, func() bool { return strings.Contains(p.stderr.String(), "stopping") })
+	eventually(t, "the server stops", func() bool { return strings.Contains(p.stderr.String(), "stopping") })
 	p.cmd.Process.Signal(os.Interrupt)
 	began := time.Now()
 	if err := p.wait(); err == nil {
@@ -175,16 +178,19 @@ func TestHealthcheckAsksTheServer(t *testing.T) {
 
 func TestServeSaysHowFarItCanBeReached(t *testing.T) {
 	p := startServe(t, "--store", "memory")
-	eventually(t, func() bool { return strings.Contains(p.stdout.String(), "whoever reaches this address can") })
+	eventually(t, "the greeting says who can reach it", func() bool {
+		return strings.Contains(p.stdout.String(),
+			"whoever reaches this address can")
+	})
 	p = startServe(t, "--store", "memory", "--insecure", "--listen", ":0")
 	port := p.url[strings.LastIndex(p.url, ":")+1:]
 	if p.url != "http://[::]:"+port { // that is what it listens on; any address of IPv4 with it
 		t.Errorf("it serves on %s", p.url)
 	}
-	eventually(t, func() bool {
+	eventually(t, "the greeting says what to try", func() bool {
 		return strings.Contains(p.stdout.String(), "try: curl -X POST http://127.0.0.1:"+port+"/")
 	})
-	eventually(t, func() bool {
+	eventually(t, "the greeting says who can reach it", func() bool {
 		return strings.Contains(p.stdout.String(), "whoever reaches any address of this machine, on port "+port+", can")
 	})
 }

@@ -339,7 +339,7 @@ func (s *soak) verdict() {
 func (s *soak) allComesBack() {
 	s.t.Helper()
 	p := s.seen(0)
-	eventually(s.t, func() bool {
+	eventually(s.t, "every token is back", func() bool {
 		var pool poolNow
 		p.get(s.t, "/pools/soak", &pool)
 		return pool.Waiting == 0 && pool.Tokens.Available == soakTokens && pool.Tokens.Total == soakTokens

@@ -105,7 +105,7 @@ type poolNow struct {
 // untilQueued returns when so many wait.
 func (p *process) untilQueued(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, func() bool {
+	eventually(t, "so many wait", func() bool {
 		var pool poolNow
 		p.get(t, "/pools/default", &pool)
 		return pool.Waiting == n
@@ -172,7 +172,7 @@ func TestTheQueueOfThreeServers(t *testing.T) {
 		t.Errorf("%d were given a token after they had hung up, and only %d were not", c.late, len(c.dead))
 	}
 	c.servers[0].untilQueued(t, 0)
-	eventually(t, func() bool {
+	eventually(t, "all five tokens are back", func() bool {
 		var pool poolNow
 		c.servers[0].get(t, "/pools/default", &pool)
 		return pool.Tokens.Available == 5 && pool.Tokens.Total == 5
