@@ -91,12 +91,12 @@ type Refusal struct {
 	// next; zero where it does not queue.
 	Waiting, Place int
 
-	// Of an ErrNoTokenAvailable: how many tokens are available that suit the request. Where they are enough for it, others
-	// wait for them.
+	// Of an ErrNoTokenAvailable: how many tokens are available that suit the request. Where they are enough for it,
+	// others wait for them.
 	Available int
 
-	// Of an ErrNoTokenAvailable: who holds the lease that ends first of all in the pool, in the client's words, and since
-	// when. The instant is zero where no token is assigned, or that one is on its way to somebody who waits.
+	// Of an ErrNoTokenAvailable: who holds the lease that ends first of all in the pool, in the client's words, and
+	// since when. The instant is zero where no token is assigned, or that one is on its way to somebody who waits.
 	HeldBy    string
 	HeldSince time.Time
 }

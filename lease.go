@@ -59,15 +59,17 @@ type AssignResult struct {
 // LeaseKey names a token and, where LeaseID is set, the lease that the operation is meant for.
 type LeaseKey struct {
 	Token   string
-	LeaseID string        // empty: the token alone is the proof, unless the pool says RequireLeaseID
-	TTL     time.Duration // KeepAlive only: how long the lease is to last from now; zero: as long as it was assigned for
+	LeaseID string // empty: the token alone is the proof, unless the pool says RequireLeaseID
+	// KeepAlive only: how long the lease is to last from now; zero: as long as it was assigned for
+	TTL time.Duration
 
 	// Quarantine, in Unblock only, puts the token aside instead of returning it to the pool: it is broken. Without a
 	// LeaseID it does so to a token that nobody holds, too.
 	Quarantine bool
 
 	// Cooldown, in Unblock only, is how long the token rests, in place of the pool's cooldown. Nil: as long as the pool
-	// says; zero: not at all. It must be below the pool's TokenTTL, where that is not zero, so that the token outlives it.
+	// says; zero: not at all. It must be below the pool's TokenTTL, where that is not zero, so that the token outlives
+	// it.
 	Cooldown *time.Duration
 }
 

@@ -42,12 +42,12 @@ type Policy struct {
 	Paused         bool // assign is refused with ErrPoolPaused; everything else goes on
 
 	// MaxLeasesPerClient is the most live leases of one client_id; zero: no limit. Where it is set, assign must name a
-	// client_id, and the pool keeps an index of each client's leases. It can be turned on and off only while no token is
-	// assigned.
+	// client_id, and the pool keeps an index of each client's leases. It can be turned on and off only while no token
+	// is assigned.
 	MaxLeasesPerClient int
 
-	// Labels are the keys of metadata that an assign can match, in order, at most [MaxLabels]. The pool keeps an index of
-	// them. They can be changed only while the pool holds no tokens. Nil: none.
+	// Labels are the keys of metadata that an assign can match, in order, at most [MaxLabels]. The pool keeps an index
+	// of them. They can be changed only while the pool holds no tokens. Nil: none.
 	Labels []string
 
 	// RequestTTL is how long the pool remembers a request that carried a RequestID.

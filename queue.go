@@ -50,13 +50,13 @@ const (
 // While the pool is paused nobody is handed anything, and no ticket is renewed. One whose client has come to hold as
 // many leases as it may is taken out of the queue when its turn comes, and woken.
 type Queue interface {
-	// Leave takes tickets out of the pool's queue or, where keep is set, makes them absent: whoever waits may come back,
-	// and finds their places kept for [TicketTTL] from now. What the tickets had been handed and had not picked up goes to
-	// the next. A ticket that is not there is passed over.
+	// Leave takes tickets out of the pool's queue or, where keep is set, makes them absent: whoever waits may come
+	// back, and finds their places kept for [TicketTTL] from now. What the tickets had been handed and had not picked
+	// up goes to the next. A ticket that is not there is passed over.
 	Leave(ctx context.Context, pool string, tickets []string, keep bool) error
 
 	// Listen calls wake for every ticket, of any Assign on this store value, that should be shown again at once, until
-	// ctx ends, when it returns nil. It returns an error when it can no longer hear of them, and may then be called again.
-	// A wake can get lost: whoever waits shows the ticket again in any case. It is called once at a time.
+	// ctx ends, when it returns nil. It returns an error when it can no longer hear of them, and may then be called
+	// again. A wake can get lost: whoever waits shows the ticket again in any case. It is called once at a time.
 	Listen(ctx context.Context, wake func(ticket string)) error
 }

@@ -18,12 +18,13 @@ import "context"
 // The cost of a step is O(log n) for each token that it touches, n being the size of the pool.
 type Store interface {
 	// PutPool makes the pool, or changes the policy of one that exists, and returns it, with the policy that it had
-	// before. The change's If says which of the two it may do. Parts of the policy that the change leaves out keep their
-	// values. A change holds at once and for every token: a deadline that has passed and that nothing has carried out yet
-	// is reckoned, and carried out, under the new policy. A lease that stands keeps the end that it has: a lower MaxLease
-	// ends none, it only keeps it from being kept alive for longer. Codes: [ErrPoolExists] or [ErrPoolNotFound] because of
-	// If; [ErrPoolInUse] for a change of Labels in a pool that holds tokens, and for turning MaxLeasesPerClient on or off
-	// while tokens are assigned; before it refuses for that, it carries out a bounded number of expiries that are due.
+	// before. The change's If says which of the two it may do. Parts of the policy that the change leaves out keep
+	// their values. A change holds at once and for every token: a deadline that has passed and that nothing has carried
+	// out yet is reckoned, and carried out, under the new policy. A lease that stands keeps the end that it has: a
+	// lower MaxLease ends none, it only keeps it from being kept alive for longer. Codes: [ErrPoolExists] or
+	// [ErrPoolNotFound] because of If; [ErrPoolInUse] for a change of Labels in a pool that holds tokens, and for
+	// turning MaxLeasesPerClient on or off while tokens are assigned; before it refuses for that, it carries out a
+	// bounded number of expiries that are due.
 	PutPool(ctx context.Context, name string, change PolicyChange) (Pool, error)
 
 	// Pool returns a pool and the sizes of its sets. It first carries out a bounded number of expiries that are due, so
@@ -31,8 +32,8 @@ type Store interface {
 	Pool(ctx context.Context, name string) (Pool, Stats, error)
 
 	// Pools returns a page of at most limit pools, in the order of their names, that come after the given one, each as
-	// Pool does, in a step of its own. Empty means from the first. A pool that is deleted meanwhile is left out, so that a
-	// page may hold fewer, or none, and still have a next one.
+	// Pool does, in a step of its own. Empty means from the first. A pool that is deleted meanwhile is left out, so
+	// that a page may hold fewer, or none, and still have a next one.
 	Pools(ctx context.Context, after string, limit int) (PoolPage, error)
 
 	// DeletePool deletes a pool with all its tokens and leases, in steps of at most 1,000 tokens. The pool is gone for
@@ -41,62 +42,64 @@ type Store interface {
 
 	// Generate puts tokens into the pool, all or none. A value that the pool has already, or that stands twice in the
 	// request, is counted as existing: its token clock is wound, and nothing else of it changes. Where the pool's token
-	// has other metadata than a NewToken that brings some, it is counted as differing, too, and has it after an Update: it
-	// is found by its new labels from this step on, while a lease of it, or what was handed to a ticket, goes on. Of a
-	// value that stands twice in the request only the first counts. New tokens, and those with other labels, go to those
-	// who wait in the pool's queue first. In a pool with labels, where a token costs several times as much, more than
-	// [MaxLabelledBatch] are refused with [ErrInvalidRequest], naming the field. Codes: [ErrPoolFull].
+	// has other metadata than a NewToken that brings some, it is counted as differing, too, and has it after an Update:
+	// it is found by its new labels from this step on, while a lease of it, or what was handed to a ticket, goes on. Of
+	// a value that stands twice in the request only the first counts. New tokens, and those with other labels, go to
+	// those who wait in the pool's queue first. In a pool with labels, where a token costs several times as much, more
+	// than [MaxLabelledBatch] are refused with [ErrInvalidRequest], naming the field. Codes: [ErrPoolFull].
 	//
 	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago changes
-	// nothing: if it asks for the same it is answered the same, and otherwise refused with [ErrRequestIDReused]. The two
-	// are compared in the same atomic step. A refusal is not remembered.
+	// nothing: if it asks for the same it is answered the same, and otherwise refused with [ErrRequestIDReused]. The
+	// two are compared in the same atomic step. A refusal is not remembered.
 	Generate(ctx context.Context, pool string, request GenerateRequest) (Generated, error)
 
-	// Assign answers each request, in order: with as many available tokens as it asks for, each under a new lease, or with
-	// a refusal. The error is for the whole batch.
+	// Assign answers each request, in order: with as many available tokens as it asks for, each under a new lease, or
+	// with a refusal. The error is for the whole batch.
 	//
 	// The requests are one step. More than 1,000 tokens go in several, and so do requests beside others that have a
 	// Prefer, a Match, a RequestID or a Ticket.
 	//
 	// No request overtakes waiters in the pool's queue for the same tokens.
 	//
-	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago takes nothing.
-	// If it asks for the same, whatever its Wait and Ticket, it is answered with the same leases as they now stand, or is
-	// refused with [ErrLeaseLost] if one of them has ended since. If it asks for something else it is refused with
-	// [ErrRequestIDReused]. The two are compared in the same atomic step. A refusal is not remembered.
+	// A request that carries the RequestID of one that was carried out less than the pool's RequestTTL ago takes
+	// nothing. If it asks for the same, whatever its Wait and Ticket, it is answered with the same leases as they now
+	// stand, or is refused with [ErrLeaseLost] if one of them has ended since. If it asks for something else it is
+	// refused with [ErrRequestIDReused]. The two are compared in the same atomic step. A refusal is not remembered.
 	//
 	// Codes of an item: [ErrNoTokenAvailable], with Available, Waiting, and whose lease ends first, and with RetryAfter
-	// where the store knows when a token comes back; [ErrQuotaExceeded]; [ErrInvalidRequest] for a Count above the pool's
-	// MaxTokens, for a key of Match that is no label of the pool, or for a missing ClientID where the pool has
+	// where the store knows when a token comes back; [ErrQuotaExceeded]; [ErrInvalidRequest] for a Count above the
+	// pool's MaxTokens, for a key of Match that is no label of the pool, or for a missing ClientID where the pool has
 	// MaxLeasesPerClient. [ErrPoolPaused] is for the batch, or for its items where others are repeats of requests that
 	// were carried out.
 	Assign(ctx context.Context, pool string, requests []AssignRequest) ([]AssignResult, error)
 
-	// KeepAlive pushes on the lease of each key, in order, and winds the token clock. It never shortens a lease. A token
-	// that nobody holds has its clock wound only, and its result has no lease. More than 1,000 keys go in several steps.
-	// Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder], [ErrMaxLeaseExceeded].
+	// KeepAlive pushes on the lease of each key, in order, and winds the token clock. It never shortens a lease. A
+	// token that nobody holds has its clock wound only, and its result has no lease. More than 1,000 keys go in several
+	// steps. Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder], [ErrMaxLeaseExceeded].
 	KeepAlive(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
 
 	// Unblock ends the lease of each key, in order, and returns its token to the pool, where it is available at once or
-	// after the key's cooldown, or else the pool's. Where the key says Quarantine the token is put aside instead, and one
-	// that nobody holds as well; if it is aside already nothing changes. More than 1,000 keys go in several steps. Codes
-	// of an item: [ErrTokenNotFound], [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one, [ErrNotHolder], and
-	// [ErrInvalidRequest] for a Cooldown that the token would not outlive.
+	// after the key's cooldown, or else the pool's. Where the key says Quarantine the token is put aside instead, and
+	// one that nobody holds as well; if it is aside already nothing changes. More than 1,000 keys go in several steps.
+	// Codes of an item: [ErrTokenNotFound], [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one,
+	// [ErrNotHolder], and [ErrInvalidRequest] for a Cooldown that the token would not outlive.
 	Unblock(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
 
 	// UnblockClient ends every lease that the client holds in the pool, and returns their tokens to the pool as Unblock
-	// does. It returns how many there were. More than 1,000 go in several steps; leases that the client is given meanwhile
-	// may be among them. Codes: [ErrInvalidRequest] in a pool without MaxLeasesPerClient, which keeps no index of clients.
+	// does. It returns how many there were. More than 1,000 go in several steps; leases that the client is given
+	// meanwhile may be among them. Codes: [ErrInvalidRequest] in a pool without MaxLeasesPerClient, which keeps no
+	// index of clients.
 	UnblockClient(ctx context.Context, pool, clientID string) (int, error)
 
-	// UnblockRequest ends the leases that an assign with the RequestID was given and that still stand, and returns their
-	// tokens to the pool as Unblock does. It returns how many there were. Whoever repeats that request, as a server does
-	// that still lets it wait, takes nothing from then on: for the pool's RequestTTL it is refused with [ErrLeaseLost],
-	// whether or not it had been carried out. It is one step. A generate with that RequestID stays as it is.
+	// UnblockRequest ends the leases that an assign with the RequestID was given and that still stand, and returns
+	// their tokens to the pool as Unblock does. It returns how many there were. Whoever repeats that request, as a
+	// server does that still lets it wait, takes nothing from then on: for the pool's RequestTTL it is refused with
+	// [ErrLeaseLost], whether or not it had been carried out. It is one step. A generate with that RequestID stays as
+	// it is.
 	UnblockRequest(ctx context.Context, pool, requestID string) (int, error)
 
-	// Restore returns each quarantined token, in order, to the pool, where it is available at once. More than 1,000 values
-	// go in several steps. Codes of an item: [ErrTokenNotFound], [ErrNotQuarantined].
+	// Restore returns each quarantined token, in order, to the pool, where it is available at once. More than 1,000
+	// values go in several steps. Codes of an item: [ErrTokenNotFound], [ErrNotQuarantined].
 	Restore(ctx context.Context, pool string, values []string) ([]TokenResult, error)
 
 	// Delete deletes the token of each key, in order, in whatever state it is, and with it its lease. More than 1,000
@@ -107,9 +110,10 @@ type Store interface {
 	Token(ctx context.Context, pool, value string) (Token, error)
 
 	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are
-	// read, and has no deadline that passed unswept, is on exactly one of them. It looks at no more than limit tokens, so
-	// that a page may hold fewer, or none, and still have a next one. In a pool that keeps an index of clients a filter by
-	// ClientID looks at that client's leases only. Codes: [ErrInvalidRequest] for a cursor that is none of this pool's.
+	// read, and has no deadline that passed unswept, is on exactly one of them. It looks at no more than limit tokens,
+	// so that a page may hold fewer, or none, and still have a next one. In a pool that keeps an index of clients a
+	// filter by ClientID looks at that client's leases only. Codes: [ErrInvalidRequest] for a cursor that is none of
+	// this pool's.
 	Tokens(ctx context.Context, pool string, filter Filter, cursor string, limit int) (Page, error)
 
 	// Close ends the store's work and frees what it holds. No method may be called after it.
@@ -124,10 +128,10 @@ type Sweeper interface {
 	// first. It takes no step on any pool, so that it costs little however many there are.
 	PoolNames(ctx context.Context, after string, limit int) ([]string, error)
 
-	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when to
-	// come back. Where somebody waits, up to 1,000 tokens more come back first, as in every step. Nothing but the space
-	// that is taken and the sizes that Pool reports depends on it. It takes tickets whose time is over out of the queue.
-	// It finishes the removal of a pool whose DeletePool was interrupted, and then answers [ErrPoolNotFound].
+	// Expire is one sweep: it carries out what is due of at most limit tokens, the longest overdue first, and says when
+	// to come back. Where somebody waits, up to 1,000 tokens more come back first, as in every step. Nothing but the
+	// space that is taken and the sizes that Pool reports depends on it. It takes tickets whose time is over out of the
+	// queue. It finishes the removal of a pool whose DeletePool was interrupted, and then answers [ErrPoolNotFound].
 	Expire(ctx context.Context, pool string, limit int) (Expired, error)
 }
 

@@ -16,7 +16,8 @@ func TestNewValuesAre22Base62CharactersAndDiffer(t *testing.T) {
 	first := map[byte]bool{}
 	for range 10_000 {
 		value := tms.NewValue()
-		if len(value) != 22 || strings.Trim(value, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != "" ||
+		if len(value) != 22 ||
+			strings.Trim(value, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != "" ||
 			seen[value] {
 			t.Fatalf("%q is not a new value", value)
 		}
@@ -86,11 +87,13 @@ func TestLimits(t *testing.T) {
 		"lease_id too long":        {tms.LeaseKey{Token: "a", LeaseID: strings.Repeat("b", 65)}.Validate(), "lease_id"},
 		"policy":                   {policy(func(p *tms.PolicyChange) {}), ""},
 		"most tokens":              {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(100_000_000) }), ""},
-		"max_tokens too large":     {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(100_000_001) }), "max_tokens"},
-		"max_tokens zero":          {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(0) }), "max_tokens"},
-		"lease_ttl zero":           {policy(func(p *tms.PolicyChange) { p.LeaseTTL = ptr(time.Duration(0)) }), "lease_ttl"},
-		"token_ttl zero":           {policy(func(p *tms.PolicyChange) { p.TokenTTL = ptr(time.Duration(0)) }), ""},
-		"grace negative":           {policy(func(p *tms.PolicyChange) { p.Grace = ptr(-time.Second) }), "grace"},
+		"max_tokens too large": {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(100_000_001) }),
+			"max_tokens"},
+		"max_tokens zero": {policy(func(p *tms.PolicyChange) { p.MaxTokens = ptr(0) }), "max_tokens"},
+		"lease_ttl zero": {policy(func(p *tms.PolicyChange) { p.LeaseTTL = ptr(time.Duration(0)) }),
+			"lease_ttl"},
+		"token_ttl zero": {policy(func(p *tms.PolicyChange) { p.TokenTTL = ptr(time.Duration(0)) }), ""},
+		"grace negative": {policy(func(p *tms.PolicyChange) { p.Grace = ptr(-time.Second) }), "grace"},
 		"selection unknown": {policy(func(p *tms.PolicyChange) { p.Selection = ptr(tms.Selection("best")) }),
 			"selection"},
 		"on_lease_expiry unknown": {policy(func(p *tms.PolicyChange) { p.OnLeaseExpiry = ptr(tms.OnLeaseExpiry("x")) }),

@@ -71,7 +71,8 @@ type GenerateRequest struct {
 
 // NewToken is a token to be generated.
 type NewToken struct {
-	Value    string            // brought by the user: see [ValidateNewToken]; empty: the store draws one with [NewValue]
+	// brought by the user: see [ValidateNewToken]; empty: the store draws one with [NewValue]
+	Value    string
 	Metadata map[string]string // kept with the token; nil: none
 }
 

@@ -15,7 +15,8 @@ func (p Policy) Warnings() (all []string) {
 		return nil
 	}
 	if p.Cooldown >= p.TokenTTL {
-		all = append(all, fmt.Sprintf("cooldown %v is not below token_ttl %v: a token that comes back dies while it rests, "+
+		all = append(all, fmt.Sprintf("cooldown %v is not below token_ttl %v: a token that comes back dies while "+
+			"it rests, "+
 			"unless something keeps it alive", p.Cooldown, p.TokenTTL))
 	}
 	if p.OnLeaseExpiry == ExpiryReleases && p.longestSilence() >= p.TokenTTL {
@@ -39,7 +40,8 @@ func (p Policy) longestSilence() time.Duration {
 func (p Pool) Warnings() []string {
 	all := p.Policy.Warnings()
 	if p.Was != nil && p.Policy.MaxLease > 0 && (p.Was.MaxLease == 0 || p.Was.MaxLease > p.Policy.MaxLease) {
-		all = append(all, "max_lease is lower than it was: that ends no lease which stands now; each lasts as long as it "+
+		all = append(all, "max_lease is lower than it was: that ends no lease which stands now; each lasts as "+
+			"long as it "+
 			"was "+
 			"granted or kept alive for, and cannot be kept alive beyond the new max_lease")
 	}

@@ -17,14 +17,16 @@ func TestPoliciesAreWarnedOf(t *testing.T) {
 		{"cooldown as long as token_ttl", PolicyChange{Cooldown: new(5 * time.Minute)},
 			"cooldown 5m0s is not below token_ttl 5m0s"},
 		{"cooldown below token_ttl", PolicyChange{Cooldown: new(5*time.Minute - 1)}, ""},
-		{"cooldown of tokens that live for ever", PolicyChange{Cooldown: new(time.Hour), TokenTTL: new(time.Duration(0))},
+		{"cooldown of tokens that live for ever", PolicyChange{Cooldown: new(time.Hour),
+			TokenTTL: new(time.Duration(0))},
 			""},
 		{"lease as long as token_ttl", PolicyChange{LeaseTTL: new(5 * time.Minute)},
 			"lease_ttl 5m0s, with its grace, is not below"},
 		{"lease and grace", PolicyChange{LeaseTTL: new(3 * time.Minute), Grace: new(2 * time.Minute)},
 			"lease_ttl 3m0s, with its grace"},
 		{"lease that max_lease cuts", PolicyChange{LeaseTTL: new(time.Hour), MaxLease: new(time.Minute)}, ""},
-		{"long lease, and quarantine", PolicyChange{LeaseTTL: new(time.Hour), OnLeaseExpiry: new(ExpiryQuarantines)}, ""},
+		{"long lease, and quarantine", PolicyChange{LeaseTTL: new(time.Hour), OnLeaseExpiry: new(ExpiryQuarantines)},
+			""},
 		{"long lease, and delete", PolicyChange{LeaseTTL: new(time.Hour), OnLeaseExpiry: new(ExpiryDeletes)}, ""},
 	} {
 		told(t, c.name, c.change.Apply(DefaultPolicy()).Warnings(), c.says)

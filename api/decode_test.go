@@ -56,8 +56,10 @@ func TestBadBodies(t *testing.T) {
 		{"token as number", `{"tokens":["a",7]}`, "tokens[1]", "must be a string, or an object", generate},
 		{"empty token", `{"tokens":["a",""]}`, "tokens[1]", "must not be empty", generate},
 		{"empty token in an object", `{"tokens":[{"token":""}]}`, "tokens[0]", "must not be empty", generate},
-		{"unknown field of a token", `{"tokens":[{"token":"a","meta":{}}]}`, "tokens[0].meta", "is not a field", generate},
-		{"metadata of numbers", `{"tokens":[{"metadata":{"a":1}}]}`, "tokens[0].metadata.a", "must be a string, is a number",
+		{"unknown field of a token", `{"tokens":[{"token":"a","meta":{}}]}`, "tokens[0].meta", "is not a field",
+			generate},
+		{"metadata of numbers", `{"tokens":[{"metadata":{"a":1}}]}`, "tokens[0].metadata.a",
+			"must be a string, is a number",
 			generate},
 		{"metadata as text", `{"tokens":[{"metadata":"a"}]}`, "tokens[0].metadata", "must be an object, is a string",
 			generate},
@@ -80,10 +82,12 @@ func TestBadBodies(t *testing.T) {
 		{"form", `pool=a`, "", "not JSON", assign},
 		{"not UTF-8", "{\"pool\":\"\xff\"}", "pool", "UTF-8", assign},
 		{"half a surrogate", `{"pool":"\ud800"}`, "pool", "", assign},
-		{"nested deep", `{"pool":` + strings.Repeat("[", 100_000), "pool" + strings.Repeat("[0]", 65) + "[…", "max depth",
+		{"nested deep", `{"pool":` + strings.Repeat("[", 100_000), "pool" + strings.Repeat("[0]", 65) + "[…",
+			"max depth",
 			assign},
 		{"unknown and nested deep", `{"x":` + strings.Repeat(`{"x":`, 100_000), "x", "", assign},
-		{"long unknown name", `{"` + strings.Repeat("é", 100_000) + `":1}`, strings.Repeat("é", 100) + "…", "is not a field",
+		{"long unknown name", `{"` + strings.Repeat("é", 100_000) + `":1}`, strings.Repeat("é", 100) + "…",
+			"is not a field",
 			assign},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,8 +95,10 @@ func TestBadBodies(t *testing.T) {
 			if err := Decode([]byte(c.body), c.into()); !errors.As(err, &refusal) {
 				t.Fatalf("decoded, error %v; want a refusal", err)
 			}
-			if refusal.Field != c.field || !strings.Contains(refusal.Detail, c.detail) || refusal.Code != tms.ErrInvalidRequest {
-				t.Errorf("refused with %q of field %q: %q\nwant field %q: %q", refusal.Code, refusal.Field, refusal.Detail, c.field,
+			if refusal.Field != c.field || !strings.Contains(refusal.Detail, c.detail) ||
+				refusal.Code != tms.ErrInvalidRequest {
+				t.Errorf("refused with %q of field %q: %q\nwant field %q: %q", refusal.Code, refusal.Field,
+					refusal.Detail, c.field,
 					c.detail)
 			}
 			if len(refusal.Detail) > 300 {
@@ -242,7 +248,8 @@ func TestRequestsAreReadAsTheyAreWritten(t *testing.T) {
 		{`{"token":"a","lease_id":"b","ttl":"1m30s"}`, &KeepAliveRequest{KeepAliveKey: KeepAliveKey{"a", "b", &ttl}},
 			new(KeepAliveRequest)},
 		{`{"leases":[{"token":"a","lease_id":"b","outcome":"quarantine"}]}`,
-			&UnblockRequest{Leases: []UnblockKey{{Token: "a", LeaseID: "b", Outcome: OutcomeQuarantine}}}, new(UnblockRequest)},
+			&UnblockRequest{Leases: []UnblockKey{{Token: "a", LeaseID: "b", Outcome: OutcomeQuarantine}}},
+			new(UnblockRequest)},
 	} {
 		var wire bytes.Buffer
 		if err := Encode(&wire, c.body); err != nil || wire.String() != c.wire {

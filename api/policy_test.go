@@ -27,7 +27,8 @@ func TestPolicyKeepsWhatIsLeftOut(t *testing.T) {
 
 func TestPolicyShowsEverything(t *testing.T) {
 	want := tms.Policy{
-		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second, Grace: 250 * time.Millisecond,
+		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second,
+		Grace:    250 * time.Millisecond,
 		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
 		Paused:             true,
 		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: time.Minute,
@@ -36,7 +37,8 @@ func TestPolicyShowsEverything(t *testing.T) {
 	if err := Encode(&wire, NewPolicy(want)); err != nil {
 		t.Fatal(err)
 	}
-	const text = `{"max_tokens":7,"lease_ttl":"1m","max_lease":"1h","token_ttl":"1m30s","grace":"250ms","cooldown":"1s",` +
+	const text = `{"max_tokens":7,"lease_ttl":"1m","max_lease":"1h","token_ttl":"1m30s","grace":"250ms",` +
+		`"cooldown":"1s",` +
 		`"on_lease_expiry":"quarantine","selection":"lifo","require_lease_id":true,"paused":true,` +
 		`"max_leases_per_client":3,"labels":["plan","seat"],"request_ttl":"1m"}`
 	if wire.String() != text {
@@ -60,7 +62,8 @@ func TestAPolicyHasOneListOfFields(t *testing.T) {
 	ours := reflect.TypeFor[tms.PolicyChange]()
 	described := document(t).Components.Schemas["Policy"].Value.Properties
 	if n := ours.NumField() - 1; n != reflect.TypeFor[tms.Policy]().NumField() || n != len(described) {
-		t.Errorf("%d fields besides If, %d in a policy, %d in openapi.yaml", n, reflect.TypeFor[tms.Policy]().NumField(),
+		t.Errorf("%d fields besides If, %d in a policy, %d in openapi.yaml", n,
+			reflect.TypeFor[tms.Policy]().NumField(),
 			len(described))
 	}
 	readme, err := os.ReadFile("../README.md")

@@ -67,7 +67,8 @@ func (t NewToken) validate() error {
 
 // AssignRequest returns the request for the store, with its Count set, or refuses it naming the field.
 func (r *AssignRequest) AssignRequest() (tms.AssignRequest, error) {
-	request := tms.AssignRequest{ClientID: r.ClientID, Count: 1, Prefer: r.Prefer, Match: r.Match, RequestID: r.RequestID}
+	request := tms.AssignRequest{ClientID: r.ClientID, Count: 1, Prefer: r.Prefer, Match: r.Match,
+		RequestID: r.RequestID}
 	if r.Count != nil {
 		request.Count = *r.Count
 	}

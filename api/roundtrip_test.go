@@ -68,14 +68,16 @@ var (
 
 func drawToken(t *rapid.T) tms.Token {
 	token := tms.Token{
-		Pool: "p", Value: texts.Draw(t, "value"), State: states.Draw(t, "state"), Metadata: maybeMap.Draw(t, "metadata"),
+		Pool: "p", Value: texts.Draw(t, "value"), State: states.Draw(t, "state"),
+		Metadata:  maybeMap.Draw(t, "metadata"),
 		ExpiresAt: maybeTime.Draw(t, "expires"), ReadyAt: maybeTime.Draw(t, "ready"),
 	}
 	if token.State == tms.Assigned {
 		token.Lease = &tms.Lease{
 			ID: maybeText.Draw(t, "lease"), Fence: rapid.Int64Range(1, 1<<53-1).Draw(t, "fence"),
 			ClientID:   maybeText.Draw(t, "client"),
-			AssignedAt: instants.Draw(t, "assigned"), ExpiresAt: instants.Draw(t, "end"), TTL: spans.Draw(t, "ttl") - time.Hour,
+			AssignedAt: instants.Draw(t, "assigned"), ExpiresAt: instants.Draw(t, "end"),
+			TTL: spans.Draw(t, "ttl") - time.Hour,
 		}
 	}
 	return token
@@ -135,10 +137,12 @@ func TestGeneratedAndPoolsComeBack(t *testing.T) {
 		same(t, generated, sent(t, GeneratedOf("p", generated)).TMS())
 		pool := tms.Pool{Name: "p", Policy: drawPolicy(t)}
 		stats := tms.Stats{
-			Available: counts.Draw(t, "available"), Assigned: counts.Draw(t, "assigned"), Cooling: counts.Draw(t, "cooling"),
+			Available: counts.Draw(t, "available"), Assigned: counts.Draw(t, "assigned"),
+			Cooling:     counts.Draw(t, "cooling"),
 			Quarantined: counts.Draw(t, "quarantined"), Waiting: counts.Draw(t, "waiting"),
-			Expired: tms.ExpiryCounts{Released: rapid.Int64Min(0).Draw(t, "r"), Quarantined: rapid.Int64Min(0).Draw(t, "q"),
-				Deleted: rapid.Int64Min(0).Draw(t, "d")},
+			Expired: tms.ExpiryCounts{Released: rapid.Int64Min(0).Draw(t, "r"),
+				Quarantined: rapid.Int64Min(0).Draw(t, "q"),
+				Deleted:     rapid.Int64Min(0).Draw(t, "d")},
 		}
 		gotPool, gotStats := sent(t, PoolStatsOf(pool, stats)).TMS()
 		same(t, pool, gotPool)
@@ -154,7 +158,8 @@ func TestGeneratedAndPoolsComeBack(t *testing.T) {
 
 func drawPolicy(t *rapid.T) tms.Policy {
 	return tms.Policy{
-		MaxTokens: counts.Draw(t, "max_tokens"), LeaseTTL: spans.Draw(t, "lease_ttl"), MaxLease: spans.Draw(t, "max_lease"),
+		MaxTokens: counts.Draw(t, "max_tokens"), LeaseTTL: spans.Draw(t, "lease_ttl"),
+		MaxLease: spans.Draw(t, "max_lease"),
 		TokenTTL: spans.Draw(t, "token_ttl"), Grace: spans.Draw(t, "grace"), Cooldown: spans.Draw(t, "cooldown"),
 		OnLeaseExpiry: rapid.SampledFrom([]tms.OnLeaseExpiry{tms.ExpiryReleases, tms.ExpiryDeletes,
 			tms.ExpiryQuarantines}).Draw(t, "expiry"),
@@ -239,7 +244,8 @@ func TestWhatIsNotAsItShouldBeIsAFailure(t *testing.T) {
 
 func TestAnswersOfNewerServersAreRead(t *testing.T) {
 	var results Results
-	err := DecodeAnswer([]byte(`{"results":[{"token":"a","state":"available","colour":"red"},{"code":"tired","status":418,"hint":"x"}],"more":1}`), &results)
+	err := DecodeAnswer([]byte(`{"results":[{"token":"a","state":"available","colour":"red"},{"code":"tired",`+
+		`"status":418,"hint":"x"}],"more":1}`), &results)
 	if err != nil || len(results.Results) != 2 || results.Results[0].TMS().Token.Value != "a" ||
 		tms.CodeOf(results.Results[1].Err()) != "tired" {
 		t.Errorf("read %+v, error %v", results, err)

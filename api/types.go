@@ -197,7 +197,8 @@ type Token struct {
 	ReadyAt        Time              `json:"ready_at,omitzero"`
 	ExpiresAt      Time              `json:"expires_at,omitzero"`
 	Metadata       map[string]string `json:"metadata,omitzero"`
-	Deleted        bool              `json:"deleted,omitzero"` // only in the answer of delete, with nothing but the names
+	// only in the answer of delete, with nothing but the names
+	Deleted bool `json:"deleted,omitzero"`
 
 	*Past // only in the answers of lookup and of listings
 }
@@ -244,9 +245,10 @@ type RequestUnblocked struct {
 
 // Pool is a pool as answers show it. Tokens, Expired and Waiting are left out where only the policy was asked for.
 type Pool struct {
-	Pool    string   `json:"pool"`
-	Policy  Policy   `json:"policy"`
-	Was     *Policy  `json:"was,omitzero"` // of what a change has changed, the values before; nil in a pool that was made
+	Pool   string `json:"pool"`
+	Policy Policy `json:"policy"`
+	// of what a change has changed, the values before; nil in a pool that was made
+	Was     *Policy  `json:"was,omitzero"`
 	Tokens  *Counts  `json:"tokens,omitzero"`
 	Expired *Expired `json:"expired,omitzero"`
 	Waiting *int     `json:"waiting,omitzero"` // in the pool's queue

@@ -109,7 +109,8 @@ func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
 		return begun(err)
 	}
 	for i, r := range results {
-		if tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded { // it lasts as long as it may; only a look tells how long that is
+		// it lasts as long as it may; only a look tells how long that is
+		if tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded {
 			r.Token, r.Err = c.Token(ctx, pool, g.tokens[i].Value)
 		}
 		if gone := endOf(r); gone != nil {

@@ -290,8 +290,16 @@ func TestALeaseThatSomebodyEndedIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(5*time.Second), "KEY"))
 		for want, end := range map[error]func([]tms.LeaseKey) error{
-			client.ErrLost:    func(k []tms.LeaseKey) error { _, err := s.Store().Unblock(t.Context(), pool, k); return err },
-			client.ErrDeleted: func(k []tms.LeaseKey) error { _, err := s.Store().Delete(t.Context(), pool, k); return err },
+			client.ErrLost: func(k []tms.LeaseKey) error {
+				_, err := s.Store().Unblock(t.Context(), pool,
+					k)
+				return err
+			},
+			client.ErrDeleted: func(k []tms.LeaseKey) error {
+				_, err := s.Store().Delete(t.Context(), pool,
+					k)
+				return err
+			},
 		} {
 			s.Store().Generate(t.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "KEY"}}})
 			held := acquire(t, s.Client())

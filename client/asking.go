@@ -64,7 +64,10 @@ func (c *Client) assign(ctx context.Context, pool string, r tms.AssignRequest) (
 func (a *asking) ask(ctx context.Context) (granted, error) {
 	g, err := a.askOn(ctx)
 	if err != nil && a.own && a.sent {
-		a.work.inBackground(giveBackFor, func(ctx context.Context) { a.UnblockRequest(ctx, a.pool, a.request.RequestID) })
+		a.work.inBackground(giveBackFor, func(ctx context.Context) {
+			a.UnblockRequest(ctx, a.pool,
+				a.request.RequestID)
+		})
 	}
 	return g, err
 }

@@ -25,7 +25,10 @@ func BenchmarkKeepAlive10000(b *testing.B) {
 	}{
 		{"memory", func(*testing.B) (tms.Sweeper, error) { return embedded.Open(embedded.Options{}) }},
 		{"disk", func(b *testing.B) (tms.Sweeper, error) { return embedded.Open(embedded.Options{Dir: b.TempDir()}) }},
-		{"redis", func(b *testing.B) (tms.Sweeper, error) { return redis.Open(redis.Options{URL: redistest.New(b).URL()}) }},
+		{"redis", func(b *testing.B) (tms.Sweeper,
+			error) {
+			return redis.Open(redis.Options{URL: redistest.New(b).URL()})
+		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			store, err := c.open(b)

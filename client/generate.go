@@ -55,7 +55,8 @@ func (c *Client) generateInParts(
 		part.Tokens, part.RequestID = tokens, fmt.Sprintf("%x.%d", name[:16], len(all.Tokens))
 		made, err := c.generate(ctx, pool, part)
 		if err != nil && len(all.Tokens) > 0 {
-			return all, fmt.Errorf("%d of %d tokens were generated, and then: %v", len(all.Tokens), len(request.Tokens), err)
+			return all, fmt.Errorf("%d of %d tokens were generated, and then: %v", len(all.Tokens),
+				len(request.Tokens), err)
 		}
 		if err != nil {
 			return tms.Generated{}, err

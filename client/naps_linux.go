@@ -10,7 +10,8 @@ import (
 // meanwhile is ahead of the one that does not, which is Go's. Zero where it cannot be told.
 func suspended() time.Duration {
 	var always, awake unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &always) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake) != nil {
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &always) != nil ||
+		unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake) != nil {
 		return 0
 	}
 	return max(0, time.Duration(always.Nano()-awake.Nano()))

@@ -38,7 +38,8 @@ func TestALeaseEndsWhileTheMachineIsSuspended(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 			if asked := s.asked.Load(); !ends && (asked < 2 || time.Until(held.Deadline()) < 50*time.Second) {
-				t.Errorf("after a nap of %v it was not renewed: %d requests, %v left", nap, asked, time.Until(held.Deadline()))
+				t.Errorf("after a nap of %v it was not renewed: %d requests, %v left", nap, asked,
+					time.Until(held.Deadline()))
 			}
 			c.Close()
 		})

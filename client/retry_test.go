@@ -51,8 +51,10 @@ func TestAnAnswerThatIsLostChangesNothingForTheCaller(t *testing.T) {
 			return err
 		}, tms.Stats{Available: 1}},
 		{"assign", assign, tms.Stats{Assigned: 1}},
-		{"keep alive", func() error { return first(c.KeepAlive(ctx, pool, []tms.LeaseKey{lease})) }, tms.Stats{Assigned: 1}},
-		{"unblock", func() error { return first(c.Unblock(ctx, pool, []tms.LeaseKey{lease})) }, tms.Stats{Available: 1}},
+		{"keep alive", func() error { return first(c.KeepAlive(ctx, pool, []tms.LeaseKey{lease})) },
+			tms.Stats{Assigned: 1}},
+		{"unblock", func() error { return first(c.Unblock(ctx, pool, []tms.LeaseKey{lease})) },
+			tms.Stats{Available: 1}},
 		{"assign again", assign, tms.Stats{Assigned: 1}},
 		{"quarantine", func() error {
 			lease.Quarantine = true
@@ -83,8 +85,11 @@ func TestWhatIsNotSafeIsNotRepeated(t *testing.T) {
 	s := tmstest.New(t, tmstest.WithPool(pool, tms.PolicyChange{MaxLeasesPerClient: new(1)}, "KEY"))
 	c, ctx := s.Client(), t.Context()
 	for name, do := range map[string]func() error{
-		"unblock without a lease_id": func() error { return first(c.Unblock(ctx, pool, []tms.LeaseKey{{Token: "KEY"}})) },
-		"unblock client":             func() error { _, err := c.UnblockClient(ctx, pool, "me"); return err },
+		"unblock without a lease_id": func() error {
+			return first(c.Unblock(ctx, pool,
+				[]tms.LeaseKey{{Token: "KEY"}}))
+		},
+		"unblock client": func() error { _, err := c.UnblockClient(ctx, pool, "me"); return err },
 	} {
 		if _, err := c.Acquire(ctx, pool, client.ClientID("me")); err != nil {
 			t.Fatal(err)
@@ -294,7 +299,8 @@ func TestAnAddressSaysWhatIsWrongWithIt(t *testing.T) {
 func TestTheAddressMayHaveAPath(t *testing.T) {
 	for _, path := range []string{"", "/", "/tms", "/tms/"} {
 		prefix := strings.TrimSuffix(path, "/")
-		srv := httptest.NewServer(http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := httptest.NewServer(http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter,
+			r *http.Request) {
 			w.WriteHeader(http.StatusTeapot)
 			if r.URL.Path != "/pools/default" || r.Header.Get("User-Agent") != "mine" {
 				t.Errorf("%q: asked for %s as %s", path, r.URL.Path, r.Header.Get("User-Agent"))

@@ -144,7 +144,8 @@ func TestAProxySaysWhenToComeBack(t *testing.T) {
 func TestAnAnswerThatIsNoneOfATMSServer(t *testing.T) {
 	keys := []tms.LeaseKey{{Token: "x", LeaseID: "y"}}
 	for _, body := range []string{
-		``, `{}`, `[]`, `null`, `"OK"`, `{"pool":"default","token":"x"}`, `{"leases":[{"token":"x"}]}`, `{"leases":[{}]}`,
+		``, `{}`, `[]`, `null`, `"OK"`, `{"pool":"default","token":"x"}`, `{"leases":[{"token":"x"}]}`,
+		`{"leases":[{}]}`,
 		`{"token":"x","state":"available"}`, `{"results":[{}]}`, `{"results":[null]}`, `{"results":[{"token":"x"}]}`,
 		`{"token":"x","state":"assigned","ttl_ms":60000}`,
 	} {

@@ -100,7 +100,8 @@ func checkHalved(t *testing.T, verb string) func([]error, error) {
 func TestWhatCannotBeHalvedIsRefused(t *testing.T) {
 	for name, proxy := range map[string]bool{"by the server": false, "by a proxy": true} {
 		c := startNarrow(t, proxy)
-		_, err := c.KeepAlive(t.Context(), "default", []tms.LeaseKey{{Token: strings.Repeat("x", mostBytes)}, {Token: "y"}})
+		_, err := c.KeepAlive(t.Context(), "default", []tms.LeaseKey{{Token: strings.Repeat("x", mostBytes)},
+			{Token: "y"}})
 		if tms.CodeOf(err) != tms.ErrBodyTooLarge {
 			t.Errorf("%s: %v", name, err)
 		}

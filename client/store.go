@@ -51,7 +51,8 @@ func (c *Client) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, er
 // Pools returns a page of pools, of at most [api.MaxPage] whatever the limit: see [tms.Store].
 func (c *Client) Pools(ctx context.Context, after string, limit int) (tms.PoolPage, error) {
 	var answer api.Pools
-	a := ask{verb: "list pools", method: http.MethodGet, path: api.PathPools, query: pageQuery(after, limit), repeat: true}
+	a := ask{verb: "list pools", method: http.MethodGet, path: api.PathPools, query: pageQuery(after, limit),
+		repeat: true}
 	if _, _, err := c.do(ctx, a, &answer); err != nil {
 		return tms.PoolPage{}, err
 	}

@@ -26,7 +26,8 @@ func after(d time.Duration, next step) step {
 
 var (
 	none  = problem(404, tms.ErrNoTokenAvailable)
-	lease = answers(200, api.JSON, `{"pool":"licences","token":"KEY","state":"assigned","lease_id":"id","ttl_ms":60000}`)
+	lease = answers(200, api.JSON,
+		`{"pool":"licences","token":"KEY","state":"assigned","lease_id":"id","ttl_ms":60000}`)
 )
 
 // TestHowLongAWaitOutlivesFailures waits a minute with a client that repeats what fails for two seconds.
@@ -44,12 +45,14 @@ func TestHowLongAWaitOutlivesFailures(t *testing.T) {
 			client.ErrUnreachable},
 		{"one that goes in the first request for good", []step{after(time.Second, lost), nobody}, 58 * time.Second,
 			time.Minute, client.ErrUnreachable},
-		{"one that goes in the first request and comes back", append(repeated(20, nobody, after(time.Second, lost)), lease),
+		{"one that goes in the first request and comes back", append(repeated(20, nobody, after(time.Second, lost)),
+			lease),
 			3 * time.Second, time.Minute, nil},
 		{"one that stops, and another that is too busy for a while", append(repeated(20,
 			answers(503, api.ProblemJSON, `{"code":"overloaded"}`, "Retry-After", "1"),
 			problem(503, tms.ErrStoreUnavailable)), lease), 20 * time.Second, 45 * time.Second, nil},
-		{"a balancer before a server that is away for a while", append(repeated(20, answers(502, "text/html", "<html>")),
+		{"a balancer before a server that is away for a while", append(repeated(20,
+			answers(502, "text/html", "<html>")),
 			lease),
 			3 * time.Second, time.Minute, nil},
 		{"one that is away for a while", append(repeated(20, nobody, after(15*time.Second, none)), lease),
@@ -57,7 +60,8 @@ func TestHowLongAWaitOutlivesFailures(t *testing.T) {
 		{"a certificate of somebody else", []step{func(*http.Request) (*http.Response, error) {
 			return nil, &tls.CertificateVerificationError{Err: errors.New("of somebody else")}
 		}}, 0, time.Second, client.ErrUnreachable},
-		{"a hand-over that came too late", []step{after(time.Second, lost), problem(410, tms.ErrLeaseLost), none, lease},
+		{"a hand-over that came too late", []step{after(time.Second, lost), problem(410, tms.ErrLeaseLost), none,
+			lease},
 			time.Second, 5 * time.Second, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -111,7 +111,8 @@ func TestTheServerSweeps(t *testing.T) {
 	}
 	response.Body.Close()
 	defer http.DefaultClient.CloseIdleConnections()
-	for deadline := time.Now().Add(20 * time.Second); states(t, s).Expired.Deleted == 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); states(t,
+		s).Expired.Deleted == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was swept")
 		}

@@ -26,7 +26,8 @@ func newBackup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a backup of a server's embedded store into a file",
-		Long: "Write a backup of the embedded store of a server on this machine into a file, for tms restore FILE DIR. " +
+		Long: "Write a backup of the embedded store of a server on this machine into a file, for tms restore " +
+			"FILE DIR. " +
 			"The server\n" +
 			"goes on meanwhile. The file is there when all of it is, and on the disk.",
 		Args: cobra.ExactArgs(1),
@@ -93,7 +94,8 @@ func syncDir(dir string) error {
 
 // askBackup asks for a backup. It waits as long as the server takes.
 func (r *remote) askBackup(ctx context.Context) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(r.server, "/")+api.PathBackup, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(r.server, "/")+api.PathBackup,
+		nil)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,8 @@ func (r *remote) askBackup(ctx context.Context) (io.ReadCloser, error) {
 	}
 	defer response.Body.Close()
 	problem := api.Problem{Status: response.StatusCode, Title: response.Status}
-	_ = json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&problem) // what is no problem stays without a code
+	// what is no problem stays without a code
+	_ = json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&problem)
 	return nil, problem.Err()
 }
 
@@ -145,7 +148,8 @@ func newRepair() *cobra.Command {
 	return &cobra.Command{
 		Use:   "repair DIR",
 		Short: "Cut the log of a data directory off where it is damaged",
-		Long: "Cut the log of a data directory off where it is damaged, so that tms serve opens it again. What was done " +
+		Long: "Cut the log of a data directory off where it is damaged, so that tms serve opens it again. What " +
+			"was done " +
 			"from\n" +
 			"there on is forgotten. No server may be running on the directory; copy it before.",
 		Args: cobra.ExactArgs(1),

@@ -31,11 +31,14 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Load a server with a mix of requests, and measure it",
-		Long: "Send a mix of requests over many connections, and print how many were answered in a second, how long they " +
+		Long: "Send a mix of requests over many connections, and print how many were answered in a second, how " +
+			"long they " +
 			"took\n" +
 			"and what was refused. Without --pool it makes a pool of its own, bench-…, and removes it in the end.\n\n" +
-			"With --rate, requests are due at a constant rate, and what one takes is counted from when it was due, so that a\n" +
-			"server that stalls is charged for all that had to wait. Without, each connection sends the next request when " +
+			"With --rate, requests are due at a constant rate, and what one takes is counted from when it was " +
+			"due, so that a\n" +
+			"server that stalls is charged for all that had to wait. Without, each connection sends the next " +
+			"request when " +
 			"the\n" +
 			"last is answered.",
 		Example: "  tms bench --mix assign=1,keep-alive=2,unblock=1 -c 64 --duration 10s",
@@ -168,12 +171,14 @@ type benchAnswer struct {
 func (a benchAnswer) lines() []string {
 	lines := []string{"", fmt.Sprintf("%d requests in %.2f s: %.0f in a second", a.Requests, a.Seconds, a.PerSecond)}
 	if a.Unsent > 0 {
-		lines = append(lines, fmt.Sprintf("%d more were due and not sent in time; above they count with the time they waited",
-			a.Unsent))
+		lines = append(lines,
+			fmt.Sprintf("%d more were due and not sent in time; above they count with the time they waited",
+				a.Unsent))
 	}
 	if a.Unanswered > 0 {
-		lines = append(lines, fmt.Sprintf("%d more were cut off by the interrupt; above they count with the time they waited",
-			a.Unanswered))
+		lines = append(lines,
+			fmt.Sprintf("%d more were cut off by the interrupt; above they count with the time they waited",
+				a.Unanswered))
 	}
 	if a.Skipped > 0 {
 		lines = append(lines, fmt.Sprintf("%d steps were skipped, because the connection held no token", a.Skipped))

@@ -9,7 +9,8 @@ import (
 
 func TestABenchSaysWhatHadNoAnswer(t *testing.T) {
 	got := benchAnswer{Report: &bench.Report{
-		Seconds: 5, Requests: 100, PerSecond: 20, Unsent: 399, Unanswered: 1, Errors: map[string]int64{"unreachable": 2},
+		Seconds: 5, Requests: 100, PerSecond: 20, Unsent: 399, Unanswered: 1,
+		Errors: map[string]int64{"unreachable": 2},
 	}}.lines()
 	want := []string{
 		"",

@@ -20,7 +20,8 @@ func TestTheTwoClocksRunWithoutASweep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store, err := openStore(&config{Store: url(t), StoreTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+			store, err := openStore(&config{Store: url(t), StoreTimeout: 10 * time.Second},
+				slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -53,7 +53,8 @@ func (c *config) settings() *pflag.FlagSet {
 		"`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
 	fs.Var(&c.Sync, "sync",
 		"`when` the embedded store writes to disk: always (before every answer) or an interval, as 10ms")
-	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout, "longest `time` that one call of Redis takes")
+	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout,
+		"longest `time` that one call of Redis takes")
 
 	fs.DurationVar(&c.HeaderTimeout, "header-timeout", http.HeaderTimeout,
 		"longest `time` in which a request's header arrives")

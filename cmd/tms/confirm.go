@@ -112,7 +112,8 @@ func (h holder) name() string {
 func (r *remote) sayHowLong(holders []holder) {
 	for _, h := range holders {
 		if left := time.Until(h.ends).Round(time.Second); left > 0 {
-			r.say("%q was taken from %s, whose job hears of it when it next asks for its lease, and may go on for up to %v",
+			r.say("%q was taken from %s, whose job hears of it when it next asks for its lease, and may go on "+
+				"for up to %v",
 				h.token, h.name(), left)
 		}
 	}

@@ -94,7 +94,8 @@ func (c *crew) took(lease reply, h hold) {
 		return // the answer came to light after the TTL, and the token may rightly be another's by now
 	}
 	if other, held := c.holds[lease.Token]; held && now.Before(other.until) {
-		c.wrong = append(c.wrong, fmt.Sprintf("a token went to %s while %s held it for another %v", h.client, other.client,
+		c.wrong = append(c.wrong, fmt.Sprintf("a token went to %s while %s held it for another %v", h.client,
+			other.client,
 			other.until.Sub(now)))
 	}
 	if last := c.fences[lease.Token]; lease.Fence <= last {
@@ -151,7 +152,8 @@ func (c *crew) census(t *testing.T, p *process) []string {
 	var pool struct{ Tokens struct{ Total int } }
 	p.get(t, "/pools/"+c.pool, &pool)
 	slices.Sort(values)
-	if distinct := len(slices.Compact(slices.Clone(values))); distinct != len(values) || pool.Tokens.Total != len(values) {
+	if distinct := len(slices.Compact(slices.Clone(values))); distinct != len(values) ||
+		pool.Tokens.Total != len(values) {
 		t.Errorf("%d tokens are listed, %d of them different, and the pool counts %d", len(values), distinct,
 			pool.Tokens.Total)
 	}

@@ -9,8 +9,10 @@ import (
 
 func TestDurationsOfTheCommandLine(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"0": 0, "5": 5 * time.Second, "0.25": 250 * time.Millisecond, ".5": 500 * time.Millisecond, "2.": 2 * time.Second,
-		"2d": 48 * time.Hour, "1.5d": 36 * time.Hour, "1d12h": 36 * time.Hour, "-1d": -24 * time.Hour, "-5": -5 * time.Second,
+		"0": 0, "5": 5 * time.Second, "0.25": 250 * time.Millisecond, ".5": 500 * time.Millisecond,
+		"2.": 2 * time.Second,
+		"2d": 48 * time.Hour, "1.5d": 36 * time.Hour, "1d12h": 36 * time.Hour, "-1d": -24 * time.Hour,
+		"-5":  -5 * time.Second,
 		"90s": 90 * time.Second, "250ms": 250 * time.Millisecond, "1h30m": 90 * time.Minute,
 	} {
 		if got, err := time.ParseDuration(withUnits(text)); err != nil || got != want {

@@ -234,7 +234,8 @@ func (c *columnEntries) next() (entry, error) {
 		if err != nil {
 			return entry{}, &badLine{line, err}
 		}
-		return entry{NewToken: tms.NewToken{Value: value}, line: line, size: len(value), read: c.rows.InputOffset()}, nil
+		return entry{NewToken: tms.NewToken{Value: value}, line: line, size: len(value), read: c.rows.InputOffset()},
+			nil
 	}
 }
 

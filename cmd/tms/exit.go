@@ -55,7 +55,8 @@ var advice = map[tms.Code]struct {
 	tms.ErrBodyTooLarge:     {exitUsage, "fewer tokens at once"},
 	tms.ErrUnsupportedMedia: {exitFailure, ""},
 	tms.ErrPoolNotFound:     {exitNotFound, "tms pools, to see which there are, or tms pool create {pool}, to make it"},
-	tms.ErrPoolExists:       {exitFailure, "tms pool set {pool}, to change it, or tms pool show {pool}, to see how it is"},
+	tms.ErrPoolExists: {exitFailure,
+		"tms pool set {pool}, to change it, or tms pool show {pool}, to see how it is"},
 	tms.ErrTokenNotFound:    {exitNotFound, "tms tokens --pool {pool}, to see which there are"},
 	tms.ErrNoTokenAvailable: {exitNoneFree, "--wait 1m, to wait for one, or " + whoHasThem},
 	tms.ErrPoolFull:         {exitFailure, "tms pool set {pool} --max-tokens N, or tms delete some"},
@@ -74,7 +75,8 @@ var advice = map[tms.Code]struct {
 }
 
 const (
-	whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them, and tms unblock --pool {pool} TOKEN, " +
+	whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them, and tms unblock --pool {pool} " +
+		"TOKEN, " +
 		"to take " +
 		"one from a client that is dead"
 	putSome = "tms generate --pool {pool}, to put tokens into the pool, or tms pool show {pool}, to see what it holds"

@@ -27,7 +27,8 @@ func newGenerate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate [TOKEN...]",
 		Short: "Put tokens into a pool: drawn ones, or your own",
-		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your own. More "+
+		Long: fmt.Sprintf("Put tokens into a pool: as many as --count says with values that TMS draws, or your "+
+			"own. More "+
 			"than\n"+
 			"%d drawn tokens go in batches of that size, each all or none. Your own go in one request; tms import\n"+
 			"takes more. %s", tms.MaxBatch, fromInput),
@@ -71,7 +72,8 @@ func (g *generate) own(args []string, metadata map[string]string) error {
 	case len(values) == 0:
 		return g.finish(tms.Generated{Tokens: []string{}})
 	case len(values) > tms.MaxBatch:
-		return usage("there are %d tokens, and one request takes %d; tms import takes any number", len(values), tms.MaxBatch)
+		return usage("there are %d tokens, and one request takes %d; tms import takes any number", len(values),
+			tms.MaxBatch)
 	}
 	tokens := make([]tms.NewToken, len(values))
 	for i, value := range values {

@@ -73,7 +73,8 @@ var otherWords = map[string]string{
 	"tms start": "tms serve", "tms server": "tms serve",
 	"tms pool ls": "tms pools", "tms pool list": "tms pools",
 	"tms pool delete": "tms pool rm POOL", "tms pool remove": "tms pool rm POOL",
-	"tms pool get": "tms pool show POOL", "tms pool status": "tms pool show POOL", "tms pool update": "tms pool set POOL",
+	"tms pool get": "tms pool show POOL", "tms pool status": "tms pool show POOL",
+	"tms pool update": "tms pool set POOL",
 }
 
 // knownCommand refuses what is no command of cmd, and says what may have been meant.

@@ -66,7 +66,8 @@ func contradictions(leases []*lease) (wrong []string) {
 	leases = slices.SortedFunc(slices.Values(leases), func(a, b *lease) int {
 		return cmp.Or(cmp.Compare(a.token, b.token), cmp.Compare(a.fence, b.fence), a.answered.Compare(b.answered))
 	})
-	var longest, latest *lease // of the token's leases so far: that which stood longest, and that which was asked for last
+	// of the token's leases so far: that which stood longest, and that which was asked for last
+	var longest, latest *lease
 	for i, l := range leases {
 		if i == 0 || leases[i-1].token != l.token {
 			longest, latest = l, l
@@ -93,7 +94,8 @@ func (l *lease) contradicts(before, longest, latest *lease) (wrong []string) {
 			l.token, l.client, l.fence, longest.client, longest.fence, longest.until.Sub(l.answered)))
 	}
 	if l.answered.Before(latest.asked) {
-		wrong = append(wrong, fmt.Sprintf("fence %d of %s was issued before the lower %d", l.fence, l.token, latest.fence))
+		wrong = append(wrong, fmt.Sprintf("fence %d of %s was issued before the lower %d", l.fence, l.token,
+			latest.fence))
 	}
 	return wrong
 }
@@ -103,8 +105,9 @@ func (l *lease) contradicts(before, longest, latest *lease) (wrong []string) {
 func TestHistory(t *testing.T) {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(1_000_000 + ms)) }
 	one := func(fence int64, id string, asked, answered, until int) *lease {
-		return &lease{token: "t", id: id, client: "client " + id, fence: fence, asked: at(asked), answered: at(answered),
-			until: at(until)}
+		return &lease{token: "t", id: id, client: "client " + id, fence: fence, asked: at(asked),
+			answered: at(answered),
+			until:    at(until)}
 	}
 	for name, c := range map[string]struct {
 		want   int

@@ -60,7 +60,8 @@ func fillPools(p *process, pools int) {
 			for i := c; i < pools; i += clients {
 				name := fmt.Sprint("pool-", i)
 				p.call(http.MethodPut, "/pools/"+name, object{"token_ttl": "0s"})
-				p.must(http.StatusCreated, http.MethodPost, "/generate-token", object{"pool": name, "tokens": []string{"a"}})
+				p.must(http.StatusCreated, http.MethodPost, "/generate-token",
+					object{"pool": name, "tokens": []string{"a"}})
 			}
 		})
 	}

@@ -24,11 +24,14 @@ func newImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
 		Short: "Put the tokens of a file into a pool",
-		Long: fmt.Sprintf("Put the tokens of a file, or of standard input, into a pool. Each line is a token, or, if the "+
+		Long: fmt.Sprintf("Put the tokens of a file, or of standard input, into a pool. Each line is a token, "+
+			"or, if the "+
 			"first\n"+
-			"begins with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": \"Oslo\"}}, as tms "+
+			"begins with {, each is an object such as {\"token\": \"KEY-1\", \"metadata\": {\"seat\": "+
+			"\"Oslo\"}}, as tms "+
 			"export\n"+
-			"writes them; with --column they are the cells of a column of CSV. A file is read to its end before anything\n"+
+			"writes them; with --column they are the cells of a column of CSV. A file is read to its end before "+
+			"anything\n"+
 			"of it is imported, of a pipe the first %d MiB. They go in batches of up to %d, each all or none.\n"+
 			"Tokens that the pool has already are counted and left as they are, so that an import can be repeated;\n"+
 			"with --update they get the metadata that the input has for them.\n"+
@@ -40,7 +43,8 @@ func newImport() *cobra.Command {
 	cmd.Flags().StringVar(&in.column, "column", "", "`name` of the column to take, of CSV whose first row names them")
 	addTrim(cmd, &in.rules)
 	addUpdate(cmd, &in.update)
-	cmd.Flags().BoolVar(&in.quarantined, "quarantined", false, "import quarantined tokens as well; they become available")
+	cmd.Flags().BoolVar(&in.quarantined, "quarantined", false,
+		"import quarantined tokens as well; they become available")
 	return asksPool(cmd, []string{formTable, formJSON}, func(r *remote, args []string) error {
 		in.remote = r
 		if len(args) == 0 || args[0] == "-" {
@@ -102,7 +106,8 @@ type imported struct {
 }
 
 func (m imported) String() string {
-	text := generated(m.Pool, tms.Generated{Created: m.Created, Existing: m.Existing, Differing: m.Differing}, m.updated)
+	text := generated(m.Pool, tms.Generated{Created: m.Created, Existing: m.Existing, Differing: m.Differing},
+		m.updated)
 	if m.PassedOver > 0 {
 		text += fmt.Sprintf(", %d quarantined passed over, which --quarantined takes", m.PassedOver)
 	}

@@ -44,7 +44,8 @@ func (r *remote) onKeys(what string, args []string, key tms.LeaseKey, do verb, s
 }
 
 func (r *remote) triedOn(token string, err error, what string) error {
-	return &failure{what: fmt.Sprintf("%s %q of the pool %q", what, token, r.pool), pool: r.pool, token: token, err: err}
+	return &failure{what: fmt.Sprintf("%s %q of the pool %q", what, token, r.pool), pool: r.pool, token: token,
+		err: err}
 }
 
 // askedOf is triedOn for what changes nothing.
@@ -104,8 +105,9 @@ func newDelete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete TOKEN...",
 		Short: "Delete tokens for good, whoever holds them",
-		Long:  "Delete tokens for good, in whatever state they are, and with them their leases. It asks before. " + fromInput,
-		Args:  cobra.MinimumNArgs(1),
+		Long: "Delete tokens for good, in whatever state they are, and with them their leases. It asks before. " +
+			fromInput,
+		Args: cobra.MinimumNArgs(1),
 	}
 	addLeaseID(cmd, &key)
 	addYes(cmd, &yes)
@@ -133,7 +135,8 @@ func newQuarantine() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "quarantine TOKEN...",
 		Short: "Put tokens aside, because they are broken",
-		Long: "Put tokens aside, because they are broken; tms restore brings them back. Whoever holds one of them loses " +
+		Long: "Put tokens aside, because they are broken; tms restore brings them back. Whoever holds one of " +
+			"them loses " +
 			"it,\n" +
 			"and tms asks before, unless --lease-id says that it is the holder who does so. " + fromInput,
 		Args: cobra.MinimumNArgs(1),
@@ -154,7 +157,8 @@ func newRestore() *cobra.Command {
 		Short: "Bring tokens that were put aside back into their pool, or a backup into a directory",
 		Long: "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" +
 			fromInput + "\n\n" +
-			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a directory that is " +
+			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a " +
+			"directory that is " +
 			"missing\n" +
 			"or empty, for tms serve --store embedded:DIR. That asks no server.",
 		Args: cobra.MinimumNArgs(1),

@@ -137,7 +137,8 @@ func (r *remote) unwritten(err error, request tms.AssignRequest, tokens []api.To
 		failed = errors.Join(failed, result.Err)
 	}
 	if failed != nil {
-		return fmt.Errorf("%w; what was assigned could not be given back, and is free when its lease ends: %v", err, failed)
+		return fmt.Errorf("%w; what was assigned could not be given back, and is free when its lease ends: %v", err,
+			failed)
 	}
 	return fmt.Errorf("%w; what was assigned was given back", err)
 }
@@ -169,7 +170,8 @@ func newUnblock() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "unblock TOKEN... | --client-id ID", Aliases: []string{"release"},
 		Short: "Give tokens back, or put them aside",
-		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who does so;\n" +
+		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who " +
+			"does so;\n" +
 			"without, or with --client-id, it takes a token away from whoever holds it, and asks before. " + fromInput,
 	}
 	addLeaseID(cmd, &key)

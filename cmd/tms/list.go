@@ -83,7 +83,8 @@ func newTokens() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&state, "state", "s", "", "only those in this `state`: available, assigned, cooling or quarantined")
+	flags.StringVarP(&state, "state", "s", "",
+		"only those in this `state`: available, assigned, cooling or quarantined")
 	flags.StringVarP(&filter.ClientID, "client-id", "c", "", "only those that the client with this `ID` holds")
 	flags.IntVarP(&limit, "limit", "n", api.MaxPage, "at most so many; 0: all")
 	return asksPool(cmd, everyForm, func(r *remote, _ []string) error {
@@ -124,7 +125,8 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write all tokens of a pool, for tms import",
-		Long: "Write all tokens of a pool to standard output, each as a line of JSON with its metadata and state, as\n" +
+		Long: "Write all tokens of a pool to standard output, each as a line of JSON with its metadata and " +
+			"state, as\n" +
 			"tms import reads them, or with -o name its value alone.",
 		Args: cobra.NoArgs,
 	}

@@ -42,8 +42,10 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.Long = root.Short + "\n\n" + exitHelp()
-	root.AddGroup(&cobra.Group{ID: groupServer, Title: "To serve:"}, &cobra.Group{ID: groupJob, Title: "To hold a token:"},
-		&cobra.Group{ID: groupToken, Title: "To work on tokens:"}, &cobra.Group{ID: groupPool, Title: "To work on pools:"})
+	root.AddGroup(&cobra.Group{ID: groupServer, Title: "To serve:"},
+		&cobra.Group{ID: groupJob, Title: "To hold a token:"},
+		&cobra.Group{ID: groupToken, Title: "To work on tokens:"},
+		&cobra.Group{ID: groupPool, Title: "To work on pools:"})
 	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newBackup(), newRepair(), newBench())
 	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
 	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newTokens(),

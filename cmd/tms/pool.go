@@ -140,9 +140,11 @@ func policyFlags() *pflag.FlagSet {
 	fs.Duration("max-lease", 0, "how long a lease may last in all; 0: no limit")
 	fs.Duration("grace", 0, "how long after its end a lease can be revived, while nobody else gets the token")
 	fs.Duration("cooldown", 0, "how long a token rests before it is assigned again")
-	fs.String("on-lease-expiry", "", "`what` becomes of a token whose holder fell silent: release, delete or quarantine")
+	fs.String("on-lease-expiry", "",
+		"`what` becomes of a token whose holder fell silent: release, delete or quarantine")
 	fs.String("selection", "", "`which` token is next: random, fifo or lifo")
-	fs.Bool("require-lease-id", false, "only who knows the lease_id can keep alive, give back or delete an assigned token")
+	fs.Bool("require-lease-id", false,
+		"only who knows the lease_id can keep alive, give back or delete an assigned token")
 	fs.Bool("paused", false, "nothing is assigned for now")
 	fs.Int("max-leases-per-client", 0, "most tokens that one client_id holds at once; 0: no limit")
 	fs.StringSlice("labels", nil, "`keys` of metadata that assign can match, with commas between them")

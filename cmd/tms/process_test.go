@@ -159,7 +159,8 @@ func (p *process) must(status int, method, path string, body object) reply {
 	p.t.Helper()
 	r, err := p.call(method, path, body)
 	if err != nil || r.Status != status {
-		p.t.Fatalf("%s %s: status %d, code %q, error %v, want status %d\n%s", method, path, r.Status, r.Code, err, status,
+		p.t.Fatalf("%s %s: status %d, code %q, error %v, want status %d\n%s", method, path, r.Status, r.Code, err,
+			status,
 			p.stderr)
 	}
 	return r

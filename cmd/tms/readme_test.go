@@ -13,7 +13,8 @@ import (
 var (
 	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 	goBlock    = regexp.MustCompile("(?s)```go\n(.*?)```")
-	curlLine   = regexp.MustCompile(`^curl(?: -X (\w+))?(?: -H 'Idempotency-Key: (\S+)')?(?: --json '(.*)')? localhost:8080(/\S*)$`)
+	curlLine   = regexp.MustCompile(`^curl(?: -X (\w+))?(?: -H 'Idempotency-Key: (\S+)')?(?: --json '(.*)')? ` +
+		`localhost:8080(/\S*)$`)
 )
 
 // Every curl line of the README is a request that the server understands. Those that name a lease_id name one that
@@ -32,7 +33,8 @@ func TestTheRequestsOfTheReadme(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/generate-token", "/assign-token", "/keep-alive", "/unblock-token", "/delete-token"} {
+	for _, path := range []string{"/generate-token", "/assign-token", "/keep-alive", "/unblock-token",
+		"/delete-token"} {
 		if !paths[path] {
 			t.Errorf("the README shows no request of %s", path)
 		}

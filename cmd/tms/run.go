@@ -43,11 +43,15 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
 		Short: "Run a job that needs a token, and give the token back at its end",
-		Long: "Take a token, run the command without a shell, and give the token back when it has ended. The job finds\n" +
-			"the token in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the lease alive.\n" +
+		Long: "Take a token, run the command without a shell, and give the token back when it has ended. The job " +
+			"finds\n" +
+			"the token in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the " +
+			"lease alive.\n" +
 			"When it is lost the job is stopped before the server can give the token to another.\n\n" +
-			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms ends with its\n" +
-			"exit code. What the command leaves running in its process group is stopped before the token is given back.",
+			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms " +
+			"ends with its\n" +
+			"exit code. What the command leaves running in its process group is stopped before the token is " +
+			"given back.",
 		Example: "  tms run --pool licences --wait 10m -- ./simulate case-7",
 		Args:    cobra.MinimumNArgs(1),
 
@@ -89,7 +93,8 @@ func (j *jobRun) run(argv []string) error {
 	if err != nil {
 		return &ended{code, fmt.Errorf("run: %w; no token was taken", err)}
 	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // what guards the job must not die of a closed standard error
+	// what guards the job must not die of a closed standard error
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signals := job.Signals()
 	j.herald, j.follow = newHerald(j.ErrOrStderr()), func() {}
 	if err := j.acquire(request, signals); err != nil {

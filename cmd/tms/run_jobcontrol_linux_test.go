@@ -60,7 +60,8 @@ func TestAJobSharesTheTerminalWithThoseBesideIt(t *testing.T) {
 	p.must(201, "POST", "/generate-token", nil)
 	for shell := range shells {
 		t.Run(shell+" before it", func(t *testing.T) {
-			term := inShell(t, p, shell, `sh -c 'echo ask; read -r a; echo "$a"' | tms run -- sed 's/^/job /'; echo "end $?"`)
+			term := inShell(t, p, shell,
+				`sh -c 'echo ask; read -r a; echo "$a"' | tms run -- sed 's/^/job /'; echo "end $?"`)
 			term.awaits("job ask")
 			term.types("abc\n")
 			term.awaits("job abc")
@@ -69,7 +70,8 @@ func TestAJobSharesTheTerminalWithThoseBesideIt(t *testing.T) {
 		})
 		t.Run(shell+" behind it", func(t *testing.T) {
 			term := inShell(t, p, shell,
-				`tms run -- sh -c 'echo one; exec sleep 60' | sh -c 'read -r a; echo "$a"; read -r b </dev/tty; echo "tty $b"; kill 0'`)
+				`tms run -- sh -c 'echo one; exec sleep 60' | sh -c 'read -r a; echo "$a"; read -r b </dev/tty; `+
+					`echo "tty $b"; kill 0'`)
 			term.awaits("one")
 			term.types("abc\n")
 			term.awaits("tty abc")
@@ -83,7 +85,8 @@ func TestAJobInTheBackgroundComesToTheForeground(t *testing.T) {
 	p.must(201, "POST", "/generate-token", nil)
 	for _, shell := range []string{"sh -m", "bash -m"} {
 		t.Run(shell+" from the start", func(t *testing.T) {
-			term := inShell(t, p, shell, `tms run -- sh -c 'read -r a; echo "got $a"; read -r b; echo "then $b"; exit 5' &
+			term := inShell(t, p, shell, `tms run -- sh -c '
+					read -r a; echo "got $a"; read -r b; echo "then $b"; exit 5' &
 				until grep -q "^State:.T" /proc/$!/status; do sleep 0.05; done; echo stopped; fg; echo "end $?"`)
 			term.awaits("stopped")
 			term.types("abc\n")
@@ -95,7 +98,8 @@ func TestAJobInTheBackgroundComesToTheForeground(t *testing.T) {
 		})
 		t.Run(shell+" after it was there", func(t *testing.T) {
 			pipe, send := signalPipe(t)
-			term := inShell(t, p, shell, `tms run -- sh -c 'exec 3<`+pipe+`; echo ready; read -r go <&3; read -r a; echo "got $a"; exit 5'
+			term := inShell(t, p, shell, `tms run -- sh -c '
+					exec 3<`+pipe+`; echo ready; read -r go <&3; read -r a; echo "got $a"; exit 5'
 				echo "back $?"; bg; echo behind; fg; echo "end $?"`)
 			term.awaits("ready")
 			term.types("\x1a")
@@ -137,7 +141,8 @@ func TestCtrlCEndsTheScriptAroundAJob(t *testing.T) {
 			term.types("\x03")
 			term.exits()
 			status := term.cmd.ProcessState.Sys().(syscall.WaitStatus)
-			if !status.Signaled() || status.Signal() != syscall.SIGINT || strings.Contains(term.shown.String(), "after it") {
+			if !status.Signaled() || status.Signal() != syscall.SIGINT ||
+				strings.Contains(term.shown.String(), "after it") {
 				t.Errorf("the script's status is %#x; the terminal shows %q", status, term.shown.String())
 			}
 			if state := p.must(200, "POST", "/lookup-token", object{"token": token}).State; state != "available" {

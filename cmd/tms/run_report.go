@@ -63,7 +63,8 @@ func (w *waitReport) run() {
 		select {
 		case <-next.C:
 			w.said = true
-			w.say("waiting for a token of the pool %q for %v%s", w.pool, time.Since(w.began).Round(time.Second), w.standing())
+			w.say("waiting for a token of the pool %q for %v%s", w.pool, time.Since(w.began).Round(time.Second),
+				w.standing())
 			next.Reset(reportEvery)
 		case <-w.quit:
 			return

@@ -30,7 +30,8 @@ func TestAWaitIsReportedEveryHalfMinute(t *testing.T) {
 		time.Sleep(35 * time.Second)
 		w.end(true)
 		want := []string{
-			`waiting for a token of the pool "p" for 1s, place 2 of 5; held by ada since 10:01:12; the next is due in 1m0s`,
+			`waiting for a token of the pool "p" for 1s, place 2 of 5; held by ada since 10:01:12; the next is due ` +
+				`in 1m0s`,
 			`waiting for a token of the pool "p" for 31s, place 1 of 1; held by ada since 10:01:12`,
 			`waiting for a token of the pool "p" for 1m1s; nothing heard from the server for 31s`,
 			`got what it waited for in the pool "p" after 1m5s; the job starts`,

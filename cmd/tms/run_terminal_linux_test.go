@@ -80,7 +80,10 @@ func (term *terminal) awaits(text string) {
 			term.Logf("the terminal shows %q, without %q", term.shown.String(), text)
 		}
 	}()
-	eventually(term.T, "the terminal shows the text", func() bool { return strings.Contains(term.shown.String(), text) })
+	eventually(term.T, "the terminal shows the text", func() bool {
+		return strings.Contains(term.shown.String(),
+			text)
+	})
 }
 
 func (term *terminal) types(text string) {
@@ -137,7 +140,8 @@ func TestAJobHasTheTerminal(t *testing.T) {
 	})
 	t.Run("leaves it to a shell at Ctrl-Z", func(t *testing.T) {
 		term := onTerminal(t, p, "sh", "-m", "-c",
-			`tms run -- sh -c 'echo ready; read -r answer; echo "is $answer"; exit 5'; echo "back $?"; fg; echo "end $?"`)
+			`tms run -- sh -c 'echo ready; read -r answer; echo "is $answer"; exit 5'; echo "back $?"; fg; echo `+
+				`"end $?"`)
 		term.awaits("ready")
 		term.types("\x1a")
 		term.awaits("back 147")

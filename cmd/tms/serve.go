@@ -57,8 +57,9 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	registry := telemetry.NewRegistry(versionText())
 	telemetry.Dropped(registry, logged.dropped.Load)
 	n := node.New(opened, node.Options{
-		Pools:    c.Pools,
-		HTTP:     server.Config{Version: versionText(), LocalOnly: !c.Insecure, Backup: backups(opened), Limits: c.Limits},
+		Pools: c.Pools,
+		HTTP: server.Config{Version: versionText(), LocalOnly: !c.Insecure, Backup: backups(opened),
+			Limits: c.Limits},
 		Sweeps:   expiry.Options{Limit: c.SweepLimit, Interval: c.SweepInterval},
 		Registry: registry,
 		Logger:   logger,
@@ -105,7 +106,8 @@ func listen(c *config) (net.Listener, error) {
 	}
 	listener, err := net.ListenTCP("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%w: another process, perhaps another tms serve, listens there; stop it, or choose another "+
+		return nil, fmt.Errorf("%w: another process, perhaps another tms serve, listens there; stop it, or "+
+			"choose another "+
 			"address with --listen HOST:PORT", err)
 	}
 	return listener, err
@@ -148,7 +150,8 @@ func (c *config) fitFiles(mayOpen uint64, logger *slog.Logger) error {
 		return nil
 	}
 	if mayOpen <= needed {
-		return fmt.Errorf("the process may have %d files open and needs more than %d: raise its limit (ulimit -n)", mayOpen,
+		return fmt.Errorf("the process may have %d files open and needs more than %d: raise its limit (ulimit -n)",
+			mayOpen,
 			needed)
 	}
 	most := int(mayOpen - needed)

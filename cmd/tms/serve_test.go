@@ -117,7 +117,8 @@ func TestATakenPortIsRefusedBeforeTheStoreIsOpened(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, "--store", "memory:")
 	out := failServe(t, "--store", "embedded:"+dir, "--listen", strings.TrimPrefix(p.url, "http://"))
-	if !strings.Contains(out, "address already in use") || !strings.Contains(out, "choose another address with --listen") {
+	if !strings.Contains(out, "address already in use") || !strings.Contains(out,
+		"choose another address with --listen") {
 		t.Errorf("it said %q", out)
 	}
 	if _, err := os.Stat(dir); err == nil {

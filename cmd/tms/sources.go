@@ -94,7 +94,8 @@ func (w wholeFile) Unmarshal(text []byte) (map[string]any, error) {
 		if !strings.Contains(err.Error(), "line ") { // the library leaves out the first
 			where = " in line 1"
 		}
-		err = fmt.Errorf(`%w%s; a value that ends with a colon, or has one before a space, needs quotes: "memory:"`, err,
+		err = fmt.Errorf(`%w%s; a value that ends with a colon, or has one before a space, needs quotes: "memory:"`,
+			err,
 			where)
 	}
 	return values, err

@@ -66,7 +66,8 @@ func TestServeNeedsNoReaders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &process{t: t, stdout: &output{}, stderr: &output{}, client: &http.Client{}}
-			p.cmd = exec.Command("tms", "serve", "--listen", "127.0.0.1:0", "--store", "memory:", "--log-level", "debug")
+			p.cmd = exec.Command("tms", "serve", "--listen", "127.0.0.1:0", "--store", "memory:", "--log-level",
+				"debug")
 			read, write, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)

@@ -86,7 +86,8 @@ func openEmbedded(c *config, dir string, logger *slog.Logger) (tms.Sweeper, erro
 	store, err := embedded.Open(embedded.Options{Dir: dir, SyncInterval: time.Duration(c.Sync), Logger: logger})
 	switch {
 	case errors.Is(err, embedded.ErrInUse):
-		return nil, fmt.Errorf("%w; stop it if it is a tms serve that should not be there, or choose another directory with "+
+		return nil, fmt.Errorf("%w; stop it if it is a tms serve that should not be there, or choose another "+
+			"directory with "+
 			"--store embedded:DIR", err)
 	case err != nil:
 		return nil, err

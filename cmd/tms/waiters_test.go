@@ -46,7 +46,8 @@ func (c *crowd) waitOne(p *process, client string) {
 			p.call(http.MethodPost, "/unblock-token", object{"token": lease.Token, "lease_id": lease.LeaseID})
 		})
 	case !isDead:
-		c.wrong = append(c.wrong, fmt.Sprintf("%s: status %d, code %q, error %v", client, lease.Status, lease.Code, err))
+		c.wrong = append(c.wrong, fmt.Sprintf("%s: status %d, code %q, error %v", client, lease.Status, lease.Code,
+			err))
 	}
 }
 

@@ -88,7 +88,8 @@ func TestAClosedLoopSendsTheNextRequestAfterTheAnswer(t *testing.T) {
 			len(r.Errors) > 0 {
 			t.Errorf("got %+v", r)
 		}
-		if r.Latency[KeepAlive].Requests != 400 || r.Latency[Assign].Requests != 200 || r.Latency[Unblock].Requests != 200 {
+		if r.Latency[KeepAlive].Requests != 400 || r.Latency[Assign].Requests != 200 ||
+			r.Latency[Unblock].Requests != 200 {
 			t.Errorf("got %+v", r.Latency)
 		}
 	})
@@ -99,8 +100,9 @@ func TestAClosedLoopSendsTheNextRequestAfterTheAnswer(t *testing.T) {
 func TestAConstantRateDoesNotHideAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fake{takes: time.Millisecond, stall: time.Second, began: time.Now()}
-		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign,unblock"), Connections: 1, Duration: 10 * time.Second,
-			Rate: 100})
+		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign,unblock"), Connections: 1,
+			Duration: 10 * time.Second,
+			Rate:     100})
 		if r.Requests != 1000 || r.Unsent != 0 {
 			t.Errorf("%d requests, %d unsent, want 1000", r.Requests, r.Unsent)
 		}
@@ -113,7 +115,8 @@ func TestAConstantRateDoesNotHideAStall(t *testing.T) {
 func TestRequestsThatAServerCannotTakeInTimeAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fake{takes: 100 * time.Millisecond}
-		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign"), Connections: 1, Duration: time.Second, Rate: 100})
+		r := Run(t.Context(), Options{Store: store, Mix: mix(t, "assign"), Connections: 1, Duration: time.Second,
+			Rate: 100})
 		if r.Requests+r.Unsent != 100 || r.Requests != 11 && r.Requests != 10 {
 			t.Errorf("%d requests, %d unsent, want 10 or 11 of 100", r.Requests, r.Unsent)
 		}
@@ -153,7 +156,8 @@ func TestAnInterruptBeforeAnyAnswerIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r := Run(ctx, Options{Store: &fake{takes: time.Hour}, Mix: mix(t, "assign"), Connections: 3, Duration: time.Hour})
+		r := Run(ctx, Options{Store: &fake{takes: time.Hour}, Mix: mix(t, "assign"), Connections: 3,
+			Duration: time.Hour})
 		if r.Requests != 0 || r.Unanswered != 3 || r.Seconds != 1 || r.PerSecond != 0 || r.Latency[All].Max < 999 {
 			t.Errorf("got %+v", r)
 		}
@@ -172,7 +176,8 @@ func TestARateBeyondAllServersIsAccountedForAtOnce(t *testing.T) {
 			t.Errorf("%d requests, %d unsent, want 1,000,000,000", r.Requests, r.Unsent)
 		}
 		l := r.Latency[All]
-		if l.Max > 100_500 || l.P50 < 49_900 || l.P50 > 50_100 || l.Mean < 49_900 || l.Mean > 50_100 || l.P90 < 89_900 ||
+		if l.Max > 100_500 || l.P50 < 49_900 || l.P50 > 50_100 || l.Mean < 49_900 || l.Mean > 50_100 ||
+			l.P90 < 89_900 ||
 			l.P90 > 90_100 {
 			t.Errorf("got %+v", l)
 		}

@@ -38,13 +38,14 @@ type Options struct {
 	// intervals after that, whatever its next deadline; zero means a second.
 	Interval time.Duration
 
-	// Round is the longest time between two sweeps of any other pool, and between two listings of the pools, for the sake
-	// of servers that added earlier deadlines and died before they came; zero means five minutes. An idle pool costs one
-	// sweep in a round, and one for each of its deadlines.
+	// Round is the longest time between two sweeps of any other pool, and between two listings of the pools, for the
+	// sake of servers that added earlier deadlines and died before they came; zero means five minutes. An idle pool
+	// costs one sweep in a round, and one for each of its deadlines.
 	Round time.Duration
 
 	// Observe, where it is set, is called after every sweep, from the goroutine of Run, with what the sweep did or with
-	// its error. The pool is "" where the listing of the pools failed. [tms.ErrPoolNotFound] says that the pool is gone.
+	// its error. The pool is "" where the listing of the pools failed. [tms.ErrPoolNotFound] says that the pool is
+	// gone.
 	Observe func(pool string, e tms.Expired, err error)
 }
 

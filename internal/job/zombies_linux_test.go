@@ -65,7 +65,8 @@ func TestOrphansAreReapedAndTheCommandIsNot(t *testing.T) {
 func zombies(command int) (all []string) {
 	processes, _ := os.ReadDir("/proc")
 	for _, p := range processes {
-		if state, parent, _ := stateOf(p.Name()); state == 'Z' && parent == os.Getpid() && p.Name() != strconv.Itoa(command) {
+		if state, parent, _ := stateOf(p.Name()); state == 'Z' && parent == os.Getpid() &&
+			p.Name() != strconv.Itoa(command) {
 			all = append(all, p.Name())
 		}
 	}

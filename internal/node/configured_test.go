@@ -23,7 +23,11 @@ func TestAConfiguredPoolIsMadeAgain(t *testing.T) {
 			_, err := s.Generate(ctx, pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 			return err
 		},
-		"list":  func(s tms.Sweeper, pool string) error { _, err := s.Tokens(ctx, pool, tms.Filter{}, "", 1); return err },
+		"list": func(s tms.Sweeper, pool string) error {
+			_, err := s.Tokens(ctx, pool, tms.Filter{}, "",
+				1)
+			return err
+		},
 		"show":  func(s tms.Sweeper, pool string) error { _, _, err := s.Pool(ctx, pool); return err },
 		"sweep": func(s tms.Sweeper, pool string) error { _, err := s.Expire(ctx, pool, 1); return err },
 	} {

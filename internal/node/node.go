@@ -3,7 +3,7 @@
 //	store, err := redis.Open(o)                       // or embedded.Open: the caller's part
 //	store = wait.Wrap(store)                          // an assign may wait its turn
 //	store = telemetry.Wrap(store)                     // where there is a registry
-//	store = configured{store}                         // has the pools of the configuration; swept by the expiry manager
+//	store = configured{store}                         // with the pools of the configuration; this one is swept
 //	server.New(server.Config{Store: sweeper.Store()}) // which tells the expiry manager what is used
 package node
 

@@ -36,7 +36,8 @@ func AssignInSteps(pool string, requests []tms.AssignRequest, most int, together
 	for len(results) < len(requests) {
 		done, err := step(assignStep(requests[len(results):], most, together))
 		if err != nil {
-			return Spread(results, len(requests), err, func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
+			return Spread(results, len(requests), err,
+				func(err error) tms.AssignResult { return tms.AssignResult{Err: err} })
 		}
 		results = append(results, done...)
 	}

@@ -20,7 +20,8 @@ func NoneAvailable(count int, r tms.Refusal) *tms.Refusal {
 		says = append(says, fmt.Sprintf("%d in the queue", r.Waiting))
 	}
 	if !r.HeldSince.IsZero() {
-		says = append(says, fmt.Sprintf("%s has held one since %s", holder(r.HeldBy), r.HeldSince.UTC().Format(time.RFC3339)))
+		says = append(says, fmt.Sprintf("%s has held one since %s", holder(r.HeldBy),
+			r.HeldSince.UTC().Format(time.RFC3339)))
 	}
 	if r.RetryAfter > 0 {
 		says = append(says, fmt.Sprintf("the next is due in %v", seconds(r.RetryAfter)))
@@ -68,13 +69,15 @@ func NoClient() error {
 
 // OverQuota refuses a client that would hold more leases than the policy allows.
 func OverQuota(held, count, most int) error {
-	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held, most,
+	return tms.Refuse(tms.ErrQuotaExceeded, "the client holds %d leases of at most %d, and asks for %d more", held,
+		most,
 		count)
 }
 
 // NoClientIndex refuses what needs the index of a pool's clients where there is none.
 func NoClientIndex() error {
-	return tms.Invalid("client_id", "the pool keeps no index of its clients; its policy must have max_leases_per_client")
+	return tms.Invalid("client_id",
+		"the pool keeps no index of its clients; its policy must have max_leases_per_client")
 }
 
 // NoPool refuses what is asked of a pool that is missing.

@@ -78,7 +78,8 @@ func Gave(r tms.AssignRequest, tokens []tms.Token) *Remembered {
 
 // Made is what is to be remembered of a generate whose missing values were drawn from the seed.
 func Made(r tms.GenerateRequest, seed string, g tms.Generated) *Remembered {
-	m := &Remembered{Print: GeneratePrint(r), Seed: seed, Created: g.Created, Existing: g.Existing, Differing: g.Differing}
+	m := &Remembered{Print: GeneratePrint(r), Seed: seed, Created: g.Created, Existing: g.Existing,
+		Differing: g.Differing}
 	if !g.ExpiresAt.IsZero() {
 		m.ExpiresAt = g.ExpiresAt.UnixMilli()
 	}

@@ -164,7 +164,8 @@ func (r Record) Assign(p tms.Policy, now int64, l Lease, ttl time.Duration) Reco
 // life.
 func (r Record) Hand(now int64, l Lease) Record {
 	l.Handed = true
-	return Record{State: tms.Assigned, Seen: r.Seen, Until: PickupEnd(now), Lease: l, Past: r.Past, Metadata: r.Metadata}
+	return Record{State: tms.Assigned, Seen: r.Seen, Until: PickupEnd(now), Lease: l, Past: r.Past,
+		Metadata: r.Metadata}
 }
 
 // TakeBack returns the record of a handed token that was not picked up, as if it had never been handed.

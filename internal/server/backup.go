@@ -48,7 +48,8 @@ func onThisMachine(r *http.Request) error {
 		local = false
 	}
 	if !local {
-		return tms.Refuse(tms.ErrForbidden, "only programs on the server's own machine may do that, and not through a proxy")
+		return tms.Refuse(tms.ErrForbidden,
+			"only programs on the server's own machine may do that, and not through a proxy")
 	}
 	return nil
 }
@@ -60,7 +61,8 @@ func namesThisMachine(host string) bool {
 		host = name
 	}
 	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
-	return host == "" || strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") ||
+	return host == "" || strings.EqualFold(host, "localhost") ||
+		strings.HasSuffix(strings.ToLower(host), ".localhost") ||
 		net.ParseIP(host) != nil
 }
 

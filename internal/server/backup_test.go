@@ -72,7 +72,8 @@ func TestABackupStaysOnThisMachine(t *testing.T) {
 		}
 	}
 	for _, addr := range []string{"10.0.0.1:4711", "", "@", "[2001:db8::1]:4711"} {
-		if err := onThisMachine(&http.Request{RemoteAddr: addr, Host: "localhost"}); tms.CodeOf(err) != tms.ErrForbidden {
+		if err := onThisMachine(&http.Request{RemoteAddr: addr,
+			Host: "localhost"}); tms.CodeOf(err) != tms.ErrForbidden {
 			t.Errorf("from %q: %v", addr, err)
 		}
 	}

@@ -131,8 +131,9 @@ func (s *Server) checkOrigin(r *http.Request) error {
 		return tms.ErrForbidden
 	}
 	if s.config.LocalOnly && !namesThisMachine(r.Host) {
-		return tms.Refuse(tms.ErrForbidden, "the server listens for this machine only, and the Host header names another; "+
-			"say localhost or 127.0.0.1, or start the server with --insecure")
+		return tms.Refuse(tms.ErrForbidden,
+			"the server listens for this machine only, and the Host header names another; "+
+				"say localhost or 127.0.0.1, or start the server with --insecure")
 	}
 	return nil
 }

@@ -31,8 +31,8 @@ type Config struct {
 	// [StatusClientGone] where the client gave up before there was an answer. It is called by many goroutines at once.
 	Observe func(route, method string, status int, elapsed time.Duration)
 
-	// Stopping, where it is set, is called once, when a server that was told to stop takes no new connections and begins
-	// to wait for the requests that are under way. It lets a store refuse its waiters.
+	// Stopping, where it is set, is called once, when a server that was told to stop takes no new connections and
+	// begins to wait for the requests that are under way. It lets a store refuse its waiters.
 	Stopping func()
 
 	Limits
@@ -44,7 +44,8 @@ type Limits struct {
 	MaxBodyBytes   int64         // most bytes of a request's body
 	MaxBodyMemory  int64         // most bytes of memory for all bodies, beyond 64 KiB each; a quarter for one address
 	MaxHeaderBytes int           // most bytes of a request's header
-	MaxConnections int           // most connections at once, beside ReservedConnections; more take the place of idle ones
+	// most connections at once, beside ReservedConnections; more take the place of idle ones
+	MaxConnections int
 	// most assigns that wait at once, fewer than MaxConnections; its default is the half of these
 	MaxWaiting      int
 	HeaderTimeout   time.Duration // longest time in which a request's header arrives

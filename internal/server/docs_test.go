@@ -80,7 +80,8 @@ func TestTheReferenceIsTrue(t *testing.T) {
 
 // TestTheBalancerWaitsLonger reads deploy/nginx.conf.
 func TestTheBalancerWaitsLonger(t *testing.T) {
-	found := regexp.MustCompile(`\n\s*proxy_read_timeout (\d+)s;`).FindStringSubmatch(read(t, "../../deploy/nginx.conf"))
+	found := regexp.MustCompile(`\n\s*proxy_read_timeout (\d+)s;`).FindStringSubmatch(read(t,
+		"../../deploy/nginx.conf"))
 	if found == nil {
 		t.Fatal("deploy/nginx.conf sets no proxy_read_timeout in seconds")
 	}
@@ -94,7 +95,8 @@ func TestTheBalancerWaitsLonger(t *testing.T) {
 func TestTheBalancerGuardsNames(t *testing.T) {
 	text := read(t, "../../deploy/nginx.conf")
 	for _, want := range []string{
-		`\n    server \{\s+listen 8080 default_server;\s+default_type application/problem\+json;\s+return 403 '\{.*"code":"forbidden"`,
+		`\n    server \{\s+listen 8080 default_server;\s+default_type application/problem\+json;\s+return 403 ` +
+			`'\{.*"code":"forbidden"`,
 		`\n    server \{\s+listen 8080;\s+server_name localhost 127\.0\.0\.1 \[::1\];\s`,
 		`\n    access_log off;`,
 		`\n    error_log stderr alert;`,

@@ -162,7 +162,8 @@ func (h *harness) check(r *http.Request, a answer) {
 		}
 	}
 	response := &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: request, Status: a.status, Header: a.header, Body: io.NopCloser(strings.NewReader(a.text)),
+		RequestValidationInput: request, Status: a.status, Header: a.header,
+		Body: io.NopCloser(strings.NewReader(a.text)),
 	}
 	if err := openapi3filter.ValidateResponse(h.t.Context(), response); err != nil {
 		h.t.Errorf("%s %s: %d %s\nis not as openapi.yaml says: %v", r.Method, r.URL.Path, a.status, a.text, err)
@@ -203,7 +204,8 @@ func (h *harness) refused(code tms.Code, field, method, path, body string) api.P
 	var p api.Problem
 	if err := json.Unmarshal([]byte(a.text), &p); err != nil || p.Code != code || p.Field != field ||
 		a.status != api.Status(code) {
-		h.t.Errorf("%s %s %.100s: %d %.300s, want %d %s of field %q", method, path, body, a.status, a.text, api.Status(code),
+		h.t.Errorf("%s %s %.100s: %d %.300s, want %d %s of field %q", method, path, body, a.status, a.text,
+			api.Status(code),
 			code, cmp.Or(field, "none"))
 	}
 	return p

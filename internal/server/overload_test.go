@@ -174,7 +174,8 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 		"answered":      "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",
 		"silent":        "",
 		"half a header": "GET /livez HTTP/1.1\r\nHos",
-		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: " +
+		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: " +
+			"application/json\r\nContent-Length: " +
 			"100\r\n\r\n{",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +222,8 @@ func TestHowManyMayWait(t *testing.T) {
 		for i, asked := range []int{0, 9_000} {
 			if got := (Config{Limits: Limits{MaxConnections: connections,
 				MaxWaiting: asked}}).WithDefaults().MaxWaiting; got != want[i] {
-				t.Errorf("of %d connections %d may wait where %d are asked for, want %d", connections, got, asked, want[i])
+				t.Errorf("of %d connections %d may wait where %d are asked for, want %d", connections, got, asked,
+					want[i])
 			}
 		}
 	}

@@ -37,7 +37,8 @@ func TestTheHeaderMeansTheSameAsTheField(t *testing.T) {
 			"both":   h.keyed(path, `{"request_id":"`+key+`"}`, key),
 		} {
 			if first.status > 201 || again.status != first.status || again.text != first.text {
-				t.Errorf("%s by %s: first %d %s, then %d %s", path, name, first.status, first.text, again.status, again.text)
+				t.Errorf("%s by %s: first %d %s, then %d %s", path, name, first.status, first.text, again.status,
+					again.text)
 			}
 		}
 	}

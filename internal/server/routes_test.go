@@ -62,7 +62,8 @@ func TestTheDocumentHasTheLimits(t *testing.T) {
 
 func TestUnknownRoutes(t *testing.T) {
 	h := start(t, Config{})
-	for _, path := range []string{"/", "/nope", "/generate-token/", "/pools/default/", "/pools/default/tokens/x", "/Livez",
+	for _, path := range []string{"/", "/nope", "/generate-token/", "/pools/default/", "/pools/default/tokens/x",
+		"/Livez",
 		"/debug/pprof/"} {
 		h.refused(tms.ErrNotFound, "", "GET", path, "")
 		h.refused(tms.ErrNotFound, "", "POST", path, `{"pool":"default"}`)
@@ -76,7 +77,8 @@ func TestPathsAreTakenAsTheyAre(t *testing.T) {
 	for _, c := range [][2]string{
 		{"POST", "//generate-token"}, {"GET", "/pools//tokens"}, {"GET", "//"}, {"GET", "/./livez"},
 		{"GET", "/livez/../readyz"},
-		{"PUT", "/pools/.."}, {"DELETE", "/pools/."}, {"DELETE", "//delete-token?token=secret"}, {"GET", "/pools/tokens//"},
+		{"PUT", "/pools/.."}, {"DELETE", "/pools/."}, {"DELETE", "//delete-token?token=secret"},
+		{"GET", "/pools/tokens//"},
 	} {
 		h.refused(tms.ErrNotFound, "", c[0], c[1], "")
 	}
@@ -117,7 +119,8 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 		get, head := h.do("GET", path, ""), h.do("HEAD", path, "")
 		if get.status != 200 || head.status != 200 || head.text != "" ||
 			head.header.Get("Content-Length") != itoa(len(get.text)) {
-			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %q and %q", path, get.status, len(get.text), head.status, head.text,
+			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %q and %q", path, get.status, len(get.text),
+				head.status, head.text,
 				head.header)
 		}
 	}

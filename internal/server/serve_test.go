@@ -153,7 +153,8 @@ func TestReadySaysWhyNot(t *testing.T) {
 		return errors.New("maxmemory-policy is " +
 			"allkeys-lru")
 	}}})
-	if p := h.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, ""); !strings.Contains(p.Detail, "allkeys-lru") {
+	if p := h.refused(tms.ErrStoreUnavailable, "", "GET", api.PathReady, ""); !strings.Contains(p.Detail,
+		"allkeys-lru") {
 		t.Errorf("detail %q", p.Detail)
 	}
 	refuses := start(t, Config{Store: strange{ready: func(context.Context) error {
@@ -200,7 +201,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		IdleTimeout: 100 * time.Millisecond}})
 	for name, sent := range map[string]string{
 		"half a header": "GET /livez HTTP/1.1\r\nHos",
-		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: application/json\r\nContent-Length: " +
+		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: " +
+			"application/json\r\nContent-Length: " +
 			"100\r\n\r\n{",
 		"idle": "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",
 	} {

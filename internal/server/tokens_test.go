@@ -19,9 +19,12 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func TestUnknownTokenIsNotFound(t *testing.T) {
 	h := start(t, Config{})
 	for _, r := range [][3]string{
-		{"POST", api.PathKeepAlive, `{"token":"ghost"}`}, {"POST", api.PathKeepAlive, `{"token":"ghost","lease_id":"none"}`},
-		{"POST", api.PathUnblock, `{"token":"ghost"}`}, {"POST", api.PathUnblock, `{"token":"ghost","lease_id":"none"}`},
-		{"DELETE", api.PathDelete, `{"token":"ghost"}`}, {"DELETE", api.PathDelete, `{"token":"ghost","lease_id":"none"}`},
+		{"POST", api.PathKeepAlive, `{"token":"ghost"}`}, {"POST", api.PathKeepAlive,
+			`{"token":"ghost","lease_id":"none"}`},
+		{"POST", api.PathUnblock, `{"token":"ghost"}`}, {"POST", api.PathUnblock,
+			`{"token":"ghost","lease_id":"none"}`},
+		{"DELETE", api.PathDelete, `{"token":"ghost"}`}, {"DELETE", api.PathDelete,
+			`{"token":"ghost","lease_id":"none"}`},
 		{"DELETE", api.PathDelete + "?token=ghost", ""}, {"POST", api.PathLookup, `{"token":"ghost"}`},
 	} {
 		if a := h.do(r[0], r[1], r[2]); a.status != http.StatusNotFound ||
@@ -37,7 +40,8 @@ func TestUnknownPoolIsNotFound(t *testing.T) {
 		{"POST " + api.PathGenerate, `{"pool":"typo"}`}, {"POST " + api.PathAssign, `{"pool":"typo"}`},
 		{"POST " + api.PathKeepAlive, `{"pool":"typo","token":"a"}`},
 		{"POST " + api.PathUnblock, `{"pool":"typo","leases":[{"token":"a"}]}`},
-		{"DELETE " + api.PathDelete + "?pool=typo&token=a", ""}, {"POST " + api.PathLookup, `{"pool":"typo","token":"a"}`},
+		{"DELETE " + api.PathDelete + "?pool=typo&token=a", ""}, {"POST " + api.PathLookup,
+			`{"pool":"typo","token":"a"}`},
 		{"GET /pools/typo", ""}, {"DELETE /pools/typo", ""}, {"GET /pools/typo/tokens", ""},
 	} {
 		method, path, _ := strings.Cut(r[0], " ")
@@ -145,7 +149,8 @@ func TestLeaseIDsAreShownToTheirHolderOnly(t *testing.T) {
 	h := start(t, Config{})
 	ok[api.Generated](h, 201, "POST", api.PathGenerate, `{"tokens":["a"]}`)
 	id := ok[api.Token](h, 200, "POST", api.PathAssign, "").LeaseID
-	if kept := ok[api.Token](h, 200, "POST", api.PathKeepAlive, `{"token":"a","lease_id":"`+id+`"}`); kept.LeaseID != id ||
+	if kept := ok[api.Token](h, 200, "POST", api.PathKeepAlive,
+		`{"token":"a","lease_id":"`+id+`"}`); kept.LeaseID != id ||
 		id == "" {
 		t.Errorf("the holder %q is shown %q", id, kept.LeaseID)
 	}

@@ -33,10 +33,12 @@ func newPoolCollector(store tms.Sweeper) *poolCollector {
 		waiting: prometheus.NewDesc("tms_waiting",
 			"Requests that wait in the queue of a pool, on all servers of the store.", []string{"pool"}, nil),
 		expiries: prometheus.NewDesc("tms_expiries_total",
-			"Expiries carried out in a pool by all servers of the store since the pool was made.", []string{"pool", "outcome"},
+			"Expiries carried out in a pool by all servers of the store since the pool was made.",
+			[]string{"pool", "outcome"},
 			nil),
 		complete: prometheus.NewDesc("tms_pools_complete",
-			"1 if tms_tokens, tms_waiting and tms_expiries_total show every pool; 0 if the store did not answer in time or "+
+			"1 if tms_tokens, tms_waiting and tms_expiries_total show every pool; 0 if the store did not answer "+
+				"in time or "+
 				"has over 1,000 pools.", nil, nil),
 	}
 }

@@ -28,8 +28,9 @@ func Wrap(store tms.Sweeper, registry prometheus.Registerer) tms.Sweeper {
 		Help: "Operations of the store by verb and outcome; of a batch, each of its items.",
 	}, []string{"verb", "code"})
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "tms_operation_seconds",
-		Help:    "Time that calls of the store took, by verb; a batch is one call, an assign's waiting is a part of it.",
+		Name: "tms_operation_seconds",
+		Help: "Time that calls of the store took, by verb; a batch is one call, an assign's waiting is a part " +
+			"of it.",
 		Buckets: buckets,
 	}, []string{"verb"})
 	registry.MustRegister(total, seconds, newPoolCollector(store))

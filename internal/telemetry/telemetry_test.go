@@ -179,7 +179,8 @@ func TestExpiriesAreCounted(t *testing.T) {
 	expect(t, registry, "tms_expiries_total", `tms_expiries_total{outcome="released",pool="default"} 1`)
 	now = now.Add(time.Hour)
 	expect(t, registry, "tms_expiries_total",
-		`tms_expiries_total{outcome="released",pool="default"} 1`, `tms_expiries_total{outcome="deleted",pool="default"} 3`)
+		`tms_expiries_total{outcome="released",pool="default"} 1`,
+		`tms_expiries_total{outcome="deleted",pool="default"} 3`)
 }
 
 // TestScrapeSurvivesTheStore: what cannot be counted is left out, and said to be.
@@ -232,7 +233,8 @@ func TestSweeps(t *testing.T) {
 	observe("b", tms.Expired{}, nil)
 	expect(t, registry, "tms_sweep_lag_seconds")
 	expect(t, registry, "tms_sweeps_total",
-		`tms_sweeps_total{code="ok"} 3`, `tms_sweeps_total{code="failed"} 2`, `tms_sweeps_total{code="pool_not_found"} 1`)
+		`tms_sweeps_total{code="ok"} 3`, `tms_sweeps_total{code="failed"} 2`,
+		`tms_sweeps_total{code="pool_not_found"} 1`)
 	expect(t, registry, "tms_sweep_expiries_total", "tms_sweep_expiries_total 3")
 }
 

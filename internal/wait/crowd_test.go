@@ -107,7 +107,8 @@ func (s stuck) Assign(ctx context.Context, pool string, requests []tms.AssignReq
 // A store that takes its time holds no caller beyond its context, or for long beyond its wait. What it answers too late
 // goes back, unless a repeat can fetch it.
 func TestASlowStoreHoldsNobody(t *testing.T) {
-	for _, r := range []tms.AssignRequest{{Wait: time.Hour}, {Wait: time.Millisecond}, {Wait: time.Hour, RequestID: "r"}} {
+	for _, r := range []tms.AssignRequest{{Wait: time.Hour}, {Wait: time.Millisecond},
+		{Wait: time.Hour, RequestID: "r"}} {
 		inner := stuck{opened(t), make(chan struct{}, 100), make(chan struct{})}
 		s := wait.Wrap(inner, wait.Options{})
 		t.Cleanup(func() { must(t, s.Close()) })

@@ -114,7 +114,8 @@ func TestAWaitUnderTheNameOfAnotherIsRefused(t *testing.T) {
 		first <- tokens
 	}()
 	untilWaiting(t, s, 1)
-	for _, other := range []tms.AssignRequest{{ClientID: "b"}, {ClientID: "a", Count: 2}, {ClientID: "a", Prefer: "x"}} {
+	for _, other := range []tms.AssignRequest{{ClientID: "b"}, {ClientID: "a", Count: 2},
+		{ClientID: "a", Prefer: "x"}} {
 		other.RequestID, other.Wait = "job", time.Minute
 		if tokens, err := assign(t.Context(), s, other); tms.CodeOf(err) != tms.ErrRequestIDReused {
 			t.Errorf("%+v is answered %v, %v", other, tokens, err)

@@ -252,6 +252,7 @@ func (s *Store) giveBack(pool string, w *waiter, tokens []tms.Token) {
 		keys[i] = tms.LeaseKey{Token: t.Value, LeaseID: t.Lease.ID}
 	}
 	if _, err := s.Unblock(ctx, pool, keys); err != nil {
-		s.options.Logger.Warn("tokens of a client that left stay leased until their time is over", "pool", pool, "error", err)
+		s.options.Logger.Warn("tokens of a client that left stay leased until their time is over", "pool", pool,
+			"error", err)
 	}
 }

@@ -207,7 +207,8 @@ func TestStopEndsAllWaiting(t *testing.T) {
 	s.Stop()
 	all.Wait()
 	untilWaiting(t, s, 0)
-	if _, err := assign(t.Context(), s, tms.AssignRequest{Wait: time.Minute}); tms.CodeOf(err) != tms.ErrNoTokenAvailable {
+	if _, err := assign(t.Context(), s,
+		tms.AssignRequest{Wait: time.Minute}); tms.CodeOf(err) != tms.ErrNoTokenAvailable {
 		t.Errorf("after that: %v", err)
 	}
 }

@@ -12,7 +12,8 @@ import (
 // Assign implements [tms.Store]. Requests for more than 1,000 tokens in all go in several steps.
 func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRequest) ([]tms.AssignResult, error) {
 	alike := func(tms.AssignRequest, tms.AssignRequest) bool { return true }
-	return rules.AssignInSteps(pool, requests, maxStep, alike, func(part []tms.AssignRequest) ([]tms.AssignResult, error) {
+	return rules.AssignInSteps(pool, requests, maxStep, alike, func(part []tms.AssignRequest) ([]tms.AssignResult,
+		error) {
 		return s.assign(ctx, pool, part)
 	})
 }

@@ -36,7 +36,8 @@ func (p *pool) check() error {
 	}
 	sizes := p.available.size() + p.assigned.size() + p.cooling.size() + p.quarantined.size()
 	if listed != len(p.tokens) || sizes != listed {
-		return fmt.Errorf("pool %s: %d tokens, %d stand in their sets, which hold %d", p.name, len(p.tokens), listed, sizes)
+		return fmt.Errorf("pool %s: %d tokens, %d stand in their sets, which hold %d", p.name, len(p.tokens), listed,
+			sizes)
 	}
 	for slot, e := range p.free.entries {
 		if e.slot != slot || p.tokens[e.value] != e || e.record.State != tms.Available {
@@ -44,10 +45,12 @@ func (p *pool) check() error {
 		}
 	}
 	if len(p.free.entries) != p.available.size() {
-		return fmt.Errorf("pool %s: %d are available, %d of them in the bag", p.name, p.available.size(), len(p.free.entries))
+		return fmt.Errorf("pool %s: %d are available, %d of them in the bag", p.name, p.available.size(),
+			len(p.free.entries))
 	}
 	if p.cooling.size() != p.coolingSeen.size() {
-		return fmt.Errorf("pool %s: %d cool, %d of them in order of death", p.name, p.cooling.size(), p.coolingSeen.size())
+		return fmt.Errorf("pool %s: %d cool, %d of them in order of death", p.name, p.cooling.size(),
+			p.coolingSeen.size())
 	}
 	return errors.Join(p.checkLanes(), p.checkClients(), p.checkQueue())
 }

@@ -63,7 +63,8 @@ func onlyOurs(dir string) error {
 		case name == unfinishedName:
 			return fmt.Errorf("a restore into %s was not finished: empty the directory and restore again", dir)
 		case !ours.MatchString(name) && !tolerated(name):
-			return fmt.Errorf("%s holds %q, which is no file of this store: choose another data directory, or move that away",
+			return fmt.Errorf("%s holds %q, which is no file of this store: choose another data directory, or "+
+				"move that away",
 				dir, name)
 		}
 	}

@@ -192,7 +192,8 @@ func TestTheFirstLayoutIsRead(t *testing.T) {
 	if version, err := s.journal.get(versionKey); err != nil || version[0] != layoutVersion {
 		t.Errorf("the layout is version %d, %v", version, err)
 	}
-	kept, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: lease.Value, LeaseID: lease.Lease.ID}})
+	kept, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: lease.Value,
+		LeaseID: lease.Lease.ID}})
 	if err != nil || kept[0].Err != nil {
 		t.Errorf("%v, %v", err, kept)
 	}
@@ -274,7 +275,8 @@ func TestTheFirstFailedWriteStopsTheStore(t *testing.T) {
 			if err := s.Ready(t.Context()); err == nil {
 				t.Error("a failed store is ready")
 			}
-			if _, err := s.KeepAlive(t.Context(), tms.DefaultPool, []tms.LeaseKey{{Token: acknowledged[0]}}); err == nil ||
+			if _, err := s.KeepAlive(t.Context(), tms.DefaultPool,
+				[]tms.LeaseKey{{Token: acknowledged[0]}}); err == nil ||
 				tms.CodeOf(err) != "" {
 				t.Errorf("a keep-alive after the failure: %v", err)
 			}
@@ -386,7 +388,8 @@ func TestRecordsSurviveTheirEncoding(t *testing.T) {
 		}
 		if r.State == tms.Assigned {
 			r.Lease = rules.Lease{ID: rapid.String().Draw(t, "id"), Fence: instant.Draw(t, "fence"),
-				ClientID: rapid.String().Draw(t, "client"), AssignedAt: instant.Draw(t, "at"), TTL: instant.Draw(t, "ttl")}
+				ClientID: rapid.String().Draw(t, "client"), AssignedAt: instant.Draw(t, "at"),
+				TTL: instant.Draw(t, "ttl")}
 		}
 		raw := encodeRecord(r)
 		got, err := decodeRecord(raw)

@@ -140,7 +140,8 @@ func (s *Store) readRecords() error {
 		prefix byte
 		read   func(key, value []byte) error
 	}{
-		{poolPrefix, s.readPool}, {expiredPrefix, s.readExpired}, {tokenPrefix, s.readToken}, {requestPrefix, s.readRequest},
+		{poolPrefix, s.readPool}, {expiredPrefix, s.readExpired}, {tokenPrefix, s.readToken},
+		{requestPrefix, s.readRequest},
 	} {
 		if err := s.journal.scan(kind.prefix, kind.read); err != nil {
 			return err
@@ -211,7 +212,8 @@ func (s *Store) beginEpoch() error {
 	if err := s.journal.setNow(versionKey, []byte{layoutVersion}, fenceKey, encodeNumber(s.fenceBound)); err != nil {
 		return err
 	}
-	_, err = s.journal.db.AsyncFlush() // begins a new file: Pebble began the first one of a directory in its oldest format
+	// begins a new file: Pebble began the first one of a directory in its oldest format
+	_, err = s.journal.db.AsyncFlush()
 	return err
 }
 

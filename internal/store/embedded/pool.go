@@ -42,8 +42,9 @@ type entry struct {
 func newPool(name string, policy tms.Policy) *pool {
 	return &pool{
 		name: name, policy: policy, tokens: map[string]*entry{},
-		available: newIndex(), assigned: newIndex(), cooling: newIndex(), coolingSeen: newIndex(), quarantined: newIndex(),
-		handed: newIndex(), lanes: map[string]*index{}, clients: map[string]*index{},
+		available: newIndex(), assigned: newIndex(), cooling: newIndex(), coolingSeen: newIndex(),
+		quarantined: newIndex(),
+		handed:      newIndex(), lanes: map[string]*index{}, clients: map[string]*index{},
 		queue: newQueue(), requests: newMemories(),
 	}
 }

@@ -138,7 +138,8 @@ func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (end
 			return nil
 		}
 		for _, granted := range past.Leases {
-			if e, alive := t.living(granted.Token); alive && e.record.State == tms.Assigned && e.record.Lease.ID == granted.ID {
+			if e, alive := t.living(granted.Token); alive && e.record.State == tms.Assigned &&
+				e.record.Lease.ID == granted.ID {
 				t.put(e, e.record.Release(t.policy.Cooldown, t.now))
 				ended++
 			}

@@ -165,7 +165,8 @@ func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tm
 	for i, value := range values {
 		keys[i].Token = value
 	}
-	return s.change(ctx, pool, keys, func(r rules.Record, _ tms.Policy, now int64, _ tms.LeaseKey) (rules.Record, error) {
+	return s.change(ctx, pool, keys, func(r rules.Record, _ tms.Policy, now int64, _ tms.LeaseKey) (rules.Record,
+		error) {
 		return r.Restore(now)
 	})
 }

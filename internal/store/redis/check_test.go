@@ -225,7 +225,8 @@ func (p *poolKeys) checkQueue() error {
 		_, handed := p.sets["handed"][ticket]
 		_, absent := p.sets["absent"][ticket]
 		if waits && handed || waits && absent || handed != (request.Offer != nil) {
-			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed, absent,
+			return fmt.Errorf("ticket %q waits: %v, was handed: %v, is absent: %v, tokens %q", ticket, waits, handed,
+				absent,
 				request.Offer)
 		}
 		if _, beyond := p.sets["beyond"][ticket]; waits && !beyond {

@@ -21,7 +21,8 @@ func TestLanesOfAnyText(t *testing.T) {
 	odd := []string{"", `"\/`, "<&>", "\u2028", "\x00\x1f", "🙂", "1:a", "\n"}
 	texts := rapid.OneOf(rapid.String(), rapid.SampledFrom(odd))
 	rapid.Check(t, func(r *rapid.T) {
-		labels := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "bb", "ü", `"`}), 1, 3, rapid.ID).Draw(r, "labels")
+		labels := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "bb", "ü", `"`}), 1, 3, rapid.ID).Draw(r,
+			"labels")
 		pool := "p" + fmt.Sprint(time.Now().UnixNano())
 		put(t, s, pool, tms.PolicyChange{Labels: &labels})
 		metadata := map[string]string{"other": "x"}
@@ -30,7 +31,8 @@ func TestLanesOfAnyText(t *testing.T) {
 				metadata[label] = texts.Draw(r, "value")
 			}
 		}
-		_, err := s.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x", Metadata: metadata}}})
+		_, err := s.Generate(t.Context(), pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x",
+			Metadata: metadata}}})
 		must(t, err)
 		must(t, checkRedis(t.Context(), c))
 		for _, label := range labels {

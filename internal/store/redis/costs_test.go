@@ -104,7 +104,8 @@ var worsts = []worst{
 		q.generate(make([]tms.NewToken, tms.MaxBatch))
 		return q.assigns([]tms.AssignRequest{{Count: 1_000}})
 	}},
-	{"assign 1,000 with labels and quota", 10_100, tms.PolicyChange{Labels: &threeLabels, MaxLeasesPerClient: new(5_000)},
+	{"assign 1,000 with labels and quota", 10_100, tms.PolicyChange{Labels: &threeLabels,
+		MaxLeasesPerClient: new(5_000)},
 		func(q *queued) func() error {
 			for i := range 3 {
 				q.generate(labelled(fmt.Sprint("x", i, "-"), 1_000))
@@ -126,7 +127,8 @@ var worsts = []worst{
 	{"claim 500 pick-ups of two beside 1,000 others", 10_000, labels3, func(q *queued) func() error {
 		keys := q.hold("x", 1_000)
 		requests := q.wait(500, 2, "")
-		_, err := q.Assign(q.t.Context(), "p", []tms.AssignRequest{{Ticket: "other", Match: map[string]string{"a": "other"}}})
+		_, err := q.Assign(q.t.Context(), "p", []tms.AssignRequest{{Ticket: "other",
+			Match: map[string]string{"a": "other"}}})
 		must(q.t, err)
 		must(q.t, q.unblocks(keys)())
 		q.generate(labelled("y", 1_000))

@@ -44,7 +44,8 @@ func neverRan(err error) bool {
 		return false
 	}
 	word, _, _ := strings.Cut(answered, " ")
-	return slices.Contains(refusals, word) || answered == unknownFunction || strings.HasPrefix(answered, "unknown command")
+	return slices.Contains(refusals, word) || answered == unknownFunction ||
+		strings.HasPrefix(answered, "unknown command")
 }
 
 // unknownFunction is the answer to FCALL of a server that has not loaded the library. rueidis cuts the leading "ERR ".

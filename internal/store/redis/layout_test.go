@@ -37,7 +37,8 @@ func TestWhatRedisHolds(t *testing.T) {
 		}
 	}
 	lock := "tms:{p}:lease:" + taken[1].Value
-	if left := millis(number(t, c, "PTTL", lock)); left < tms.MaxTTL+10*time.Minute || left > tms.MaxTTL+11*time.Minute {
+	if left := millis(number(t, c, "PTTL", lock)); left < tms.MaxTTL+10*time.Minute ||
+		left > tms.MaxTTL+11*time.Minute {
 		t.Errorf("the lock lasts %v; it should last for the lease, the longest TTL there is and ten minutes", left)
 	}
 	text, _ := ask(t, c, "GET", lock).ToString()
@@ -145,7 +146,8 @@ func TestAnInterruptedDeletionIsFinished(t *testing.T) {
 		_, err := s.Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 2500)})
 		must(t, err)
 		old := take(t, s, "p")
-		command := append([]string{"FCALL", "tms1_delete_pool", strconv.Itoa(len(redis.KeyNames))}, redis.PoolKeys("p")...)
+		command := append([]string{"FCALL", "tms1_delete_pool", strconv.Itoa(len(redis.KeyNames))},
+			redis.PoolKeys("p")...)
 		ask(t, c, append(command, "")...)
 		_, err = s.Token(ctx, "p", "a")
 		refused(t, err, tms.ErrPoolNotFound)

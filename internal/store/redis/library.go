@@ -50,7 +50,8 @@ func (l *link) load(ctx context.Context, client rueidis.Client) error {
 	defer l.loading.Unlock()
 	for address, node := range client.Nodes() {
 		if err := l.loadNode(ctx, node); err != nil {
-			if text, _ := asRedis(err); client.Mode() == rueidis.ClientModeCluster && strings.HasPrefix(text, "READONLY") {
+			if text, _ := asRedis(err); client.Mode() == rueidis.ClientModeCluster &&
+				strings.HasPrefix(text, "READONLY") {
 				continue // a replica has it from its master
 			}
 			return fmt.Errorf("%s: %w", address, err)
@@ -68,7 +69,8 @@ func (l *link) loadNode(ctx context.Context, node rueidis.Client) error {
 			return err
 		}
 		if err = node.Do(ctx, l.loadCommand(node.B(), replace)).Error(); err == nil {
-			l.log.Info("loaded the function library into redis", "library", libraryName, "version", l.version, "before", loaded)
+			l.log.Info("loaded the function library into redis", "library", libraryName, "version", l.version,
+				"before", loaded)
 		}
 		if text, _ := asRedis(err); replace || !strings.HasSuffix(text, "already exists") {
 			return err

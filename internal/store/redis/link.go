@@ -31,7 +31,8 @@ func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, 
 		return option, err
 	}
 	option.Dialer.Timeout = timeout
-	option.ConnWriteTimeout = max(timeout, time.Second) // a silent connection is given up after this and a ping's second
+	// a silent connection is given up after this and a ping's second
+	option.ConnWriteTimeout = max(timeout, time.Second)
 	option.Sentinel.TopologyRefreshInterval = 5 * time.Second
 	option.DisableRetry = true // nothing is sent twice
 	option.DisableCache = true

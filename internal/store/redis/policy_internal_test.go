@@ -13,7 +13,8 @@ import (
 // A policy is stored as servers of every version read it.
 func TestAPolicyIsStoredAsEver(t *testing.T) {
 	want := tms.Policy{
-		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second, Grace: 250 * time.Millisecond,
+		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second,
+		Grace:    250 * time.Millisecond,
 		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
 		Paused:             true,
 		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: 2 * time.Minute,

@@ -94,7 +94,8 @@ func TestFencesRiseOverKeysPutBackAndANewLibrary(t *testing.T) {
 	back := keepCopy(r, c)
 	for range 3 {
 		r.rises("meanwhile")
-		time.Sleep(20 * time.Millisecond) // an epoch may begin 2^16 fences above what is stored: 16 ms ahead of the clock
+		// an epoch may begin 2^16 fences above what is stored: 16 ms ahead of the clock
+		time.Sleep(20 * time.Millisecond)
 		ask(t, c, "FUNCTION", "FLUSH")
 		back()
 		r.rises("put back")

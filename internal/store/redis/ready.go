@@ -52,10 +52,11 @@ func (s *Store) prepare(ctx context.Context, client rueidis.Client) error {
 	if err := s.judge(ctx, client); err != nil && !errors.As(err, &unfit) {
 		return err
 	}
-	err := s.recognise(ctx, func(ctx context.Context, build func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage,
-		error) {
-		return client.Do(ctx, build(client.B())).ToMessage()
-	})
+	err := s.recognise(ctx,
+		func(ctx context.Context, build func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage,
+			error) {
+			return client.Do(ctx, build(client.B())).ToMessage()
+		})
 	if tms.CodeOf(err) == tms.ErrStoreReset {
 		return nil // the calls say so
 	}

@@ -37,8 +37,8 @@ type Options struct {
 	// follow as ?addr=host:port, and ?master_set=NAME says that the addresses are Sentinels.
 	URL string
 
-	// Timeout is the longest that one step waits for Redis; zero: [DefaultTimeout]. A context that ends earlier ends the
-	// step earlier. A method that goes in several steps can take longer in all.
+	// Timeout is the longest that one step waits for Redis; zero: [DefaultTimeout]. A context that ends earlier ends
+	// the step earlier. A method that goes in several steps can take longer in all.
 	Timeout time.Duration
 
 	// Now is the store's clock. Nil: the clock of Redis, which is the one to use where several servers share it.

@@ -114,7 +114,10 @@ func TestADeletionElsewhereIsNoReset(t *testing.T) {
 		},
 	} {
 		a, b := opened()
-		eventually(t, "both are ready", func() bool { return a.Ready(t.Context()) == nil && b.Ready(t.Context()) == nil })
+		eventually(t, "both are ready", func() bool {
+			return a.Ready(t.Context()) == nil &&
+				b.Ready(t.Context()) == nil
+		})
 		for _, pool := range []string{tms.DefaultPool, "p", "q", "r"} {
 			put(t, a, pool, tms.PolicyChange{})
 			fill(t, b, pool, "a")

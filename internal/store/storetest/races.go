@@ -99,7 +99,8 @@ func raceForRoom(e *env) {
 	pool := e.pool(tms.PolicyChange{MaxTokens: new(100)})
 	var created atomic.Int64
 	parallel(32, func(i int) {
-		g, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens(numbered(fmt.Sprintf("of %d: ", i),
+		g, err := e.Generate(e.Context(), pool, tms.GenerateRequest{Tokens: newTokens(numbered(fmt.Sprintf("of %d: ",
+			i),
 			7)...)})
 		e.expect("generate", err, "", tms.ErrPoolFull)
 		created.Add(int64(g.Created))

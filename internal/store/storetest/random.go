@@ -13,7 +13,8 @@ import (
 
 var randomRules = []rule{
 	{"RandomPrograms",
-		"whatever is asked, in whatever order and at whatever instant, a store answers as the model does", randomPrograms},
+		"whatever is asked, in whatever order and at whatever instant, a store answers as the model does",
+		randomPrograms},
 }
 
 // randomPrograms runs random operations in step on the stores and on a model that lives by the same clock, each program
@@ -116,7 +117,8 @@ func sameRefusal(a, b error) bool {
 		return false
 	}
 	x, y := refusalOf(a), refusalOf(b)
-	return x.Code != tms.ErrNoTokenAvailable || x.Available == y.Available && x.Waiting == y.Waiting && x.Place == y.Place
+	return x.Code != tms.ErrNoTokenAvailable || x.Available == y.Available && x.Waiting == y.Waiting &&
+		x.Place == y.Place
 }
 
 func (p *program) generate(t *rapid.T) {
@@ -255,7 +257,8 @@ func (p *program) sweep(t *rapid.T) {
 	got := p.env.sweep(p.pool, limit)
 	_, err := p.model.Expire(t.Context(), p.pool, limit) // what is handed on is handed on at this instant
 	p.must(err)
-	if !p.queues && got.Total() > 2*int64(limit) { // a token whose lease and then whose own clock ran out is two expiries
+	// a token whose lease and then whose own clock ran out is two expiries
+	if !p.queues && got.Total() > 2*int64(limit) {
 		p.Fatalf("a sweep of at most %d tokens carried out %+v", limit, got)
 	}
 	p.equal("the store's clock", got.Now, p.clock.Now())

@@ -13,7 +13,8 @@ var asideRules = []rule{
 			"holds the token", asideLost},
 	{"QuarantineRequiresLeaseID", "where the pool requires the lease_id, an assigned token is not put aside without",
 		asideRequires},
-	{"QuarantineOfAFreeTokenIsNoLease", "a free token that was put aside has no past, but a time since when", asidePast},
+	{"QuarantineOfAFreeTokenIsNoLease", "a free token that was put aside has no past, but a time since when",
+		asidePast},
 	{"QuarantineFollowsTheLabels", "a token that was put aside suits no match, and does again when it is restored",
 		asideLabels},
 	{"OwnCooldown", "an unblock with a cooldown of its own lets the token rest for that long, zero for none, and the " +
@@ -114,9 +115,11 @@ func ownCooldown(e *env) {
 	e.must(err)
 	ends := e.instant(5 * minute)
 	e.equal("unblocked", results, []tms.TokenResult{
-		{Token: tms.Token{Pool: pool, Value: "a", State: tms.Cooling, ExpiresAt: ends, ReadyAt: e.instant(40 * second)}},
+		{Token: tms.Token{Pool: pool, Value: "a", State: tms.Cooling, ExpiresAt: ends,
+			ReadyAt: e.instant(40 * second)}},
 		{Token: tms.Token{Pool: pool, Value: "b", State: tms.Available, ExpiresAt: ends}},
-		{Token: tms.Token{Pool: pool, Value: "c", State: tms.Cooling, ExpiresAt: ends, ReadyAt: e.instant(10 * second)}},
+		{Token: tms.Token{Pool: pool, Value: "c", State: tms.Cooling, ExpiresAt: ends,
+			ReadyAt: e.instant(10 * second)}},
 	})
 	e.advance(40 * second)
 	e.is(pool, "a", tms.Cooling)

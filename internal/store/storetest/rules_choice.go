@@ -29,8 +29,10 @@ var choiceRules = []rule{
 		clientUnblocks},
 	{"ClientNeedsItsIndex", "UnblockClient in a pool without a quota is refused", clientNoIndex},
 	{"UnblockQuarantines", "unblock with quarantine puts the token aside, whatever the cooldown", quarantineUnblock},
-	{"RestoreBringsBack", "restore brings a quarantined token back, available at once, and no other", quarantineRestore},
-	{"PastIsRemembered", "a token knows how often it was assigned and expired, since when, and by whom", pastRemembered},
+	{"RestoreBringsBack", "restore brings a quarantined token back, available at once, and no other",
+		quarantineRestore},
+	{"PastIsRemembered", "a token knows how often it was assigned and expired, since when, and by whom",
+		pastRemembered},
 	{"PastIsForgotten", "with a token its past is gone", pastForgotten},
 }
 
@@ -168,7 +170,8 @@ func quotaHolds(e *env) {
 	e.takeAs(pool, mine)
 	e.refused(e.tryTake(pool, mine).Err, tms.ErrQuotaExceeded)
 	e.takeAs(pool, tms.AssignRequest{ClientID: "you", Count: 2})
-	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{{ClientID: "they"}, mine, {ClientID: "they", Count: 2},
+	results, err := e.Assign(e.Context(), pool, []tms.AssignRequest{{ClientID: "they"}, mine,
+		{ClientID: "they", Count: 2},
 		{ClientID: "they"}})
 	e.must(err)
 	for i, want := range []tms.Code{"", tms.ErrQuotaExceeded, tms.ErrQuotaExceeded, ""} {

@@ -108,7 +108,8 @@ func expiryDeletes(e *env) {
 }
 
 func expiryQuarantines(e *env) {
-	pool := e.pool(tms.PolicyChange{OnLeaseExpiry: new(tms.ExpiryQuarantines), Grace: new(second), Cooldown: new(second)})
+	pool := e.pool(tms.PolicyChange{OnLeaseExpiry: new(tms.ExpiryQuarantines), Grace: new(second),
+		Cooldown: new(second)})
 	e.fill(pool, "a")
 	lease := e.take(pool)
 	e.advance(minute + second)

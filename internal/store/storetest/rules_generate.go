@@ -19,9 +19,11 @@ var generateRules = []rule{
 	{"GenerateKeepsMetadata",
 		"a token keeps the metadata it was brought with, in every answer about it", generateMetadata},
 	{"GenerateTellsOfOtherMetadata",
-		"a token that has other metadata than is brought for it counts as differing, and keeps its own", generateDiffers},
+		"a token that has other metadata than is brought for it counts as differing, and keeps its own",
+		generateDiffers},
 	{"UpdateChangesMetadata",
-		"an update gives existing tokens, in any state, the metadata that is brought for them, and changes nothing else",
+		"an update gives existing tokens, in any state, the metadata that is brought for them, and changes " +
+			"nothing else",
 		generateUpdates},
 	{"UpdateMovesToTheNewLabels", "an updated token is found by its new labels, and no more by its old ones",
 		updateRelabels},
@@ -56,7 +58,8 @@ func generateDiffers(e *env) {
 		described("bare", "k", "v"),
 		described("new", "k", "v"), described("new", "k", "x"), described("other", "k", "y"))
 	e.equal("created, existing and differing", counted(g), []int{1, 5, 2})
-	e.equal("created, existing and differing without metadata", counted(e.generate(pool, "same", "other")), []int{0, 2, 0})
+	e.equal("created, existing and differing without metadata", counted(e.generate(pool, "same", "other")),
+		[]int{0, 2, 0})
 	for value, metadata := range map[string]map[string]string{"other": mapOf("k", "v"), "bare": nil,
 		"new": mapOf("k", "v")} {
 		e.equal("metadata of "+value, e.look(pool, value).Metadata, metadata)
@@ -85,8 +88,9 @@ func generateUpdates(e *env) {
 		described("free", "k", "z"))
 	e.equal("created, existing and differing", counted(g), []int{1, 6, 4})
 	for value, metadata := range map[string]map[string]string{
-		"free": mapOf("k", "x"), "held": mapOf("l", "y"), "resting": mapOf("k", "x"), "broken": mapOf("k", "x", "l", "y"),
-		"bare": mapOf("k", "v"),
+		"free": mapOf("k", "x"), "held": mapOf("l", "y"), "resting": mapOf("k", "x"),
+		"broken": mapOf("k", "x", "l", "y"),
+		"bare":   mapOf("k", "v"),
 	} {
 		want := before[value]
 		want.Metadata = metadata

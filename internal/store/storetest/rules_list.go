@@ -141,7 +141,8 @@ func listBadCursor(e *env) {
 	e.fill(other, "a", "b", "c")
 	page, err := e.Tokens(e.Context(), other, tms.Filter{}, "", 1)
 	e.must(err)
-	for _, cursor := range []string{page.Next, "nonsense", "{}", " ", "AAAA", page.Next + "x", strings.Repeat("9", 2000)} {
+	for _, cursor := range []string{page.Next, "nonsense", "{}", " ", "AAAA", page.Next + "x",
+		strings.Repeat("9", 2000)} {
 		_, err := e.Tokens(e.Context(), pool, tms.Filter{}, cursor, 10)
 		e.refused(err, tms.ErrInvalidRequest)
 	}

@@ -9,15 +9,20 @@ import (
 )
 
 var queueRules = []rule{
-	{"TicketQueuesWhereNothingIsFree", "a request with a ticket that cannot be served joins the queue and hears its place",
+	{"TicketQueuesWhereNothingIsFree",
+		"a request with a ticket that cannot be served joins the queue and hears its place",
 		queueJoins},
-	{"TicketIsServedWhereSomethingIsFree", "a request with a ticket is served at once if a token is free and nobody waits",
+	{"TicketIsServedWhereSomethingIsFree",
+		"a request with a ticket is served at once if a token is free and nobody waits",
 		queueAtOnce},
-	{"UnblockedGoesToTheLongestWaiter", "in the step that frees a token it is handed to the longest waiter", queueUnblock},
+	{"UnblockedGoesToTheLongestWaiter", "in the step that frees a token it is handed to the longest waiter",
+		queueUnblock},
 	{"GeneratedGoesToTheLongestWaiter", "new tokens are handed to waiters, in their order", queueGenerate},
-	{"RelabelledGoesToTheLongestWaiter", "a free token that an update gives other labels is handed to who waits for those",
+	{"RelabelledGoesToTheLongestWaiter",
+		"a free token that an update gives other labels is handed to who waits for those",
 		queueRelabelled},
-	{"ExpiredGoesToTheLongestWaiter", "a token whose lease ended is handed on by whatever step comes first", queueExpiry},
+	{"ExpiredGoesToTheLongestWaiter", "a token whose lease ended is handed on by whatever step comes first",
+		queueExpiry},
 	{"CooledDownGoesToTheLongestWaiter", "a token is handed on when its cooldown is over, not before", queueCooldown},
 	{"RestoredGoesToTheLongestWaiter", "a restored token is handed on", queueRestore},
 	{"NobodyOvertakes", "no request without a ticket, or with a later one, is served before waiters",
@@ -28,7 +33,8 @@ var queueRules = []rule{
 		"a token that is not picked up in a second goes to the next, as if it had never been handed out", queueLapse},
 	{"NotPickedUpIsNoExpiry", "a token that nobody picks up keeps its clocks, counts and state, whatever the policy",
 		queueLapseTraceless},
-	{"ShownTicketKeepsItsPlace", "a ticket that is shown in time keeps its place for as long as it takes", queueRenewed},
+	{"ShownTicketKeepsItsPlace", "a ticket that is shown in time keeps its place for as long as it takes",
+		queueRenewed},
 	{"LeaveLeavesTheQueue", "a ticket that leaves is out of the queue, and what it was handed goes to the next",
 		queueLeave},
 	{"UnblockedRequestIsHandedNothing", "a ticket whose request was unblocked is given nothing, whatever it was handed",
@@ -51,7 +57,8 @@ var queueRules = []rule{
 }
 
 func allQueueRules() []rule {
-	return slices.Concat(queueRules, presenceRules, livingRules, reachRules, crowdRules, moreQueueRules, refusalQueueRules)
+	return slices.Concat(queueRules, presenceRules, livingRules, reachRules, crowdRules, moreQueueRules,
+		refusalQueueRules)
 }
 
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.
@@ -170,8 +177,11 @@ func queueGenerate(e *env) {
 
 func queueExpiry(e *env) {
 	steps := map[string]func(pool string){
-		"sweep":      func(pool string) { e.sweep(pool, 10) },
-		"assign":     func(pool string) { e.refused(e.tryTake(pool, tms.AssignRequest{}).Err, tms.ErrNoTokenAvailable) },
+		"sweep": func(pool string) { e.sweep(pool, 10) },
+		"assign": func(pool string) {
+			e.refused(e.tryTake(pool, tms.AssignRequest{}).Err,
+				tms.ErrNoTokenAvailable)
+		},
 		"lookup":     func(pool string) { e.is(pool, "a", tms.Assigned) },
 		"pool":       func(pool string) { e.equal("waiting", e.stats(pool).Waiting, 0) },
 		"showing it": func(string) {},

@@ -68,7 +68,8 @@ func queueKeptEverywhere(e *env) {
 		for _, colour := range colours {
 			e.waitsAt(1, e.tryTake(pool, coloured(colour)).Err)
 			_, err := e.Generate(e.Context(), pool,
-				tms.GenerateRequest{Tokens: []tms.NewToken{{Value: colour, Metadata: map[string]string{"colour": colour}}}})
+				tms.GenerateRequest{Tokens: []tms.NewToken{{Value: colour,
+					Metadata: map[string]string{"colour": colour}}}})
 			e.must(err)
 		}
 		e.equal("kept back", e.stats(pool).Available, 2)

@@ -10,7 +10,8 @@ import (
 
 // Where the stores had differed, or no rule had looked.
 var moreQueueRules = []rule{
-	{"PickUpIsASignOfLife", "a token's clock begins anew when the token is picked up, not when it is handed", pickUpWinds},
+	{"PickUpIsASignOfLife", "a token's clock begins anew when the token is picked up, not when it is handed",
+		pickUpWinds},
 	{"TicketOverTheQuotaLosesItsPlace", "a waiter whose client holds its share leaves the queue when it is shown",
 		quotaPlace},
 	{"PolicyChangesLiveLeases", "a grace that changes holds for the leases that stand", graceRaised},

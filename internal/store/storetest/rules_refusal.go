@@ -55,7 +55,8 @@ func refusalHolder(e *env) {
 			{Count: 3, RequestID: "r"}} {
 			e.equal("refusal", e.none(pool, request), tms.Refusal{Code: tms.ErrNoTokenAvailable, Available: 1,
 				RetryAfter: minute - 500*ms + ms, HeldBy: "build 7", HeldSince: since,
-				Detail: fmt.Sprintf(`1 available, 3 asked for; "build 7" has held one since %s; the next is due in 1m0s`,
+				Detail: fmt.Sprintf(`1 available, 3 asked for; "build 7" has held one since %s; the next is due in `+
+					`1m0s`,
 					since.UTC().Format(time.RFC3339))})
 		}
 	}
@@ -69,7 +70,8 @@ func refusalOthersWait(e *env) {
 	e.none(pool, tms.AssignRequest{Count: 3, Ticket: "wants three"})
 	for range 2 {
 		for _, request := range []tms.AssignRequest{{}, {Prefer: "b"}} {
-			e.equal("refusal", e.none(pool, request), tms.Refusal{Code: tms.ErrNoTokenAvailable, Available: 2, Waiting: 1,
+			e.equal("refusal", e.none(pool, request), tms.Refusal{Code: tms.ErrNoTokenAvailable, Available: 2,
+				Waiting:    1,
 				RetryAfter: minute + ms, HeldSince: since,
 				Detail: fmt.Sprintf("2 available, 1 asked for, but others wait for what is available; 1 in the queue; "+
 					"somebody has held one since %s; the next is due in 1m0s", since.UTC().Format(time.RFC3339))})

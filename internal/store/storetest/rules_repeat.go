@@ -13,7 +13,8 @@ var repeatRules = []rule{
 		repeatAssign},
 	{"RepeatedAssignShowsLeasesAsTheyStand", "a repeat says how long its leases last now, not how long they did",
 		repeatLeaseNow},
-	{"RepeatAfterTheLeaseIsRefused", "a repeat whose lease has ended since is refused with lease_lost and takes nothing",
+	{"RepeatAfterTheLeaseIsRefused",
+		"a repeat whose lease has ended since is refused with lease_lost and takes nothing",
 		repeatLost},
 	{"RepeatedGenerateCreatesOnce", "a generate that is repeated with its request_id is answered with the same values",
 		repeatGenerate},
@@ -21,17 +22,20 @@ var repeatRules = []rule{
 		repeatReused},
 	{"RefusalsAreNotRemembered", "a request that was refused can be repeated with its request_id and be served",
 		repeatRefused},
-	{"RepeatsAreAnsweredWhilePaused", "a paused pool answers a repeat, which takes nothing, and refuses everything else",
+	{"RepeatsAreAnsweredWhilePaused",
+		"a paused pool answers a repeat, which takes nothing, and refuses everything else",
 		repeatPaused},
 	{"RequestsAreForgottenInTime", "a request is remembered for request_ttl, to the millisecond, and then is new",
 		repeatForgotten},
-	{"RequestsArePoolsOwn", "a request_id of one pool means nothing in another, or in the pool made again", repeatPools},
+	{"RequestsArePoolsOwn", "a request_id of one pool means nothing in another, or in the pool made again",
+		repeatPools},
 	{"UnblockedRequestsHoldNothing",
 		"unblock of a request ends what it was given, once, and what it was not given yet it is never given",
 		repeatUnblocked},
 	{"UnblockedRequestsAreForgottenInTime",
 		"a request that was unblocked is new after request_ttl, and a generate is left as it is", repeatUnblockedAnew},
-	{"UnblockRacesForTheRequest", "of an assign and an unblock of it at once nothing stays assigned", repeatUnblockRace},
+	{"UnblockRacesForTheRequest", "of an assign and an unblock of it at once nothing stays assigned",
+		repeatUnblockRace},
 	{"RepeatsRaceForOneToken", "of many repeats at once, on any server, one takes a token and all are given it",
 		repeatRace},
 }
@@ -120,7 +124,8 @@ func repeatReused(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: &[]string{"k"}})
 	e.fill(pool, "a", "b", "c")
 	e.takeAs(pool, tms.AssignRequest{ClientID: "c", RequestID: "r"})
-	for _, other := range []tms.AssignRequest{{}, {ClientID: "d"}, {ClientID: "c", Count: 2}, {ClientID: "c", TTL: second},
+	for _, other := range []tms.AssignRequest{{}, {ClientID: "d"}, {ClientID: "c", Count: 2},
+		{ClientID: "c", TTL: second},
 		{ClientID: "c", Prefer: "b"}, {ClientID: "c", Match: map[string]string{"k": "v"}}} {
 		other.RequestID = "r"
 		e.refused(e.tryTake(pool, other).Err, tms.ErrRequestIDReused)

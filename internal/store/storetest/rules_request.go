@@ -28,11 +28,13 @@ func codes(results []tms.TokenResult) (all []tms.Code) {
 
 func batchInOrder(e *env) {
 	pool, lease := oneOfEach(e)
-	keys := []tms.LeaseKey{byValue("missing"), keyOf(lease), byValue("available"), {Token: "assigned", LeaseID: "wrong"},
+	keys := []tms.LeaseKey{byValue("missing"), keyOf(lease), byValue("available"),
+		{Token: "assigned", LeaseID: "wrong"},
 		byValue("quarantined"), byValue("cooling"), {Token: "cooling", LeaseID: "x"}, byValue("assigned")}
 	kept, err := e.KeepAlive(e.Context(), pool, keys)
 	e.must(err)
-	e.equal("keep-alive", codes(kept), []tms.Code{tms.ErrTokenNotFound, "", "", tms.ErrLeaseLost, "", "", tms.ErrLeaseLost,
+	e.equal("keep-alive", codes(kept), []tms.Code{tms.ErrTokenNotFound, "", "", tms.ErrLeaseLost, "", "",
+		tms.ErrLeaseLost,
 		""})
 	freed, err := e.Unblock(e.Context(), pool, keys)
 	e.must(err)

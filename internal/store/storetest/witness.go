@@ -137,8 +137,9 @@ func (w *witness) see(t tms.Token, begin, done int64) {
 	}
 	w.ids[l.ID] = true
 	at := name{t.Pool, t.Value}
-	w.leases[at] = append(w.leases[at], &sighting{fence: l.Fence, id: l.ID, clientID: l.ClientID, assignedAt: l.AssignedAt,
-		expiresAt: l.ExpiresAt, begin: begin, done: done})
+	w.leases[at] = append(w.leases[at], &sighting{fence: l.Fence, id: l.ID, clientID: l.ClientID,
+		assignedAt: l.AssignedAt,
+		expiresAt:  l.ExpiresAt, begin: begin, done: done})
 }
 
 func (w *witness) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {

@@ -104,7 +104,8 @@ func (s *Server) Pid() int { return s.cmd.Process.Pid }
 func (s *Server) Start() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.Addr)
-	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--logfile", "log"}, s.args...)
+	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--logfile", "log"},
+		s.args...)
 	s.cmd = exec.Command("redis-server", args...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server must be installed: %v", err)
