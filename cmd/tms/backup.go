@@ -26,9 +26,8 @@ func newBackup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a backup of a server's embedded store into a file",
-		Long: "Write a backup of the embedded store of a server on this machine into a file, for tms restore " +
-			"FILE DIR. " +
-			"The server\n" +
+		Long: "Write a backup of the embedded store of a server on this machine into a file, for tms restore FILE " +
+			"DIR. The server\n" +
 			"goes on meanwhile. The file is there when all of it is, and on the disk.",
 		Args: cobra.ExactArgs(1),
 	}
@@ -148,9 +147,8 @@ func newRepair() *cobra.Command {
 	return &cobra.Command{
 		Use:   "repair DIR",
 		Short: "Cut the log of a data directory off where it is damaged",
-		Long: "Cut the log of a data directory off where it is damaged, so that tms serve opens it again. What " +
-			"was done " +
-			"from\n" +
+		Long: "Cut the log of a data directory off where it is damaged, so that tms serve opens it again. What was " +
+			"done from\n" +
 			"there on is forgotten. No server may be running on the directory; copy it before.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -76,9 +76,7 @@ var advice = map[tms.Code]struct {
 
 const (
 	whoHasThem = "tms tokens --pool {pool} --state assigned, to see who has them, and tms unblock --pool {pool} " +
-		"TOKEN, " +
-		"to take " +
-		"one from a client that is dead"
+		"TOKEN, to take one from a client that is dead"
 	putSome = "tms generate --pool {pool}, to put tokens into the pool, or tms pool show {pool}, to see what it holds"
 )
 

@@ -95,18 +95,15 @@ func TestAnErrorSaysWhatIsUnchangedAndWhatToTry(t *testing.T) {
 		},
 		{
 			&failure{what: "assign", pool: "p", err: &tms.Refusal{Code: tms.ErrNoTokenAvailable, Detail: "none"}},
-			"tms: assign: no_token_available: none; nothing was changed\ntry: tms generate --pool p, to put " +
-				"tokens into the " +
-				"pool, " +
-				"or tms pool show p, to see what it holds\n",
+			"tms: assign: no_token_available: none; nothing was changed\n" +
+				"try: tms generate --pool p, to put tokens into the pool, or tms pool show p, to see what it holds\n",
 		},
 		{
 			&failure{what: "assign", pool: "p", waited: true, err: &tms.Refusal{Code: tms.ErrNoTokenAvailable,
 				RetryAfter: 1}},
-			"tms: assign: no_token_available; nothing was changed\ntry: tms tokens --pool p --state assigned, to " +
-				"see who has " +
-				"them, " +
-				"and tms unblock --pool p TOKEN, to take one from a client that is dead\n",
+			"tms: assign: no_token_available; nothing was changed\n" +
+				"try: tms tokens --pool p --state assigned, to see who has them, and tms unblock --pool p TOKEN, to " +
+				"take one from a client that is dead\n",
 		},
 		{
 			&failure{what: "list", reads: true, retryFor: time.Second, err: client.ErrUnreachable},

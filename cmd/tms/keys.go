@@ -135,9 +135,8 @@ func newQuarantine() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "quarantine TOKEN...",
 		Short: "Put tokens aside, because they are broken",
-		Long: "Put tokens aside, because they are broken; tms restore brings them back. Whoever holds one of " +
-			"them loses " +
-			"it,\n" +
+		Long: "Put tokens aside, because they are broken; tms restore brings them back. Whoever holds one of them " +
+			"loses it,\n" +
 			"and tms asks before, unless --lease-id says that it is the holder who does so. " + fromInput,
 		Args: cobra.MinimumNArgs(1),
 	}
@@ -157,9 +156,8 @@ func newRestore() *cobra.Command {
 		Short: "Bring tokens that were put aside back into their pool, or a backup into a directory",
 		Long: "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" +
 			fromInput + "\n\n" +
-			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a " +
-			"directory that is " +
-			"missing\n" +
+			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a directory " +
+			"that is missing\n" +
 			"or empty, for tms serve --store embedded:DIR. That asks no server.",
 		Args: cobra.MinimumNArgs(1),
 	}

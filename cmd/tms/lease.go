@@ -170,8 +170,8 @@ func newUnblock() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "unblock TOKEN... | --client-id ID", Aliases: []string{"release"},
 		Short: "Give tokens back, or put them aside",
-		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who " +
-			"does so;\n" +
+		Long: "End the leases of tokens and give them back to the pool. With --lease-id it is the holder who does " +
+			"so;\n" +
 			"without, or with --client-id, it takes a token away from whoever holds it, and asks before. " + fromInput,
 	}
 	addLeaseID(cmd, &key)

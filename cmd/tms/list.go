@@ -125,8 +125,8 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write all tokens of a pool, for tms import",
-		Long: "Write all tokens of a pool to standard output, each as a line of JSON with its metadata and " +
-			"state, as\n" +
+		Long: "Write all tokens of a pool to standard output, each as a line of JSON with its metadata and state, " +
+			"as\n" +
 			"tms import reads them, or with -o name its value alone.",
 		Args: cobra.NoArgs,
 	}

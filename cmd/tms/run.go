@@ -45,13 +45,13 @@ func newRun() *cobra.Command {
 		Short: "Run a job that needs a token, and give the token back at its end",
 		Long: "Take a token, run the command without a shell, and give the token back when it has ended. The job " +
 			"finds\n" +
-			"the token in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the " +
-			"lease alive.\n" +
+			"the token in its environment as TMS_TOKEN, TMS_LEASE_ID, TMS_FENCE and TMS_POOL. tms keeps the lease " +
+			"alive.\n" +
 			"When it is lost the job is stopped before the server can give the token to another.\n\n" +
-			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms " +
-			"ends with its\n" +
-			"exit code. What the command leaves running in its process group is stopped before the token is " +
-			"given back.",
+			"The job has the standard input, output and error of tms, gets the signals that tms gets, and tms ends " +
+			"with its\n" +
+			"exit code. What the command leaves running in its process group is stopped before the token is given " +
+			"back.",
 		Example: "  tms run --pool licences --wait 10m -- ./simulate case-7",
 		Args:    cobra.MinimumNArgs(1),
 

@@ -174,9 +174,12 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 		"answered":      "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",
 		"silent":        "",
 		"half a header": "GET /livez HTTP/1.1\r\nHos",
-		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: " +
-			"application/json\r\nContent-Length: " +
-			"100\r\n\r\n{",
+		"half a body": "POST /assign-token HTTP/1.1\r\n" +
+			"Host: tms\r\n" +
+			"Content-Type: application/json\r\n" +
+			"Content-Length: 100\r\n" +
+			"\r\n" +
+			"{",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

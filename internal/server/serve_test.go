@@ -201,9 +201,12 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		IdleTimeout: 100 * time.Millisecond}})
 	for name, sent := range map[string]string{
 		"half a header": "GET /livez HTTP/1.1\r\nHos",
-		"half a body": "POST /assign-token HTTP/1.1\r\nHost: tms\r\nContent-Type: " +
-			"application/json\r\nContent-Length: " +
-			"100\r\n\r\n{",
+		"half a body": "POST /assign-token HTTP/1.1\r\n" +
+			"Host: tms\r\n" +
+			"Content-Type: application/json\r\n" +
+			"Content-Length: 100\r\n" +
+			"\r\n" +
+			"{",
 		"idle": "GET /livez HTTP/1.1\r\nHost: tms\r\n\r\n",
 	} {
 		c := s.dial(t)

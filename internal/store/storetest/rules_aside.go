@@ -18,8 +18,7 @@ var asideRules = []rule{
 	{"QuarantineFollowsTheLabels", "a token that was put aside suits no match, and does again when it is restored",
 		asideLabels},
 	{"OwnCooldown", "an unblock with a cooldown of its own lets the token rest for that long, zero for none, and the " +
-		"pool's " +
-		"cooldown holds everywhere else", ownCooldown},
+		"pool's cooldown holds everywhere else", ownCooldown},
 	{"OwnCooldownKillsNoToken",
 		"a cooldown of one's own that the token would not outlive is refused, and the lease stands",
 		ownCooldownTooLong},

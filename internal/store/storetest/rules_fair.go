@@ -8,8 +8,7 @@ import (
 
 var fairRules = []rule{
 	{"RandomIsFair", "selection random gives each token as often as any other, one or several at a time, with and " +
-		"without a " +
-		"match, and beside tokens that are dead", selectFairly},
+		"without a match, and beside tokens that are dead", selectFairly},
 }
 
 // Enough tokens that no store keeps them in a form of its own for few; how many are given at a time, and how often, so
