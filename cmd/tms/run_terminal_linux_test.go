@@ -166,7 +166,7 @@ func TestASuspendedJobThatLostItsLeaseEnds(t *testing.T) {
 	token := p.must(201, "POST", "/generate-token", nil).Token
 	const job = `i=0; while :; do i=$((i+1)); case $i in *00000) echo runs; esac; done` // a job that starts no process
 	term := onTerminal(t, p, "sh", "-m", "-c",
-		`tms run --ttl 500ms -- sh -c '`+job+`'; echo "back $?"; read -r go; fg; echo "end $?"`)
+		`tms run --ttl 4s -- sh -c '`+job+`'; echo "back $?"; read -r go; fg; echo "end $?"`)
 	term.awaits("runs")
 	term.types("\x1a")
 	term.awaits("back 147")
