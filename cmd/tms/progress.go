@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -61,22 +62,27 @@ const answerTime = 5 * time.Second
 // interrupts are the signals that ask a command to end.
 var interrupts = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 
-// interruptible returns a context that ends at the first signal to end, which is its cause, so that the command can say
-// how far it was. The second ends the process.
+// interruptible returns a context that ends with the first signal to end, but for those that are ignored, as nohup has
+// it.
 func interruptible(parent context.Context) (context.Context, context.CancelFunc) {
+	return endedBy(parent, slices.DeleteFunc(slices.Clone(interrupts), signal.Ignored)...)
+}
+
+// endedBy returns a context that ends with the first of the signals, which is its cause, so that the command can say
+// how far it was. One that comes once the context has ended ends the process.
+func endedBy(parent context.Context, signals ...os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 1)
-	for _, s := range interrupts {
-		if !signal.Ignored(s) { // as nohup has it
-			signal.Notify(signals, s)
-		}
+	heard := make(chan os.Signal, 1)
+	if len(signals) > 0 { // none would be all of them
+		signal.Notify(heard, signals...)
 	}
 	go func() {
-		defer signal.Stop(signals)
 		select {
-		case s := <-signals:
+		case s := <-heard:
+			signal.Stop(heard) // before the context ends: whoever sees that it has may send the next
 			cancel(signalled{s})
 		case <-ctx.Done():
+			signal.Stop(heard)
 		}
 	}()
 	return ctx, func() { cancel(nil) }

@@ -27,9 +27,8 @@ func newServe() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	return withConfig(cmd, func(cmd *cobra.Command, c *config) error {
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := endedBy(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		context.AfterFunc(ctx, stop)    // a second signal ends the process at once
 		return serve(ctx, os.Stdout, c) // not that of the command: a greeting that nobody reads is no failure
 	})
 }
