@@ -11,6 +11,37 @@ import (
 	"time"
 )
 
+// findings are what clients saw that none should see. They are safe for concurrent use.
+type findings struct {
+	mu    sync.Mutex // guards what the clients write down
+	wrong []string
+}
+
+// found writes down what no client should see. The lock must be held.
+func (f *findings) found(format string, args ...any) {
+	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
+}
+
+// unexpected writes down an answer that no client should get.
+func (f *findings) unexpected(err error, r reply, allowed ...int) {
+	if err == nil && slices.Contains(allowed, r.Status) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.found("status %d, code %q, error %v", r.Status, r.Code, err)
+}
+
+// none fails the test if something was found.
+func (f *findings) none(t *testing.T) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.wrong) > 0 {
+		t.Errorf("%d contradictions, the first: %s", len(f.wrong), f.wrong[0])
+	}
+}
+
 // crew is a number of clients that compete for the tokens of one pool and write down who holds what, as each client
 // knows it by its own clock: from the answer to its assign until it sends an unblock, or until the TTL has passed since
 // it sent the request that was answered last.
@@ -18,11 +49,10 @@ type crew struct {
 	pool string
 	ttl  time.Duration
 
-	mu     sync.Mutex
+	findings
 	holds  map[string]hold
 	fences map[string]int64
 	leases int
-	wrong  []string
 }
 
 type hold struct {
@@ -48,9 +78,7 @@ func (c *crew) work(t *testing.T, n int, d time.Duration, servers ...*process) {
 	}
 	all.Wait()
 	t.Logf("%d leases of %d tokens", c.leases, len(c.fences))
-	if len(c.wrong) > 0 {
-		t.Errorf("%d contradictions, the first: %s", len(c.wrong), c.wrong[0])
-	}
+	c.none(t)
 }
 
 // turn takes a token and does something with it.
@@ -94,12 +122,10 @@ func (c *crew) took(lease reply, h hold) {
 		return // the answer came to light after the TTL, and the token may rightly be another's by now
 	}
 	if other, held := c.holds[lease.Token]; held && now.Before(other.until) {
-		c.wrong = append(c.wrong, fmt.Sprintf("a token went to %s while %s held it for another %v", h.client,
-			other.client,
-			other.until.Sub(now)))
+		c.found("a token went to %s while %s held it for another %v", h.client, other.client, other.until.Sub(now))
 	}
 	if last := c.fences[lease.Token]; lease.Fence <= last {
-		c.wrong = append(c.wrong, fmt.Sprintf("fence %d was issued after %d", lease.Fence, last))
+		c.found("fence %d was issued after %d", lease.Fence, last)
 	}
 	c.holds[lease.Token], c.fences[lease.Token] = h, lease.Fence
 }
@@ -118,16 +144,6 @@ func (c *crew) letGo(token, client string) {
 	if c.holds[token].client == client {
 		delete(c.holds, token)
 	}
-}
-
-// unexpected writes down an answer that no client should get.
-func (c *crew) unexpected(err error, r reply, allowed ...int) {
-	if err == nil && slices.Contains(allowed, r.Status) {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.wrong = append(c.wrong, fmt.Sprintf("status %d, code %q, error %v", r.Status, r.Code, err))
 }
 
 // census returns every token of the pool and checks that none is listed twice and that the sizes agree.

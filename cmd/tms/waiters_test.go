@@ -23,11 +23,14 @@ import (
 type crowd struct {
 	servers []*process
 
-	mu     sync.Mutex
+	findings
 	fences map[string]int64     // by client: of the lease that it was given
 	dead   map[string]time.Time // by client: when it hung up, of those that were not served
 	late   int                  // of those that were, how many had hung up when the answer came
-	wrong  []string
+}
+
+func newCrowd(servers ...*process) *crowd {
+	return &crowd{servers: servers, fences: map[string]int64{}, dead: map[string]time.Time{}}
 }
 
 // waitOne sends an assign that waits, and gives the token back when it has come.
@@ -46,8 +49,7 @@ func (c *crowd) waitOne(p *process, client string) {
 			p.call(http.MethodPost, "/unblock-token", object{"token": lease.Token, "lease_id": lease.LeaseID})
 		})
 	case !isDead:
-		c.wrong = append(c.wrong, fmt.Sprintf("%s: status %d, code %q, error %v", client, lease.Status, lease.Code,
-			err))
+		c.found("%s: status %d, code %q, error %v", client, lease.Status, lease.Code, err)
 	}
 }
 
@@ -146,7 +148,7 @@ func queueOf(t *testing.T, redis *redistest.Server) []string {
 // round in the order of the queue, none stays with a client that hung up, none is lost, and all the others are served.
 func TestTheQueueOfThreeServers(t *testing.T) {
 	redis := redistest.New(t)
-	c := &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}
+	c := newCrowd()
 	for range 3 {
 		c.servers = append(c.servers, startServe(t, "--store", redis.URL()))
 	}
@@ -210,11 +212,9 @@ func (c *crowd) watchTheDead(t *testing.T, done <-chan struct{}) {
 // verdict holds that all were served who did not hang up, and in the order of the queue.
 func (c *crowd) verdict(t *testing.T, order []string) {
 	t.Helper()
+	c.none(t)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.wrong) > 0 {
-		t.Errorf("%d contradictions, the first: %s", len(c.wrong), c.wrong[0])
-	}
 	if len(c.fences)+len(c.dead) != len(order) {
 		t.Errorf("%d of %d were served, %d hung up", len(c.fences), len(order), len(c.dead))
 	}
@@ -235,8 +235,7 @@ func TestWaitersOfAKilledServer(t *testing.T) {
 	redis := redistest.New(t)
 	a, b := startServe(t, "--store", redis.URL()), startServe(t, "--store", redis.URL())
 	keys := b.holdAll(2)
-	lost, others := &crowd{fences: map[string]int64{}, dead: map[string]time.Time{}},
-		&crowd{fences: map[string]int64{}, dead: map[string]time.Time{}}
+	lost, others := newCrowd(), newCrowd()
 	var gone, all sync.WaitGroup
 	for i := range 100 {
 		gone.Go(func() { lost.waitOne(a, fmt.Sprintf("lost %d", i)) })

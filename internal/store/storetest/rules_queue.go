@@ -21,10 +21,6 @@ var queueRules = []rule{
 	{"RelabelledGoesToTheLongestWaiter",
 		"a free token that an update gives other labels is handed to who waits for those",
 		queueRelabelled},
-	{"ExpiredGoesToTheLongestWaiter", "a token whose lease ended is handed on by whatever step comes first",
-		queueExpiry},
-	{"CooledDownGoesToTheLongestWaiter", "a token is handed on when its cooldown is over, not before", queueCooldown},
-	{"RestoredGoesToTheLongestWaiter", "a restored token is handed on", queueRestore},
 	{"NobodyOvertakes", "no request without a ticket, or with a later one, is served before waiters",
 		queueOvertake},
 	{"HandedTokenIsKept", "a handed token can be touched by nobody who does not hold the ticket", queueKept},
@@ -57,8 +53,8 @@ var queueRules = []rule{
 }
 
 func allQueueRules() []rule {
-	return slices.Concat(queueRules, presenceRules, livingRules, reachRules, crowdRules, moreQueueRules,
-		refusalQueueRules)
+	return slices.Concat(queueRules, handOverRules(), presenceRules, livingRules, reachRules, crowdRules,
+		moreQueueRules, refusalQueueRules)
 }
 
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.
@@ -173,55 +169,6 @@ func queueGenerate(e *env) {
 	e.picksUp(pool, "two", "b")
 	e.picksUp(pool, "one", "a")
 	e.waitsAt(1, e.show(pool, "three").Err)
-}
-
-func queueExpiry(e *env) {
-	steps := map[string]func(pool string){
-		"sweep": func(pool string) { e.sweep(pool, 10) },
-		"assign": func(pool string) {
-			e.refused(e.tryTake(pool, tms.AssignRequest{}).Err,
-				tms.ErrNoTokenAvailable)
-		},
-		"lookup":     func(pool string) { e.is(pool, "a", tms.Assigned) },
-		"pool":       func(pool string) { e.equal("waiting", e.stats(pool).Waiting, 0) },
-		"showing it": func(string) {},
-	}
-	for name, step := range steps {
-		pool, _ := e.busy(tms.PolicyChange{LeaseTTL: new(second)}, "a")
-		e.queues(pool, 1, "one")
-		e.advance(second)
-		e.queues(pool, 1, "one")
-		e.advance(ms)
-		step(pool)
-		result := e.show(pool, "one")
-		if result.Err != nil {
-			e.Fatalf("after %s the longest waiter hears %v", name, result.Err)
-		}
-	}
-}
-
-func queueCooldown(e *env) {
-	pool, keys := e.busy(tms.PolicyChange{Cooldown: new(second)}, "a")
-	e.queues(pool, 1, "one")
-	_, err := e.giveBack(pool, keys[0])
-	e.must(err)
-	e.is(pool, "a", tms.Cooling)
-	e.advance(second)
-	e.queues(pool, 1, "one")
-	e.advance(ms)
-	e.picksUp(pool, "one", "a")
-}
-
-func queueRestore(e *env) {
-	pool, keys := e.busy(tms.PolicyChange{}, "a")
-	e.queues(pool, 1, "one")
-	_, err := e.giveBack(pool, tms.LeaseKey{Token: "a", LeaseID: keys[0].LeaseID, Quarantine: true})
-	e.must(err)
-	e.queues(pool, 1, "one")
-	results, err := e.Restore(e.Context(), pool, []string{"a"})
-	e.must(err)
-	e.must(results[0].Err)
-	e.picksUp(pool, "one", "a")
 }
 
 func queueOvertake(e *env) {
