@@ -27,6 +27,7 @@ const (
 	ErrPoolExists       Code = "pool_exists"
 	ErrPoolFull         Code = "pool_full"
 	ErrPoolPaused       Code = "pool_paused"
+	ErrPoolSettling     Code = "pool_settling"
 	ErrPoolInUse        Code = "pool_in_use"
 	ErrQuotaExceeded    Code = "quota_exceeded"
 
@@ -57,6 +58,7 @@ var meanings = map[Code]string{
 	ErrPoolExists:       "there is a pool of that name already",
 	ErrPoolFull:         "the pool would exceed its max_tokens; nothing was created",
 	ErrPoolPaused:       "the pool is paused and gives no tokens for now",
+	ErrPoolSettling:     "the store came back without its last moments, and free tokens may still be somebody's",
 	ErrPoolInUse:        "the pool holds tokens or leases that the change could not take along",
 	ErrQuotaExceeded:    "the client holds as many leases as the pool's max_leases_per_client",
 
@@ -77,6 +79,12 @@ var meanings = map[Code]string{
 // own. Of a code that this version does not know it is empty.
 func (c Code) Meaning() string { return meanings[c] }
 
+// NoneYet reports whether err says that no token can be given for now, which waiting may change.
+func NoneYet(err error) bool {
+	code := CodeOf(err)
+	return code == ErrNoTokenAvailable || code == ErrPoolSettling
+}
+
 // Error returns the code itself.
 func (c Code) Error() string { return string(c) }
 
@@ -87,12 +95,12 @@ type Refusal struct {
 	Detail     string        // one sentence for a person
 	RetryAfter time.Duration // when a retry may succeed; zero where nothing is known
 
-	// Of an ErrNoTokenAvailable: how many wait in the pool's queue, and the request's place in its line of it, 1 being
-	// next; zero where it does not queue.
+	// Of an ErrNoTokenAvailable or an ErrPoolSettling: how many wait in the pool's queue, and the request's place in
+	// its line of it, 1 being next; zero where it does not queue.
 	Waiting, Place int
 
-	// Of an ErrNoTokenAvailable: how many tokens are available that suit the request. Where they are enough for it,
-	// others wait for them.
+	// Of an ErrNoTokenAvailable or an ErrPoolSettling: how many tokens are available that suit the request. Where they
+	// are enough for it, others wait for them.
 	Available int
 
 	// Of an ErrNoTokenAvailable: who holds the lease that ends first of all in the pool, in the client's words, and

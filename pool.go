@@ -148,6 +148,10 @@ type Pool struct {
 	Name   string
 	Policy Policy
 	Was    *Policy // in the answer of PutPool, the policy before; nil where it made the pool, and in all other answers
+
+	// SettlingUntil is when the pool has settled after a takeover, in the answers of Pool and Pools; zero where it has.
+	// Until then only those tokens are given that surely nobody holds; see [ErrPoolSettling].
+	SettlingUntil time.Time
 }
 
 // PoolPage is a part of a listing of pools.

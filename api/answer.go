@@ -85,7 +85,7 @@ func PoolStatsOf(p tms.Pool, s tms.Stats) Pool {
 	pool := Pool{Pool: p.Name, Policy: NewPolicy(p.Policy)}
 	pool.Tokens = &Counts{s.Available, s.Assigned, s.Cooling, s.Quarantined, s.Total()}
 	pool.Expired = &Expired{s.Expired.Released, s.Expired.Quarantined, s.Expired.Deleted}
-	pool.Waiting = &s.Waiting
+	pool.Waiting, pool.SettlingUntil = &s.Waiting, Time{p.SettlingUntil}
 	return pool
 }
 
@@ -212,7 +212,7 @@ func (p Pool) TMS() (tms.Pool, tms.Stats) {
 	if p.Waiting != nil {
 		stats.Waiting = *p.Waiting
 	}
-	pool := tms.Pool{Name: p.Pool, Policy: p.Policy.Change().Apply(tms.Policy{})}
+	pool := tms.Pool{Name: p.Pool, Policy: p.Policy.Change().Apply(tms.Policy{}), SettlingUntil: p.SettlingUntil.Time}
 	if p.Was != nil {
 		pool.Was = new(p.Was.Change().Apply(pool.Policy))
 	}

@@ -20,13 +20,13 @@ type Problem struct {
 	Field        string   `json:"field,omitzero"`
 	RetryAfterMS int64    `json:"retry_after_ms,omitzero"`
 
-	// Of a no_token_available: how many wait in the pool's queue, which is always said, and where the request stood in
-	// its line of it.
+	// Of a no_token_available or pool_settling: how many wait in the pool's queue, which is always said, and where the
+	// request stood in its line of it.
 	Waiting *int `json:"waiting,omitzero"`
 	Place   int  `json:"place,omitzero"`
 
-	// Of a no_token_available: how many tokens that suit are available, which is always said, and who holds the lease
-	// that ends first, where there is one, since when.
+	// Of a no_token_available or pool_settling: how many tokens that suit are available, which is always said, and who
+	// holds the lease that ends first, where there is one, since when.
 	Available *int   `json:"available,omitzero"`
 	HeldBy    string `json:"held_by,omitzero"`
 	HeldSince Time   `json:"held_since,omitzero"`
@@ -45,7 +45,7 @@ func NewProblem(err error) *Problem {
 	if errors.As(err, &refusal) && code != CodeFailed {
 		p.refine(refusal)
 	}
-	if code == tms.ErrNoTokenAvailable && p.Waiting == nil {
+	if tms.NoneYet(code) && p.Waiting == nil {
 		p.Waiting, p.Available = new(int), new(int)
 	}
 	return p
@@ -57,7 +57,7 @@ func (p *Problem) refine(r *tms.Refusal) {
 	}
 	p.Field = r.Field
 	p.RetryAfterMS = ceil(r.RetryAfter, time.Millisecond)
-	if r.Code == tms.ErrNoTokenAvailable {
+	if tms.NoneYet(r) {
 		p.Waiting, p.Place, p.Available = &r.Waiting, r.Place, &r.Available
 		p.HeldBy, p.HeldSince = r.HeldBy, Time{r.HeldSince}
 	}

@@ -25,6 +25,7 @@ var statuses = map[tms.Code]int{
 	tms.ErrPoolExists:       http.StatusPreconditionFailed,
 	tms.ErrPoolFull:         http.StatusConflict,
 	tms.ErrPoolPaused:       http.StatusServiceUnavailable,
+	tms.ErrPoolSettling:     http.StatusServiceUnavailable,
 	tms.ErrPoolInUse:        http.StatusConflict,
 	tms.ErrQuotaExceeded:    http.StatusTooManyRequests,
 	tms.ErrNotAssigned:      http.StatusConflict,

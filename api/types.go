@@ -253,6 +253,8 @@ type Pool struct {
 	Expired *Expired `json:"expired,omitzero"`
 	Waiting *int     `json:"waiting,omitzero"` // in the pool's queue
 
+	SettlingUntil Time `json:"settling_until,omitzero"` // after a takeover; left out where the pool has settled
+
 	Warnings []string `json:"warnings,omitzero"` // only in the answer of a PUT: see [tms.Pool.Warnings]
 }
 

@@ -87,7 +87,7 @@ func (a *asking) askOn(ctx context.Context) (granted, error) {
 			a.most = (r.Wait / 2).Truncate(time.Millisecond)
 			a.longest = a.most
 		case errors.Is(err, tms.ErrLeaseLost) && a.anew():
-		case !errors.Is(err, tms.ErrNoTokenAvailable):
+		case !tms.NoneYet(err):
 			a.reached(err, a.until)
 			if !a.again(ctx, err, true) {
 				return granted{}, a.explain(ctx, err)
@@ -120,7 +120,7 @@ func (a *asking) anew() bool {
 func (a *asking) note(r tms.AssignRequest, err error) {
 	var f *failure
 	unknown := errors.As(err, &f) && !f.unchanged
-	a.sent = a.sent || unknown || r.Wait > 0 && errors.Is(err, tms.ErrNoTokenAvailable)
+	a.sent = a.sent || unknown || r.Wait > 0 && tms.NoneYet(err)
 }
 
 // once sends one request.

@@ -143,6 +143,15 @@ func (r *remote) restoreBackup(file, dir string) error {
 	return nil
 }
 
+// markPutBack says of a data directory that a copy was put back there.
+func (r *remote) markPutBack(dir string) error {
+	if err := embedded.MarkPutBack(dir); err != nil {
+		return err
+	}
+	r.say("%s is marked: its pools settle when a server opens it", dir)
+	return nil
+}
+
 func newRepair() *cobra.Command {
 	return &cobra.Command{
 		Use:   "repair DIR",

@@ -26,6 +26,9 @@ type config struct {
 	Sync         syncInterval
 	StoreTimeout time.Duration
 
+	RedisOldMaster time.Duration
+	RedisLossless  bool
+
 	server.Limits
 
 	SweepLimit    int
@@ -55,6 +58,11 @@ func (c *config) settings() *pflag.FlagSet {
 		"`when` the embedded store writes to disk: always (before every answer) or an interval, as 10ms")
 	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout,
 		"longest `time` that one call of Redis takes")
+	fs.DurationVar(&c.RedisOldMaster, "redis-old-master", 0,
+		"`time` for which a Redis that was given up may still be asked, where a proxy or a name fails over; 0: 3s "+
+			"with Sentinels and in a cluster, else none")
+	fs.BoolVar(&c.RedisLossless, "redis-lossless", false,
+		"Redis loses nothing that it has answered: it is alone, and runs with appendfsync always")
 
 	fs.DurationVar(&c.HeaderTimeout, "header-timeout", http.HeaderTimeout,
 		"longest `time` in which a request's header arrives")
@@ -94,6 +102,7 @@ func (c *config) validate() error {
 		err,
 		oneOf("log_format", c.LogFormat, "text", "json"),
 		positive("store_timeout", c.StoreTimeout),
+		notNegative("redis_old_master", c.RedisOldMaster),
 		positive("header_timeout", c.HeaderTimeout),
 		positive("read_timeout", c.ReadTimeout),
 		positive("write_timeout", c.WriteTimeout),

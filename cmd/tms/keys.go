@@ -152,16 +152,29 @@ func newQuarantine() *cobra.Command {
 
 func newRestore() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "restore TOKEN... | FILE DIR",
+		Use:   "restore TOKEN... | FILE DIR | --mark DIR",
 		Short: "Bring tokens that were put aside back into their pool, or a backup into a directory",
 		Long: "Bring tokens that were put aside (quarantined) back into their pool, where they are free at once.\n" +
 			fromInput + "\n\n" +
 			"With a FILE that is a backup, as tms backup writes it, or that ends in .tar, put it into a directory " +
 			"that is missing\n" +
-			"or empty, for tms serve --store embedded:DIR. That asks no server.",
-		Args: cobra.MinimumNArgs(1),
+			"or empty, for tms serve --store embedded:DIR. That asks no server.\n\n" +
+			"With --mark DIR, say of a data directory that you have put a copy back there by hand. What was done " +
+			"after the copy\n" +
+			"was made is not in it, so that its pools settle when a server opens it.",
+	}
+	var marked string
+	cmd.Flags().StringVar(&marked, "mark", "", "the data `DIR` is a copy that was put back by hand")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if marked != "" {
+			return cobra.NoArgs(cmd, args)
+		}
+		return cobra.MinimumNArgs(1)(cmd, args)
 	}
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
+		if marked != "" {
+			return r.markPutBack(marked)
+		}
 		if r.isBackup(args) {
 			return r.restoreBackup(args[0], args[1])
 		}

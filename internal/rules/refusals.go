@@ -12,6 +12,18 @@ import (
 // NoneAvailable refuses count tokens, and says in a sentence what r tells of the pool: how many tokens are available,
 // how many wait, whose lease ends first, and when the next token is due.
 func NoneAvailable(count int, r tms.Refusal) *tms.Refusal {
+	r.Code, r.Detail = tms.ErrNoTokenAvailable, stands(count, r)
+	return &r
+}
+
+// NotSettled refuses count tokens of a pool that settles after a takeover, and says how it stands.
+func NotSettled(count int, r tms.Refusal) *tms.Refusal {
+	r.Code, r.Detail = tms.ErrPoolSettling, tms.ErrPoolSettling.Meaning()+"; "+stands(count, r)
+	return &r
+}
+
+// stands says in a sentence how it stands in the pool.
+func stands(count int, r tms.Refusal) string {
 	says := []string{fmt.Sprintf("%d available, %d asked for", r.Available, count)}
 	if r.Available >= count {
 		says[0] += ", but others wait for what is available"
@@ -26,8 +38,7 @@ func NoneAvailable(count int, r tms.Refusal) *tms.Refusal {
 	if r.RetryAfter > 0 {
 		says = append(says, fmt.Sprintf("the next is due in %v", seconds(r.RetryAfter)))
 	}
-	r.Code, r.Detail = tms.ErrNoTokenAvailable, strings.Join(says, "; ")
-	return &r
+	return strings.Join(says, "; ")
 }
 
 func holder(client string) string {

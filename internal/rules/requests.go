@@ -146,6 +146,11 @@ func Named(r tms.GenerateRequest, seed string, newID func() string) []tms.NewTok
 	return named
 }
 
+// Drawn reports whether TMS draws all values of the request, so that nobody can hold one that is new.
+func Drawn(r tms.GenerateRequest) bool {
+	return !slices.ContainsFunc(r.Tokens, func(t tms.NewToken) bool { return t.Value != "" })
+}
+
 // Values returns the tokens with the values that are missing drawn from the seed, so that a repeated request is
 // answered with the same ones although only the seed is remembered. The generator is cryptographic (ChaCha8): nobody
 // who has not got the seed can tell the values.

@@ -46,14 +46,14 @@ type Lease struct {
 // Handed reports whether the token was handed to somebody who waits and has not picked it up.
 func (r Record) Handed() bool { return r.Lease.Handed }
 
-// New returns the record of a token that is generated at now.
-func New(now int64, metadata map[string]string) Record {
-	return Record{State: tms.Available, Seen: now, Metadata: metadata}
+// New returns the record of a token that is generated, and whose last sign of life that is: see [Settling.Born].
+func New(born int64, metadata map[string]string) Record {
+	return Record{State: tms.Available, Seen: born, Metadata: metadata}
 }
 
 // At returns the record as it stands at now, every deadline that has passed carried out at its own instant. It returns
 // false if the token is dead by then.
-func (r Record) At(p tms.Policy, now int64) (Record, bool, tms.ExpiryCounts) {
+func (r Record) At(p Terms, now int64) (Record, bool, tms.ExpiryCounts) {
 	var counts tms.ExpiryCounts
 	alive := true
 	for alive && now > r.Due(p) {
@@ -63,7 +63,7 @@ func (r Record) At(p tms.Policy, now int64) (Record, bool, tms.ExpiryCounts) {
 }
 
 // Due returns the record's next deadline.
-func (r Record) Due(p tms.Policy) int64 {
+func (r Record) Due(p Terms) int64 {
 	switch r.State {
 	case tms.Available:
 		return r.tokenClock(p)
@@ -76,23 +76,27 @@ func (r Record) Due(p tms.Policy) int64 {
 }
 
 // tokenClock returns when the token clock runs out.
-func (r Record) tokenClock(p tms.Policy) int64 {
+func (r Record) tokenClock(p Terms) int64 {
 	if p.TokenTTL == 0 {
 		return Never
 	}
-	return r.Seen + p.TokenTTL.Milliseconds()
+	return p.Wound(r.Seen) + p.TokenTTL.Milliseconds()
 }
 
-// leaseOver returns when the lease is past reviving.
-func (r Record) leaseOver(p tms.Policy) int64 {
+// leaseOver returns when the lease is past reviving: while the pool settles, no inherited one is.
+func (r Record) leaseOver(p Terms) int64 {
 	if r.Handed() {
 		return r.Until
 	}
-	return r.Until + p.Grace.Milliseconds()
+	over := r.Until + p.Grace.Milliseconds()
+	if p.Inherited(r.Lease) {
+		return max(over, p.Until)
+	}
+	return over
 }
 
 // expire carries out the next deadline.
-func (r Record) expire(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) {
+func (r Record) expire(p Terms, counts *tms.ExpiryCounts) (Record, bool) {
 	switch {
 	case r.Handed():
 		return r.TakeBack(), true
@@ -106,7 +110,7 @@ func (r Record) expire(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) {
 }
 
 // endLease carries out the end of a lease that nobody kept alive.
-func (r Record) endLease(p tms.Policy, counts *tms.ExpiryCounts) (Record, bool) {
+func (r Record) endLease(p Terms, counts *tms.ExpiryCounts) (Record, bool) {
 	over := r.leaseOver(p)
 	switch {
 	case p.OnLeaseExpiry == tms.ExpiryQuarantines:
@@ -140,23 +144,35 @@ func (r Record) rest(state tms.State, until int64) Record {
 }
 
 // Touch returns the record after a sign of life at now. A quarantined token's clock stands still.
-func (r Record) Touch(now int64) Record {
-	if r.State != tms.Quarantined {
+func (r Record) Touch(p Terms, now int64) Record {
+	switch {
+	case r.State == tms.Quarantined:
+	case r.mayBeHeld(p, now):
+		r.Seen = p.oldSide()
+	default:
 		r.Seen = now
 	}
 	return r
 }
 
+// mayBeHeld reports whether a sign of life says nothing of who holds the token.
+func (r Record) mayBeHeld(p Terms, now int64) bool {
+	if r.State == tms.Assigned {
+		return p.Settles(now) && r.Handed() && p.Inherited(r.Lease)
+	}
+	return p.Settles(now) && r.Seen < p.Taken
+}
+
 // Assign returns the record of an available token under a new lease: its ID, fence and client are given, for ttl, or
 // for the pool's lease TTL if that is zero, and never for more than the pool's longest lease.
-func (r Record) Assign(p tms.Policy, now int64, l Lease, ttl time.Duration) Record {
+func (r Record) Assign(p Terms, now int64, l Lease, ttl time.Duration) Record {
 	if ttl == 0 {
 		ttl = p.LeaseTTL
 	}
 	if p.MaxLease > 0 {
 		ttl = min(ttl, p.MaxLease)
 	}
-	l.AssignedAt, l.TTL, l.Handed = now, ttl.Milliseconds(), false
+	l.AssignedAt, l.TTL, l.Handed = now, p.cut(ttl.Milliseconds()), false
 	return Record{State: tms.Assigned, Seen: now, Until: now + l.TTL, Lease: l, Past: r.Past, Metadata: r.Metadata}
 }
 
@@ -172,15 +188,15 @@ func (r Record) Hand(now int64, l Lease) Record {
 func (r Record) TakeBack() Record { return r.rest(tms.Available, 0) }
 
 // KeepAlive returns the record after a keep-alive of a token that lives at now.
-func (r Record) KeepAlive(p tms.Policy, now int64, key tms.LeaseKey) (Record, error) {
+func (r Record) KeepAlive(p Terms, now int64, key tms.LeaseKey) (Record, error) {
 	if err := r.mayAct(p, key); err != nil || r.State != tms.Assigned {
-		return r.Touch(now), err
+		return r.Touch(p, now), err
 	}
 	ttl := r.Lease.TTL
 	if key.TTL > 0 {
 		ttl = key.TTL.Milliseconds()
 	}
-	end := now + ttl
+	end := now + p.cut(ttl)
 	if p.MaxLease > 0 {
 		longest := r.Lease.AssignedAt + p.MaxLease.Milliseconds()
 		if r.Until >= longest || longest <= now {
@@ -189,11 +205,11 @@ func (r Record) KeepAlive(p tms.Policy, now int64, key tms.LeaseKey) (Record, er
 		end = min(end, longest)
 	}
 	r.Until = max(r.Until, end)
-	return r.Touch(now), nil
+	return r.Touch(p, now), nil
 }
 
 // Unblock returns the record after an unblock of a token that lives at now.
-func (r Record) Unblock(p tms.Policy, now int64, key tms.LeaseKey) (Record, error) {
+func (r Record) Unblock(p Terms, now int64, key tms.LeaseKey) (Record, error) {
 	if err := r.mayAct(p, key); err != nil {
 		return r, err
 	}
@@ -203,11 +219,11 @@ func (r Record) Unblock(p tms.Policy, now int64, key tms.LeaseKey) (Record, erro
 	case r.State != tms.Assigned:
 		return r, tms.ErrNotAssigned
 	case key.Cooldown == nil:
-		return r.Release(p.Cooldown, now), nil
+		return r.Release(p, p.Cooldown, now), nil
 	case p.TokenTTL > 0 && *key.Cooldown >= p.TokenTTL:
 		return r, TooLongARest()
 	}
-	return r.Release(*key.Cooldown, now), nil
+	return r.Release(p, *key.Cooldown, now), nil
 }
 
 // putAside returns the record of a token that is quarantined at now.
@@ -224,25 +240,28 @@ func (r Record) putAside(now int64) Record {
 }
 
 // Release returns the record of an assigned token that its client gives back at now, and that has to rest.
-func (r Record) Release(cooldown time.Duration, now int64) Record {
-	return r.giveBack(cooldown, now).Touch(now).after(r.Lease, now, 0)
+func (r Record) Release(p Terms, cooldown time.Duration, now int64) Record {
+	lease := r.Lease
+	r = r.giveBack(cooldown, now).after(lease, now, 0)
+	r.Seen = p.Born(now, !p.Inherited(lease)) // of an inherited lease its holder may have let go before
+	return r
 }
 
 // Restore returns the record of a quarantined token that is brought back at now.
-func (r Record) Restore(now int64) (Record, error) {
+func (r Record) Restore(p Terms, now int64) (Record, error) {
 	if r.State != tms.Quarantined {
 		return r, tms.ErrNotQuarantined
 	}
-	r = r.rest(tms.Available, 0).Touch(now)
-	r.Past.Since = now
+	r = r.rest(tms.Available, 0)
+	r.Seen, r.Past.Since = p.Born(now, false), now
 	return r, nil
 }
 
 // Delete reports whether the token, which lives, may be deleted with this key.
-func (r Record) Delete(p tms.Policy, key tms.LeaseKey) error { return r.mayAct(p, key) }
+func (r Record) Delete(p Terms, key tms.LeaseKey) error { return r.mayAct(p, key) }
 
 // mayAct refuses a key that is not that of the present lease, or that names none where the pool requires it.
-func (r Record) mayAct(p tms.Policy, key tms.LeaseKey) error {
+func (r Record) mayAct(p Terms, key tms.LeaseKey) error {
 	switch {
 	case key.LeaseID != "" && key.LeaseID != r.Lease.ID:
 		return tms.ErrLeaseLost
@@ -256,7 +275,7 @@ func (r Record) mayAct(p tms.Policy, key tms.LeaseKey) error {
 
 // Token returns the record in the words of the contract, as it stands at now. The lease's ID is left out unless reveal
 // is set: only the caller who proved to hold it, or was just given it, may see it.
-func (r Record) Token(pool, value string, p tms.Policy, now int64, reveal bool) tms.Token {
+func (r Record) Token(pool, value string, p Terms, now int64, reveal bool) tms.Token {
 	t := tms.Token{Pool: pool, Value: value, State: r.State, Metadata: maps.Clone(r.Metadata)}
 	if r.State != tms.Quarantined {
 		t.ExpiresAt = Instant(r.tokenClock(p))
@@ -297,6 +316,17 @@ func (r Record) lease(now int64, reveal bool) *tms.Lease {
 		l.ID = r.Lease.ID
 	}
 	return l
+}
+
+// Shift returns the record with all its instants moved on by so many ms, which turns those of a pool's clock into
+// wall-clock time.
+func (r Record) Shift(by int64) Record {
+	for _, at := range []*int64{&r.Seen, &r.Until, &r.Lease.AssignedAt, &r.Past.Since} {
+		if *at != 0 { // which says that there is none
+			*at += by
+		}
+	}
+	return r
 }
 
 // Instant returns ms as a time in UTC, and the zero time for [Never].

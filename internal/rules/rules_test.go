@@ -32,7 +32,7 @@ func policies() *rapid.Generator[tms.Policy] {
 // A sweep may come by or not: what stands at an instant is the same.
 func TestDeadlinesAreFacts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := policies().Draw(t, "policy")
+		p := rules.Terms{Policy: policies().Draw(t, "policy")}
 		ttl := time.Duration(rapid.IntRange(0, 20).Draw(t, "ttl")) * time.Millisecond
 		start := rules.New(1000, nil).Assign(p, 1000, rules.Lease{ID: "a", Fence: 1}, ttl)
 		first := int64(1000 + rapid.IntRange(0, 100).Draw(t, "first"))
@@ -57,7 +57,7 @@ func TestDeadlinesAreFacts(t *testing.T) {
 // A lease ends neither early nor, once it cannot be revived, late.
 func TestALeaseLastsItsTTL(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := policies().Draw(t, "policy")
+		p := rules.Terms{Policy: policies().Draw(t, "policy")}
 		r := rules.New(0, nil).Assign(p, 0, rules.Lease{ID: "a", Fence: 1}, 15*time.Millisecond)
 		end := min(15, r.Lease.TTL)
 		if p.MaxLease == 0 && end != 15 {

@@ -365,7 +365,7 @@ func goesOn(err error) bool {
 	switch tms.CodeOf(err) {
 	case "": // the store failed
 		return err != nil
-	case tms.ErrNoTokenAvailable, tms.ErrStoreUnavailable:
+	case tms.ErrNoTokenAvailable, tms.ErrPoolSettling, tms.ErrStoreUnavailable:
 		return true
 	}
 	return false

@@ -26,7 +26,7 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 			return errAgain
 		}
 		for _, r := range requests {
-			tokens, err := rules.Assign(t.name, t.policy, r, t)
+			tokens, err := rules.Assign(t.name, t.policy.Policy, r, t)
 			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
 			t.handOff() // before the next request could take what a ticket of this one left to others
 		}
@@ -77,15 +77,7 @@ func (t *step) gather(wanted int) (more bool) {
 // supply returns how many tokens of a lane can be assigned.
 func (t *step) supply(lane string) int {
 	x := t.lane(lane)
-	return x.size() - x.rank(t.oldest())
-}
-
-// oldest returns the earliest last sign of life of an available token that is not dead.
-func (t *step) oldest() int64 {
-	if t.policy.TokenTTL == 0 {
-		return math.MinInt64
-	}
-	return t.now - t.policy.TokenTTL.Milliseconds()
+	return x.size() - x.rank(t.policy.Givable(t.now))
 }
 
 // Shown implements [rules.View], as the other methods of a step with capital letters do.
@@ -93,6 +85,9 @@ func (t *step) Shown(id string) (*tms.AssignRequest, bool) {
 	ticket := t.queue.get(id)
 	if ticket == nil {
 		return nil, false
+	}
+	if offered := t.offered(ticket); len(offered) > 0 && t.policy.Inherited(offered[0].record.Lease) {
+		t.leave(ticket, true) // another process handed them, and they may have been picked up
 	}
 	return &ticket.Request, ticket.Offer != nil
 }
@@ -122,7 +117,7 @@ func (t *step) newLease(r tms.AssignRequest) rules.Lease {
 
 // given returns a token as whoever was given its lease sees it.
 func (t *step) given(e *entry) tms.Token {
-	return e.record.Token(t.name, e.value, t.policy, t.now, true)
+	return t.token(e.value, e.record, true)
 }
 
 // choose returns as many tokens of the lane as the request asks for, which must be there: the one that it prefers, if
@@ -130,12 +125,12 @@ func (t *step) given(e *entry) tms.Token {
 func (t *step) choose(lane string, r tms.AssignRequest) []*entry {
 	var chosen []*entry
 	if e, alive := t.living(r.Prefer); alive && e.record.State == tms.Available &&
-		rules.Suits(e.record.Metadata, r.Match) {
+		e.record.Seen >= t.policy.Givable(t.now) && rules.Suits(e.record.Metadata, r.Match) {
 		chosen = append(chosen, e)
 		t.unlist(e)
 	}
 	for len(chosen) < max(1, r.Count) {
-		e := t.pick(lane, t.oldest())
+		e := t.pick(lane, t.policy.Givable(t.now))
 		chosen = append(chosen, e)
 		t.unlist(e) // so that it is not picked again
 	}
@@ -167,11 +162,14 @@ func (t *step) noneAvailable(lane string, ticket *ticket, count int) *tms.Refusa
 	if ticket != nil {
 		r.Place = t.queue.place(ticket)
 	}
-	if d := t.nextReturn(); d.entry != nil {
-		r.RetryAfter = time.Duration(d.at+1-t.now) * time.Millisecond
+	if at := min(t.nextReturn().at, t.policy.Next(t.now)); at != rules.Never {
+		r.RetryAfter = time.Duration(at+1-t.now) * time.Millisecond
 	}
-	if e := t.assigned.first(); e != nil && !e.record.Handed() {
-		r.HeldBy, r.HeldSince = e.record.Lease.ClientID, rules.Instant(e.record.Lease.AssignedAt)
+	if e := t.mortal().first(); e != nil && !e.record.Handed() {
+		r.HeldBy, r.HeldSince = e.record.Lease.ClientID, t.store.clock.wall(e.record.Lease.AssignedAt)
+	}
+	if t.policy.Settles(t.now) {
+		return rules.NotSettled(count, r)
 	}
 	return rules.NoneAvailable(count, r)
 }

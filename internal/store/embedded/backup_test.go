@@ -71,6 +71,11 @@ func TestABackupIsRestored(t *testing.T) {
 			if err != nil || kept[0].Err != nil {
 				t.Errorf("a lease that was given before the backup: %v, %v", err, kept)
 			}
+			results, err := again.Assign(t.Context(), tms.DefaultPool, []tms.AssignRequest{{}})
+			if err != nil || tms.CodeOf(results[0].Err) != tms.ErrPoolSettling {
+				t.Errorf("a token that may have been given after the backup: %v, %v", err, results)
+			}
+			clock.Advance(time.Minute + 2*time.Second) // the longest lease, and what a takeover skips
 			if fence := take(t, again, 1)[0].Lease.Fence; fence <= last {
 				t.Errorf("fence %d was issued after %d", fence, last)
 			}

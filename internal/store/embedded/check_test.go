@@ -145,7 +145,7 @@ type image struct {
 }
 
 func (p *pool) remembered() image {
-	m := image{p.policy, p.expired, map[string]rules.Record{}, maps.Clone(p.requests.byID)}
+	m := image{p.policy.Policy, p.expired, map[string]rules.Record{}, maps.Clone(p.requests.byID)}
 	// kept in memory only
 	maps.DeleteFunc(m.Requests, func(id string, _ *rules.Remembered) bool { return rules.OfTicket(id) })
 	for value, e := range p.tokens {

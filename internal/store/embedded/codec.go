@@ -16,30 +16,38 @@ import (
 // tokens are one range.
 //
 //	v                  the version of this layout
+//	c                  the clock, JSON: see clockRecord
 //	f                  a number that no fence is above which was issued
 //	e                  the epoch of the last opening, in the layouts before the third
 //	p name             the pool's policy, JSON
 //	x name             how often what expired in it
+//	s name             how it settles, JSON: see settlingRecord
 //	t name 0 value     one token
 //	r name 0 id        a request that is remembered, JSON
 const (
-	layoutVersion = 3
-	oldestVersion = 1 // that is still read: it had no requests, and tokens without a past; the second counted openings
+	layoutVersion = 4
+
+	// oldestVersion is still read. It had no requests, and tokens without a past; the second counted openings, and the
+	// third had no clock.
+	oldestVersion = 1
 
 	poolPrefix    = 'p'
 	expiredPrefix = 'x'
+	settlePrefix  = 's'
 	tokenPrefix   = 't'
 	requestPrefix = 'r'
 )
 
 var (
 	versionKey = []byte{'v'}
+	clockKey   = []byte{'c'}
 	fenceKey   = []byte{'f'}
 	epochKey   = []byte{'e'}
 )
 
 func poolKey(name string) []byte    { return append([]byte{poolPrefix}, name...) }
 func expiredKey(name string) []byte { return append([]byte{expiredPrefix}, name...) }
+func settleKey(name string) []byte  { return append([]byte{settlePrefix}, name...) }
 
 func tokenKey(pool, value string) []byte { return keyIn(tokenPrefix, pool, value) }
 func requestKey(pool, id string) []byte  { return keyIn(requestPrefix, pool, id) }

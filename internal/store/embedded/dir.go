@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // ours are the names of the files of a data directory: those of Pebble, and what the store keeps beside them.
-var ours = regexp.MustCompile(`^(LOCK|CURRENT|` + marksName +
+var ours = regexp.MustCompile(`^(LOCK|CURRENT|` + marksName + `|` + putBackName +
 	`|\d{6,}\.(log|sst|blob|dbtmp)|(MANIFEST|OPTIONS)-\d{6,}|` +
 	`(temporary|CURRENT)\.\d{6,}\.dbtmp|marker\.(manifest|format-version)\.\d{6,}\.[\w-]+|` + checkpointName + `)$`)
 
@@ -23,6 +24,39 @@ const marksName = "SYNCED"
 
 // checkpointName is the directory in which a backup is gathered.
 const checkpointName = "checkpoint"
+
+// putBackName is a file that says of a directory that it is a copy which was put back: what was answered after the copy
+// was made is not there.
+const putBackName = "PUT-BACK"
+
+func isPutBack(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, putBackName))
+	return err == nil
+}
+
+// MarkPutBack says of a directory that a copy was put back there by hand. When a store opens it, its pools settle.
+func MarkPutBack(dir string) error {
+	if err := onlyOurs(dir); err != nil {
+		return err
+	}
+	return markPutBack(dir)
+}
+
+func markPutBack(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, putBackName), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), syncDir(dir))
+}
+
+// forgetPutBack removes the mark, once the log says that the pools settle.
+func (s *Store) forgetPutBack(dir string) error {
+	if s.journal == nil || !s.journal.putBack {
+		return nil
+	}
+	return errors.Join(os.Remove(filepath.Join(dir, putBackName)), syncDir(dir))
+}
 
 // unfinishedName is a file that stands in a directory while a backup is restored into it.
 const unfinishedName = "RESTORING"

@@ -28,18 +28,20 @@ type Options struct {
 	// was acknowledged can be lost. Otherwise a crash of the machine, not of the process, loses up to that much.
 	SyncInterval time.Duration
 
-	// Now is the store's clock. Nil: the wall clock at opening, carried on by the monotonic clock.
+	// Now is the store's clock. Nil: served time, which goes on from where the last process left it: see
+	// [rules.Served].
 	Now func() time.Time
 
 	// NewID draws the values of generated tokens and the IDs of leases. Nil: [tms.NewValue].
 	NewID func() string
 
 	Logger *slog.Logger // nil: no logs
+
+	wall func() time.Time // the wall clock; nil: the machine's
 }
 
 // Store is an embedded [tms.Store].
 type Store struct {
-	now   func() time.Time
 	newID func() string
 	log   *slog.Logger
 
@@ -48,39 +50,48 @@ type Store struct {
 	mu        sync.Mutex // orders the steps and guards what follows
 	pools     map[string]*pool
 	names     *btree.Set[string] // of the pools; nil until somebody needs it
-	lastNow   int64              // the instant of the last step: the clock never goes back
+	clock     clock
 	lastFence int64
 
 	fenceBound int64 // that the log remembers: no fence above it was issued
 	wakes      wakes
 	journal    *journal // nil: memory alone
+	lossy      string   // see clockRecord
+	mostLease  int64    // see rules.Terms
+
+	ended   chan struct{} // closed when the store is
+	beating sync.WaitGroup
+	closing sync.Once
 }
 
 // Open opens the store in o.Dir, or an empty one in memory. It fails if another process holds the directory, or if what
 // lies there cannot be read. Reading takes about a second for a million tokens.
 func Open(o Options) (*Store, error) {
-	s := &Store{now: o.Now, newID: o.NewID, log: o.Logger, failure: newFailure()}
+	s := &Store{newID: o.NewID, log: o.Logger, failure: newFailure(), ended: make(chan struct{})}
+	if o.wall == nil {
+		o.wall = time.Now
+	}
+	s.clock = clock{brought: o.Now, opened: o.wall().UnixMilli(), since: time.Now()}
 	s.pools, s.wakes = map[string]*pool{}, wakes{some: make(chan struct{}, 1)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.now == nil {
-		start := time.Now()
-		s.now = func() time.Time { return start.Add(time.Since(start)) }
-	}
 	if s.newID == nil {
 		s.newID = tms.NewValue
 	}
-	if o.Dir != "" {
-		if err := s.load(o); err != nil {
-			return nil, err
-		}
+	if o.Dir == "" {
+		s.clock.goOn(s.clock.fresh())
+	} else if err := s.load(o); err != nil {
+		return nil, err
+	}
+	if o.Now == nil {
+		s.beating.Go(s.beats)
 	}
 	if _, err := s.PutPool(context.Background(), tms.DefaultPool, tms.PolicyChange{}); err != nil {
 		s.Close()
 		return nil, err
 	}
-	return s, nil
+	return s, s.forgetPutBack(o.Dir)
 }
 
 // Failed returns a channel that is closed when a write or an fsync has failed, or a step has panicked. From then on no
@@ -96,9 +107,12 @@ func (s *Store) Ready(context.Context) error { return s.Err() }
 // Close writes what is not yet durable, and frees the data directory. It returns the error that stopped the store, if
 // one did.
 func (s *Store) Close() error {
+	s.closing.Do(func() { close(s.ended) })
+	s.beating.Wait()
 	if s.journal == nil {
 		return s.err()
 	}
+	s.noteClose()
 	return s.journal.close()
 }
 
@@ -151,6 +165,7 @@ func (s *Store) step(find func() (*pool, error), run func(*step) error) error {
 		return err
 	}
 	t := &step{pool: p, store: s, now: s.instant(), before: p.expired}
+	t.settleOn()
 	if err = errAgain; !t.catchUp() {
 		err = run(t)
 	}
@@ -176,10 +191,4 @@ func (s *Store) locked(f func() error) (pending *group, err error) {
 	}
 	err = f()
 	return s.journal.pending(), err
-}
-
-// instant returns the present instant, never earlier than that of the step before.
-func (s *Store) instant() int64 {
-	s.lastNow = max(s.lastNow, s.now().UnixMilli())
-	return s.lastNow
 }

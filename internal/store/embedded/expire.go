@@ -33,7 +33,7 @@ func earlier(a, b deadline) deadline {
 // nextReturn returns the next lease to end, token not to be picked up, or cooldown to be over. A handed token stands
 // among the assigned too, where it seems to have a grace that it has not; its own index says so first.
 func (p *pool) nextReturn() deadline {
-	back := earlier(deadlineOf(p.assigned, p.policy.Grace), deadlineOf(p.cooling, 0))
+	back := earlier(deadlineOf(p.mortal(), p.policy.Grace), deadlineOf(p.cooling, 0))
 	return earlier(back, deadlineOf(p.handed, 0))
 }
 
@@ -42,7 +42,11 @@ func (p *pool) nextDeath() deadline {
 	if p.policy.TokenTTL == 0 {
 		return deadline{rules.Never, nil}
 	}
-	return earlier(deadlineOf(p.available, p.policy.TokenTTL), deadlineOf(p.coolingSeen, p.policy.TokenTTL))
+	d := earlier(deadlineOf(p.available, p.policy.TokenTTL), deadlineOf(p.coolingSeen, p.policy.TokenTTL))
+	if d.entry != nil {
+		d.at = max(d.at, p.policy.Until+p.policy.TokenTTL.Milliseconds())
+	}
+	return d
 }
 
 func (p *pool) nextDeadline() deadline { return earlier(p.nextReturn(), p.nextDeath()) }
@@ -88,14 +92,14 @@ func (t *step) tidy() (more bool) {
 // Expire implements [tms.Sweeper].
 func (s *Store) Expire(ctx context.Context, pool string, limit int) (result tms.Expired, err error) {
 	err = s.do(ctx, pool, func(t *step) error {
-		result.Now = rules.Instant(t.now)
+		result.Now = t.store.clock.wall(t.now)
 		if late := t.now - t.nextDeadline().at; late > 0 {
 			result.Overdue = time.Duration(late) * time.Millisecond
 		}
 		t.expire(limit)
 		t.forget(limit)
 		t.handOff()
-		result.NextDue = rules.Instant(min(t.nextDeadline().at, t.queue.due()))
+		result.NextDue = t.store.clock.wall(min(t.nextDeadline().at, t.queue.due(), t.policy.Next(t.now)))
 		result.ExpiryCounts = t.expired.Sub(t.before)
 		return nil
 	})

@@ -26,6 +26,8 @@ type journal struct {
 	held  *dirLock      // on the data directory
 	every time.Duration // between fsyncs; zero: with every group
 
+	putBack bool // the directory is a copy that somebody has put back
+
 	// Guarded by the store's lock.
 	open    *group // gathers; empty if its batch is nil
 	writing *group // was taken last
@@ -102,7 +104,7 @@ func (j *journal) deleteToken(pool, value string) {
 
 func (j *journal) setPool(p *pool) {
 	if j != nil {
-		j.append(j.batch().Set(poolKey(p.name), encodePolicy(p.policy), nil))
+		j.append(j.batch().Set(poolKey(p.name), encodePolicy(p.policy.Policy), nil))
 	}
 }
 
@@ -118,6 +120,7 @@ func (j *journal) deletePool(name string) {
 	}
 	j.append(j.batch().Delete(poolKey(name), nil))
 	j.append(j.batch().Delete(expiredKey(name), nil))
+	j.append(j.batch().Delete(settleKey(name), nil))
 	for _, prefix := range []byte{tokenPrefix, requestPrefix} {
 		from, to := rangeOf(prefix, name)
 		j.append(j.batch().DeleteRange(from, to, nil))
@@ -133,6 +136,19 @@ func (j *journal) setRequest(pool, id string, r *rules.Remembered) {
 func (j *journal) deleteRequest(pool, id string) {
 	if j != nil {
 		j.append(j.batch().Delete(requestKey(pool, id), nil))
+	}
+}
+
+func (j *journal) setClock(r clockRecord) {
+	if j != nil {
+		j.append(j.batch().Set(clockKey, encodeJSON(r), nil))
+	}
+}
+
+func (j *journal) setSettling(p *pool) {
+	if j != nil {
+		r := settlingRecord{p.policy.Settling, p.longest, p.lasting}
+		j.append(j.batch().Set(settleKey(p.name), encodeJSON(r), nil))
 	}
 }
 

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
 )
 
 // load opens the log in o.Dir, reads the state back and begins a new epoch.
@@ -19,7 +21,14 @@ func (s *Store) load(o Options) error {
 		return err
 	}
 	s.journal = j
+	if o.SyncInterval > 0 {
+		s.lossy, s.mostLease = bootOf(), rules.LongestUnknown
+	}
 	err = caught(s.read)
+	lost := false
+	if err == nil {
+		lost, err = s.readClock()
+	}
 	if err == nil {
 		err = s.beginEpoch()
 	}
@@ -27,6 +36,7 @@ func (s *Store) load(o Options) error {
 		return errors.Join(fmt.Errorf("reading %s: %w", o.Dir, inOneLine(err)), j.closeDB())
 	}
 	j.start()
+	s.goOn(lost || j.putBack)
 	return nil
 }
 
@@ -39,6 +49,7 @@ func openJournal(o Options, s *Store) (*journal, error) {
 		return nil, err
 	}
 	j := newJournal(o, s, held)
+	j.putBack = isPutBack(o.Dir)
 	if err := j.openDisk(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", o.Dir, inOneLine(err)), held.Close())
 	}
@@ -140,8 +151,8 @@ func (s *Store) readRecords() error {
 		prefix byte
 		read   func(key, value []byte) error
 	}{
-		{poolPrefix, s.readPool}, {expiredPrefix, s.readExpired}, {tokenPrefix, s.readToken},
-		{requestPrefix, s.readRequest},
+		{poolPrefix, s.readPool}, {expiredPrefix, s.readExpired}, {settlePrefix, s.readSettling},
+		{tokenPrefix, s.readToken}, {requestPrefix, s.readRequest},
 	} {
 		if err := s.journal.scan(kind.prefix, kind.read); err != nil {
 			return err
@@ -152,7 +163,7 @@ func (s *Store) readRecords() error {
 
 func (s *Store) readPool(key, value []byte) error {
 	policy, err := decodePolicy(value)
-	s.pools[string(key)] = newPool(string(key), policy)
+	s.pools[string(key)] = newPool(string(key), s.terms(policy))
 	return err
 }
 
@@ -162,6 +173,20 @@ func (s *Store) readExpired(key, value []byte) (err error) {
 		return fmt.Errorf("counts of a pool %q that is not there", key)
 	}
 	p.expired, err = decodeCounts(value)
+	return err
+}
+
+func (s *Store) readSettling(key, value []byte) error {
+	p := s.pools[string(key)]
+	if p == nil {
+		return fmt.Errorf("the settling of a pool %q that is not there", key)
+	}
+	var r settlingRecord
+	err := json.Unmarshal(value, &r)
+	p.policy.Settling, p.longest, p.lasting = r.Settling, r.Longest, r.Lasting
+	if r.Until != 0 {
+		p.fresh = newIndex()
+	}
 	return err
 }
 
@@ -207,7 +232,7 @@ func (s *Store) beginEpoch() error {
 	if err != nil {
 		return err
 	}
-	s.lastFence = max(issued, fenceAt(s.now().UnixMilli()))
+	s.lastFence = max(issued, fenceAt(s.clock.fresh()))
 	s.fenceBound = s.lastFence + fencesReserved
 	if err := s.journal.setNow(versionKey, []byte{layoutVersion}, fenceKey, encodeNumber(s.fenceBound)); err != nil {
 		return err

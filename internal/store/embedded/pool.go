@@ -10,7 +10,7 @@ import (
 // pool is the state of one pool: its tokens by value, and in order of the instants that decide about them.
 type pool struct {
 	name    string
-	policy  tms.Policy
+	policy  rules.Terms
 	expired tms.ExpiryCounts
 	tokens  map[string]*entry
 
@@ -30,6 +30,10 @@ type pool struct {
 	kept  bool     // tokens may be there that were kept back for a ticket which waits no longer
 
 	requests *memories
+
+	phase            rules.Phase // of its settling, as the last step found it
+	fresh            *index      // while it settles: the leases since the takeover once more, by their end
+	longest, lasting int64       // see settlingRecord
 }
 
 // entry is one token.
@@ -39,7 +43,7 @@ type entry struct {
 	slot   int // where it lies in the bag of the available tokens
 }
 
-func newPool(name string, policy tms.Policy) *pool {
+func newPool(name string, policy rules.Terms) *pool {
 	return &pool{
 		name: name, policy: policy, tokens: map[string]*entry{},
 		available: newIndex(), assigned: newIndex(), cooling: newIndex(), coolingSeen: newIndex(),
@@ -103,6 +107,7 @@ func (p *pool) listBeside(e *entry, in bool) {
 			listUnder(p.lanes, lane, e, in)
 		}
 	case tms.Assigned:
+		p.listFresh(e, in)
 		if e.record.Handed() {
 			p.handed.hold(position(e), in)
 		}

@@ -22,20 +22,28 @@ func (s *Store) PutPool(ctx context.Context, name string, change tms.PolicyChang
 		return s.make(name), nil
 	}
 	pending, err := s.steps(ctx, find, func(t *step) error {
-		if was := t.policy; exists {
+		if was := t.policy.Policy; exists {
 			put.Was = &was
 		}
 		err := t.change(change)
-		put.Policy = t.policy
+		if exists {
+			t.lasts(put.Was.LeaseTTL.Milliseconds())
+		}
+		put.Policy = t.policy.Policy
 		return err
 	})
 	return put, pending.durable(ctx, err)
 }
 
+// terms returns the policy as the transitions take it.
+func (s *Store) terms(p tms.Policy) rules.Terms {
+	return rules.Terms{Policy: p, MostLease: s.mostLease}
+}
+
 // make returns the pool, which is made if it is missing. The lock must be held.
 func (s *Store) make(name string) *pool {
 	if s.pools[name] == nil {
-		s.pools[name] = newPool(name, tms.DefaultPolicy())
+		s.pools[name] = newPool(name, s.terms(tms.DefaultPolicy()))
 		s.named().Insert(name)
 	}
 	return s.pools[name]
@@ -55,15 +63,15 @@ func (s *Store) named() *btree.Set[string] {
 // change changes the policy, or refuses to because of what the pool holds, of which it lets go what is due first. Under
 // the new policy more may be due, or alive.
 func (t *step) change(change tms.PolicyChange) error {
-	policy, err := rules.ChangePolicy(t.policy, change, len(t.tokens), t.assigned.size())
+	policy, err := rules.ChangePolicy(t.policy.Policy, change, len(t.tokens), t.assigned.size())
 	if err != nil {
 		t.expire(maxStep)
-		policy, err = rules.ChangePolicy(t.policy, change, len(t.tokens), t.assigned.size())
+		policy, err = rules.ChangePolicy(t.policy.Policy, change, len(t.tokens), t.assigned.size())
 	}
 	if err != nil {
 		return err
 	}
-	t.policy = policy
+	t.policy.Policy = policy
 	t.store.journal.setPool(t.pool)
 	t.kept = true
 	t.catchUp()
@@ -83,7 +91,11 @@ func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms
 func (t *step) look() (tms.Pool, tms.Stats) {
 	t.expire(maxStep)
 	t.handOff()
-	return tms.Pool{Name: t.name, Policy: t.policy}, tms.Stats{
+	pool := tms.Pool{Name: t.name, Policy: t.policy.Policy}
+	if t.policy.Settles(t.now) {
+		pool.SettlingUntil = t.store.clock.wall(t.policy.Until)
+	}
+	return pool, tms.Stats{
 		Available:   t.available.size(),
 		Assigned:    t.assigned.size(),
 		Cooling:     t.cooling.size(),
@@ -195,5 +207,5 @@ func (t *step) listed(e *entry, f tms.Filter) (tms.Token, bool) {
 	if !alive || f.State != "" && f.State != record.State || f.ClientID != "" && f.ClientID != record.Lease.ClientID {
 		return tms.Token{}, false
 	}
-	return record.WithPast(record.Token(t.name, e.value, t.policy, t.now, false)), true
+	return t.withPast(e.value, record), true
 }

@@ -116,8 +116,9 @@ func (t *step) reach() (more bool) {
 
 // holds returns how many tokens the pool has that can be had sooner or later.
 func (t *step) holds() int {
-	resting := t.cooling.size() - t.coolingSeen.rank(t.oldest())
-	return t.supply("") + t.assigned.size() + resting
+	oldest := t.policy.Oldest(t.now)
+	resting := t.cooling.size() - t.coolingSeen.rank(oldest)
+	return t.available.size() - t.available.rank(oldest) + t.assigned.size() + resting
 }
 
 // noteLanes adds the lanes that the tokens suit.

@@ -109,7 +109,7 @@ func (v *survey) repair() (did []string, err error) {
 	if len(did) == 0 {
 		return nil, nil
 	}
-	return did, v.writeMarks()
+	return did, errors.Join(markPutBack(v.dir), v.writeMarks()) // what was cut off may have been answered
 }
 
 // cutFrom cuts the log and removes those after it.

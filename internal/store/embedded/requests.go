@@ -88,7 +88,7 @@ func (t *step) rememberFor(id string, life int64, r *rules.Remembered) {
 }
 
 func (t *step) rememberAssign(r tms.AssignRequest, tokens []tms.Token) {
-	if id, life := rules.Memory(t.policy, r); id != "" {
+	if id, life := rules.Memory(t.policy.Policy, r); id != "" {
 		t.rememberFor(id, life, rules.Gave(r, tokens))
 	}
 }
@@ -96,7 +96,7 @@ func (t *step) rememberAssign(r tms.AssignRequest, tokens []tms.Token) {
 // AnswerAgain answers a request, or a ticket that has left the queue, that was given tokens before. It returns nil, nil
 // where nothing is remembered.
 func (t *step) AnswerAgain(r tms.AssignRequest) ([]tms.Token, error) {
-	id, _ := rules.Memory(t.policy, r)
+	id, _ := rules.Memory(t.policy.Policy, r)
 	if rules.OfTicket(id) && t.queue.get(r.Ticket) != nil {
 		return nil, nil
 	}
@@ -121,7 +121,7 @@ func (t *step) replay(past *rules.Remembered, err error) (tokens []tms.Token, _ 
 	}
 	for _, granted := range past.Leases {
 		e, alive := t.living(granted.Token)
-		if !alive || e.record.Lease.ID != granted.ID {
+		if !alive || e.record.Lease.ID != granted.ID || t.policy.Inherited(e.record.Lease) {
 			return nil, rules.LeaseEnded()
 		}
 		tokens = append(tokens, t.given(e))
@@ -140,7 +140,7 @@ func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (end
 		for _, granted := range past.Leases {
 			if e, alive := t.living(granted.Token); alive && e.record.State == tms.Assigned &&
 				e.record.Lease.ID == granted.ID {
-				t.put(e, e.record.Release(t.policy.Cooldown, t.now))
+				t.put(e, e.record.Release(t.policy, t.policy.Cooldown, t.now))
 				ended++
 			}
 		}

@@ -64,7 +64,7 @@ func Restore(path, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(syncDir(dir), os.Remove(unfinished), syncDir(dir))
+	return errors.Join(markPutBack(dir), os.Remove(unfinished), syncDir(dir))
 }
 
 // emptyDir makes the directory, or returns an error if something lies there.

@@ -28,6 +28,9 @@ func (t *step) put(e *entry, record rules.Record) {
 		t.freed = append(t.freed, e)
 	}
 	t.replace(e, record)
+	if record.State == tms.Assigned && !record.Handed() {
+		t.lasts(record.Until - t.now)
+	}
 	t.store.journal.setToken(t.name, e.value, record)
 }
 
@@ -58,14 +61,16 @@ func (s *Store) Generate(ctx context.Context, pool string, request tms.GenerateR
 		}
 		if past != nil || err != nil {
 			result = past.Generated(request)
+			result.ExpiresAt = t.store.clock.shift(result.ExpiresAt)
 			return err
 		}
-		if err := rules.CheckGenerate(t.policy, request.Tokens); err != nil {
+		if err := rules.CheckGenerate(t.policy.Policy, request.Tokens); err != nil {
 			return err
 		}
 		if t.fits(tokens) {
-			result = t.generate(tokens, request.Update)
+			result = t.generate(tokens, rules.Drawn(request), request.Update)
 			t.remember(request.RequestID, rules.Made(request, seed, result))
+			result.ExpiresAt = t.store.clock.shift(result.ExpiresAt)
 			return nil
 		}
 		if more := t.expire(maxStep); more || t.fits(tokens) {
@@ -91,7 +96,8 @@ func (t *step) fits(tokens []tms.NewToken) bool {
 	return len(fresh) == 0 || len(fresh) <= t.policy.MaxTokens-len(t.tokens)
 }
 
-func (t *step) generate(tokens []tms.NewToken, update bool) tms.Generated {
+// generate returns instants of the pool's clock.
+func (t *step) generate(tokens []tms.NewToken, drawn, update bool) tms.Generated {
 	result := tms.Generated{Tokens: make([]string, len(tokens))}
 	seen := map[string]bool{} // in this request, where that matters
 	brings := rules.Brings(tokens)
@@ -106,14 +112,14 @@ func (t *step) generate(tokens []tms.NewToken, update bool) tms.Generated {
 			t.wind(e, n.Metadata, differs && update)
 		} else {
 			result.Created++
-			t.add(n.Value, rules.New(t.now, n.Metadata))
+			t.add(n.Value, rules.New(t.policy.Born(t.now, drawn), n.Metadata))
 		}
 		if brings {
 			seen[n.Value] = true
 		}
 	}
 	if t.policy.TokenTTL > 0 {
-		result.ExpiresAt = rules.Instant(t.now).Add(t.policy.TokenTTL)
+		result.ExpiresAt = rules.Instant(t.policy.Wound(t.now)).Add(t.policy.TokenTTL)
 	}
 	return result
 }
@@ -121,7 +127,7 @@ func (t *step) generate(tokens []tms.NewToken, update bool) tms.Generated {
 // wind winds the clock of a token, and gives it other metadata where it is amended. With other labels a free one may
 // suit others who wait.
 func (t *step) wind(e *entry, metadata map[string]string, amended bool) {
-	record := e.record.Touch(t.now)
+	record := e.record.Touch(t.policy, t.now)
 	if amended {
 		record.Metadata = metadata
 	}
@@ -141,7 +147,7 @@ func (s *Store) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) (
 	return s.change(ctx, pool, keys, rules.Record.Unblock)
 }
 
-type transition func(rules.Record, tms.Policy, int64, tms.LeaseKey) (rules.Record, error)
+type transition func(rules.Record, rules.Terms, int64, tms.LeaseKey) (rules.Record, error)
 
 func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to transition) ([]tms.TokenResult,
 	error) {
@@ -155,7 +161,7 @@ func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to
 			return tms.TokenResult{Err: err}
 		}
 		t.put(e, record)
-		return tms.TokenResult{Token: record.Token(t.name, e.value, t.policy, t.now, key.LeaseID != "")}
+		return tms.TokenResult{Token: t.token(e.value, record, key.LeaseID != "")}
 	}, func(err error) tms.TokenResult { return tms.TokenResult{Err: err} })
 }
 
@@ -165,9 +171,9 @@ func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tm
 	for i, value := range values {
 		keys[i].Token = value
 	}
-	return s.change(ctx, pool, keys, func(r rules.Record, _ tms.Policy, now int64, _ tms.LeaseKey) (rules.Record,
+	return s.change(ctx, pool, keys, func(r rules.Record, p rules.Terms, now int64, _ tms.LeaseKey) (rules.Record,
 		error) {
-		return r.Restore(now)
+		return r.Restore(p, now)
 	})
 }
 
@@ -182,7 +188,7 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total
 		}
 		held := t.heldBy(clientID, maxStep)
 		for _, e := range held {
-			t.put(e, e.record.Release(t.policy.Cooldown, t.now))
+			t.put(e, e.record.Release(t.policy, t.policy.Cooldown, t.now))
 		}
 		if total += len(held); len(held) == maxStep {
 			return errAgain
@@ -256,7 +262,7 @@ func (s *Store) Token(ctx context.Context, pool, value string) (token tms.Token,
 		if !alive {
 			return rules.NoToken(pool)
 		}
-		token = e.record.WithPast(e.record.Token(pool, value, t.policy, t.now, false))
+		token = t.withPast(value, e.record)
 		return nil
 	})
 	return token, err

@@ -27,7 +27,8 @@ var errTooMany = errors.New("they are too many for a pool with labels")
 type answer struct {
 	values []rueidis.RedisMessage
 	err    error
-	now    int64
+	now    int64 // the instant of the step, by the wall clock
+	ahead  int64 // how far that is ahead of the pool's own clock, ms
 }
 
 // readAnswer returns the elements after the instant of the step, or the refusal.
@@ -37,8 +38,15 @@ func readAnswer(pool string, m rueidis.RedisMessage) (*answer, error) {
 	}
 	values, err := m.ToArray()
 	a := &answer{values: values, err: err}
-	a.now = a.int()
+	a.stamp()
 	return a, a.failure()
+}
+
+// stamp reads "instant ahead", by which what follows is in wall-clock time.
+func (a *answer) stamp() {
+	instant, ahead, _ := strings.Cut(a.text(), " ")
+	a.parse([]string{instant, ahead}, &a.now, &a.ahead)
+	a.now += a.ahead
 }
 
 // refusal returns the error for a code that a function answered.
@@ -107,7 +115,7 @@ func (a *answer) text() (text string) {
 
 // array returns the next element, an array, for reading.
 func (a *answer) array() *answer {
-	inner := &answer{now: a.now, err: a.err}
+	inner := &answer{now: a.now, ahead: a.ahead, err: a.err}
 	if m := a.next(); m != nil {
 		inner.values, a.err = m.ToArray()
 		inner.err = a.err
@@ -121,12 +129,12 @@ func (a *answer) instant() time.Time {
 	if at < 0 {
 		return time.Time{}
 	}
-	return rules.Instant(at)
+	return rules.Instant(at + a.ahead)
 }
 
 // policy reads the token TTL, which is what a token's clocks need of its pool's policy.
-func (a *answer) policy() tms.Policy {
-	return tms.Policy{TokenTTL: time.Duration(a.int()) * time.Millisecond}
+func (a *answer) policy() rules.Terms {
+	return rules.Terms{Policy: tms.Policy{TokenTTL: time.Duration(a.int()) * time.Millisecond}}
 }
 
 // record reads a token as every function but assign and claim answers it.
@@ -151,7 +159,7 @@ func (a *answer) record() rules.Record {
 		in.past(&r)
 	}
 	a.err = in.err
-	return r
+	return r.Shift(a.ahead)
 }
 
 // past reads "leases expired since client_id", or nothing where no lease has ended.

@@ -47,6 +47,7 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 	results := make([]tms.AssignResult, len(requests))
 	for i, r := range requests {
 		results[i] = a.assigned(pool, policy, max(1, r.Count), stands)
+		s.pulse.note(pool, results[i].Tokens...)
 	}
 	return results, a.failure()
 }
@@ -97,16 +98,16 @@ func (a *answer) standing() (r tms.Refusal) {
 	var next, since int64
 	a.parse(parts, &next, &since)
 	if next >= 0 {
-		r.RetryAfter = time.Duration(next+1-a.now) * time.Millisecond
+		r.RetryAfter = time.Duration(next+a.ahead+1-a.now) * time.Millisecond
 	}
 	if r.HeldBy = parts[2]; since > 0 {
-		r.HeldSince = rules.Instant(since)
+		r.HeldSince = rules.Instant(since + a.ahead)
 	}
 	return r
 }
 
 // assigned reads the result of one request.
-func (a *answer) assigned(pool string, policy tms.Policy, count int, stands tms.Refusal) tms.AssignResult {
+func (a *answer) assigned(pool string, policy rules.Terms, count int, stands tms.Refusal) tms.AssignResult {
 	if a.more() && a.values[0].IsString() {
 		return tms.AssignResult{Err: a.notAssigned(pool, count, stands)}
 	}
@@ -117,7 +118,7 @@ func (a *answer) assigned(pool string, policy tms.Policy, count int, stands tms.
 		r := rules.Record{State: tms.Assigned, Until: in.int()}
 		in.lease(&r)
 		r.Metadata = in.metadata()
-		tokens = append(tokens, r.Token(pool, value, policy, a.now, true))
+		tokens = append(tokens, r.Shift(a.ahead).Token(pool, value, policy, a.now, true))
 	}
 	a.err = in.err
 	return tms.AssignResult{Tokens: tokens}
@@ -145,6 +146,9 @@ func (a *answer) notAssigned(pool string, count int, stands tms.Refusal) error {
 	}
 	n := a.numbers(about, 3)
 	stands.Available, stands.Place, stands.Waiting = n[0], n[1], n[2]
+	if code == string(tms.ErrPoolSettling) {
+		return rules.NotSettled(count, stands)
+	}
 	return rules.NoneAvailable(count, stands)
 }
 

@@ -2,7 +2,7 @@
 
 -- Carries out returns that are due: a few in any case, more while tokens are lacking. Returns false if it stopped
 -- because it touched enough.
-local function gather(n, lacking)
+function gather(n, lacking)
   local limit, touched = min(n + 10, STEP), 0
   while true do
     local done = comeBack(limit)
@@ -74,12 +74,13 @@ local function commit(results, from)
   end
   call('ZREM', keys[2], unpack(granting.tokens, 1, granting.used))
   call('ZADD', keys[3], unpack(granting.scored))
+  if settling() then call('ZADD', some('fresh'), unpack(granting.scored)) end
 end
 
 -- Says how it stands in the pool: when the next token comes back, or -1, since when the lease has lasted that ends
 -- first, or 0 if it has not begun or there is none, and whose it is.
-local function standing()
-  local first = call('ZRANGE', keys[3], '0', '0')[1]
+function standing()
+  local first = call('ZRANGE', leaseSet(), '0', '0')[1]
   local text = first and call('GET', keys[7] .. first) or ''
   local since, client = match(text, '^%S+ %d+ (%d+) %d+ %d+ (.*)$')
   if not since or since == '0' then since, client = '0', '' end
@@ -87,11 +88,12 @@ local function standing()
 end
 
 -- Refuses tokens of a lane: how many there are, the place in line or 0, and how many wait.
-local function noneAvailable(available, place)
-  return format('no_token_available %d %d %d', available, place or 0, howManyWait())
+function noneAvailable(available, place)
+  local code = settling() and 'pool_settling' or 'no_token_available'
+  return format('%s %d %d %d', code, available, place or 0, howManyWait())
 end
 
-local function tooMany() return format('too_many %d', policy.max_tokens) end
+function tooMany() return format('too_many %d', policy.max_tokens) end
 
 -- Returns why the client may not have so many tokens, besides those it was granted in this step.
 local function forbidden(client, count)
@@ -133,9 +135,9 @@ end
 -- ARGV: now, and for each request: client_id, ttl or "", count, and as many lease_ids. At most 1,000 tokens in all.
 -- Answer: {now, token_ttl, how it stands for those that are refused (see standing) or "", a result for each request}. A
 -- result is an array of token, end of the lease, lease string and metadata for each of its tokens, or a refusal:
--- "no_token_available", how many are, the place in line, how many wait; "quota_exceeded", how many leases the client
--- has, and may have; "no_client"; "too_many", and how many the pool may hold. "pool_paused"; "again": some expiries
--- were carried out, and nothing was assigned.
+-- "no_token_available", how many are, the place in line, how many wait; "pool_settling" and the same; "quota_exceeded",
+-- how many leases the client has, and may have; "no_client"; "too_many", and how many the pool may hold. "pool_paused";
+-- "again": some expiries were carried out, and nothing was assigned.
 local function assign(k, args)
   if not start(k, args[1]) then return NO_POOL end
   if policy.paused then return 'pool_paused' end
@@ -147,7 +149,7 @@ local function assign(k, args)
   end)
   if not enough or queue and queue.crowded then return 'again' end
   begin(tokens, queue and head(''))
-  local results, i = {now, policy.token_ttl_ms, ''}, 2
+  local results, i = {stamp(), policy.token_ttl_ms, ''}, 2
   while args[i] do
     local result, locked = grant(args, i)
     if not result then

@@ -36,7 +36,7 @@ func checkRedis(ctx context.Context, c rueidis.Client) error {
 	for _, key := range keys {
 		pool, rest, found := strings.Cut(strings.TrimPrefix(key, "tms:{"), "}:")
 		switch {
-		case key == "tms:pools", key == "tms:store":
+		case key == "tms:pools", key == "tms:store", rest == "gone":
 		case !found || pools[pool] == nil:
 			return fmt.Errorf("key %q belongs to no pool", key)
 		default:
@@ -84,7 +84,8 @@ func (p *poolKeys) check() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(p.checkTokens(), p.checkLanes(), p.checkClients(), p.checkQueue(), p.checkRequests())
+	return errors.Join(p.checkTokens(), p.checkFresh(), p.checkLanes(), p.checkClients(), p.checkQueue(),
+		p.checkRequests())
 }
 
 // load reads one key.
@@ -96,6 +97,7 @@ func (p *poolKeys) load(key string) (err error) {
 		if p.strings[kind][token], err = p.client.Do(p.ctx, b.Get().Key(name).Build()).ToString(); kind == "lease" {
 			err = errors.Join(err, p.checkTTL(name))
 		}
+	case key == "gone": // a string with a TTL
 	case slices.Contains([]string{"pool", "past", "holders", "tickets", "answers"}, key):
 		p.hashes[key], err = p.client.Do(p.ctx, b.Hgetall().Key(name).Build()).AsStrMap()
 	default:
@@ -153,6 +155,22 @@ func checkPlaces(token string, places []string) error {
 		return nil
 	}
 	return fmt.Errorf("token %q stands in %v", token, places)
+}
+
+// checkFresh holds that the leases that can end while the pool settles are those since the takeover.
+func (p *poolKeys) checkFresh() error {
+	if p.sets["fresh"] == nil {
+		return nil
+	}
+	before, err := strconv.ParseFloat(p.pool["before"], 64)
+	want := map[string]float64{}
+	for token, till := range p.sets["assigned"] {
+		fence, bad := strconv.ParseFloat(strings.Fields(p.strings["lease"][token])[1], 64)
+		if err = errors.Join(err, bad); fence > before {
+			want[token] = till
+		}
+	}
+	return errors.Join(err, compare("fresh", want, p.sets["fresh"]))
 }
 
 // checkLanes holds that each lane has the available tokens that suit it, as rules.Lanes says, and no others.

@@ -30,7 +30,7 @@ end
 
 -- Returns at most n living available tokens of a set in the order of the pool's selection.
 local function candidates(key, n)
-  local from = now - policy.clock
+  local from = givable()
   if policy.selection == 'fifo' then return call('ZRANGEBYSCORE', key, from, '+inf', 'LIMIT', 0, n) end
   if policy.selection == 'lifo' then return call('ZREVRANGEBYSCORE', key, '+inf', from, 'LIMIT', 0, n) end
   return drawLiving(key, from, n)
@@ -58,5 +58,5 @@ end
 
 local function leaseTime(asked)
   local ttl = asked == '' and policy.lease_ttl_ms or tonumber(asked)
-  return policy.max_lease_ms > 0 and min(ttl, policy.max_lease_ms) or ttl
+  return lasts(policy.max_lease_ms > 0 and min(ttl, policy.max_lease_ms) or ttl)
 end

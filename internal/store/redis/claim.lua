@@ -74,7 +74,7 @@ local function replay(leases)
   save(found)
   for i, token in ipairs(tokens) do
     local r = found[token]
-    if not r or r.state ~= ASSIGNED or r.id ~= leases[2 * i] then return 'lease_ended' end
+    if not r or r.state ~= ASSIGNED or r.id ~= leases[2 * i] or inherited(r) then return 'lease_ended' end
     records[i] = r
   end
   return quads(records)
@@ -94,10 +94,10 @@ local function check(request)
 end
 
 -- Begins the leases of the tokens that the ticket was handed. Returns their records, or nil if they are no longer all
--- there.
+-- there, or if another process handed them, so that they may have been picked up.
 local function pickUp(ticket, request)
   local records = offered(ticket)
-  if #records < request.count then return nil end
+  if #records < request.count or inherited(records[1]) then return nil end
   local ttl = leaseTime(request.ttl)
   for _, r in ipairs(records) do
     r.till, r.seen, r.touched = now + ttl, now, true
@@ -194,7 +194,7 @@ local function claim(k, args)
   local list = requests(args)
   queue = queue or newQueue(false)
   if not policy.paused and (not prepare(list) or queue.crowded) then return 'again' end
-  local results = {now, policy.token_ttl_ms, ''}
+  local results = {stamp(), policy.token_ttl_ms, ''}
   local lacking = false
   for i, request in ipairs(list) do
     results[3 + i] = answer(request, args[2])

@@ -20,7 +20,7 @@ func onCluster(t *testing.T) storetest.Opener {
 		for _, node := range nodes {
 			ask(t, raw(t, node), "FLUSHALL")
 		}
-		return []tms.Sweeper{open(t, nodes[0], redis.Options{Now: clock.Now})}
+		return []tms.Sweeper{open(t, nodes[0], redis.Options{Now: clock.Now, OldMaster: -1})}
 	}
 }
 

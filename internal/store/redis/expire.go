@@ -36,8 +36,8 @@ func (s *Store) expire(ctx context.Context, pool string, limit int) (tms.Expired
 		return tms.Expired{}, err
 	}
 	done := tms.Expired{Now: rules.Instant(a.now), ExpiryCounts: a.counts(), NextDue: a.instant()}
-	if oldest := a.int(); oldest >= 0 && oldest < a.now {
-		done.Overdue = time.Duration(a.now-oldest) * time.Millisecond
+	if oldest := a.int(); oldest >= 0 {
+		done.Overdue = max(0, time.Duration(a.now-a.ahead-oldest)*time.Millisecond)
 	}
 	return done, a.failure()
 }

@@ -1,19 +1,33 @@
 -- Deadlines: what becomes of a token when a clock has run out.
 
-local function tokenClock(r) return r.seen + policy.clock end
+local function tokenClock(r) return wound(r.seen) + policy.clock end
+
+-- Returns when the lease is past reviving: while the pool settles, no inherited one is.
+local function leaseOver(r)
+  if r.at == '0' then return r.till end
+  local over = r.till + policy.grace_ms + wait
+  return inherited(r) and max(over, memory.settled) or over
+end
 
 local function due(r)
   if r.state == AVAILABLE then return tokenClock(r) end
-  if r.state == ASSIGNED then return r.at == '0' and r.till or r.till + policy.grace_ms end
+  if r.state == ASSIGNED then return leaseOver(r) end
   if r.state == COOLING then return min(r.till, tokenClock(r)) end
   return huge
+end
+
+-- Reports whether a sign of life says nothing of who holds the token.
+local function mayBeHeld(r)
+  if not settling() then return false end
+  if r.state ~= ASSIGNED then return tonumber(r.seen) < memory.taken end
+  return r.at == '0' and inherited(r)
 end
 
 -- Winds the token clock.
 local function touch(r)
   if r.state == QUARANTINED then return end
-  r.seen, r.touched = now, true
-  if r.state == ASSIGNED then r.text = r.head .. ' ' .. digits(now) .. ' ' .. r.tail end
+  r.seen, r.touched = mayBeHeld(r) and oldSide() or now, true
+  if r.state == ASSIGNED then r.text = r.head .. ' ' .. digits(r.seen) .. ' ' .. r.tail end
 end
 
 -- The token comes back, and has to rest.
@@ -27,7 +41,7 @@ local function giveBack(r, cooldown, at)
 end
 
 local function endLease(r)
-  local at = r.till + policy.grace_ms
+  local at = leaseOver(r)
   r.since, r.ended = at, 1
   if policy.on_lease_expiry == 'quarantine' then
     quarantined = quarantined + 1
@@ -57,15 +71,19 @@ local function settle(r)
   end
 end
 
+-- Returns the key with those leases that can end: while the pool settles, the inherited ones stand still.
+local function leaseSet() return settling() and some('fresh') or keys[3] end
+
 local function settleAll(records)
   read(records)
   for _, r in pairs(records) do settle(r) end
 end
 
--- Appends at most limit records of a set whose score lies before an instant.
+-- Appends at most limit records of a state whose score lies before an instant.
 local function overdue(records, state, before, limit)
   if limit <= 0 then return end
-  local found = call('ZRANGEBYSCORE', set(state), '-inf', '(' .. before, 'WITHSCORES', 'LIMIT', '0', limit)
+  local key = state == ASSIGNED and leaseSet() or set(state)
+  local found = call('ZRANGEBYSCORE', key, '-inf', '(' .. before, 'WITHSCORES', 'LIMIT', '0', limit)
   for i = 1, #found, 2 do records[#records + 1] = record(found[i], state, tonumber(found[i + 1])) end
 end
 
@@ -82,7 +100,7 @@ end
 -- many.
 local function comeBack(limit)
   local records, lapsed = {}, queue and queue.open and lapse(limit) or 0
-  overdue(records, ASSIGNED, now - policy.grace_ms, limit - lapsed)
+  overdue(records, ASSIGNED, now - policy.grace_ms - wait, limit - lapsed)
   overdue(records, COOLING, now, limit - lapsed - #records)
   if #records > 0 then
     settleAll(records)
@@ -94,7 +112,7 @@ end
 
 -- Carries out at most limit deaths of tokens that nobody holds. Returns how many.
 local function die(limit)
-  if policy.clock == huge then return 0 end
+  if oldest() == -huge then return 0 end
   local records = {}
   overdue(records, AVAILABLE, now - policy.clock, limit)
   overdueResting(records, limit - #records)
@@ -117,14 +135,14 @@ end
 
 -- Returns when the next lease ends, handed token lapses or cooldown is over.
 local function nextReturn()
-  local next = min(firstScore(keys[3]) + policy.grace_ms, firstScore(keys[4]))
+  local next = min(firstScore(leaseSet()) + policy.grace_ms + wait, firstScore(keys[4]), settlesNext())
   return queue and queue.open and min(next, firstScore(some('handed'))) or next
 end
 
 local function nextDeadline()
   local next = nextReturn()
   if policy.clock == huge then return next end
-  return min(next, firstScore(keys[2]) + policy.clock, firstScore(keys[6]) + policy.clock)
+  return min(next, wound(min(firstScore(keys[2]), firstScore(keys[6]))) + policy.clock)
 end
 
 -- Returns an instant, or -1 for never.

@@ -10,7 +10,7 @@ var (
 
 	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnKeepAlive,
 		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient, fnUnblockRequest, fnVersion,
-		fnFit}
+		fnFit, fnReport, fnBeat}
 )
 
 const LibraryVersion = libraryVersion
@@ -26,4 +26,10 @@ func (s *Store) Listening() bool {
 	s.wakes.mu.Lock()
 	defer s.wakes.mu.Unlock()
 	return s.wakes.listener != nil
+}
+
+// StopBeats ends the beats, as if this process was stopped.
+func (s *Store) StopBeats() {
+	s.pulse.end()
+	s.pulse.beating.Wait()
 }

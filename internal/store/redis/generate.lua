@@ -1,6 +1,15 @@
 -- Generate.
 
-local UPDATE = '2' -- in ARGV
+-- What ARGV says beyond the tokens: that each brings metadata, that those that are there get it as well, and that TMS
+-- drew the values, so that nobody can hold one that is new.
+local brings, update, drawn
+
+local function readFlags(flags)
+  brings, update, drawn = match(flags, '^[12]') ~= nil, sub(flags, 1, 1) == '2', sub(flags, -1) == 'd'
+end
+
+-- Returns the last sign of life of a new token: a value that a caller brings may be one that was lost and is held.
+local function born() return settling() and not drawn and oldSide() or now end
 
 local function room() return policy.max_tokens - size() end
 
@@ -40,8 +49,8 @@ end
 local function enlist(args, at, tokens)
   local records = {}
   for i, token in ipairs(tokens) do
-    local r = record(token, AVAILABLE, now)
-    r.was, r.metadata = nil, args[5] ~= '' and args[at[token] + 1]
+    local r = record(token, AVAILABLE, born())
+    r.was, r.metadata = nil, brings and args[at[token] + 1]
     records[i] = r
   end
   save(records)
@@ -50,7 +59,7 @@ end
 local function create(args, at, tokens)
   if policy.labelled or queue then return enlist(args, at, tokens) end
   local scored = {}
-  for i, token in ipairs(tokens) do scored[2 * i - 1], scored[2 * i] = digits(now), token end
+  for i, token in ipairs(tokens) do scored[2 * i - 1], scored[2 * i] = digits(born()), token end
   if #tokens > 0 then call('ZADD', keys[2], unpack(scored)) end
 end
 
@@ -81,7 +90,7 @@ local function amend(args, at, living)
     local text = args[at[r.token] + 1]
     if text ~= '' and text ~= (r.metadata or '') then
       differing = differing + 1
-      if args[5] == UPDATE then
+      if update then
         relabel(r, text)
         amended[#amended + 1] = r.token
       end
@@ -94,8 +103,7 @@ end
 -- Puts all tokens of ARGV into the pool. Returns how many are new, why none was put there, and how many of those that
 -- were there differ.
 local function putAll(args)
-  local metadata = args[5] ~= ''
-  local lists, at = distinct(args, 6, metadata and 2 or 1)
+  local lists, at = distinct(args, 6, brings and 2 or 1)
   local parts, created, differing = {}, 0, 0
   for i, list in ipairs(lists) do
     parts[i] = split(list)
@@ -104,7 +112,7 @@ local function putAll(args)
   if created > 0 and created > room() then return nil, expire(STEP) > 0 and 'again' or 'pool_full' end
   for _, part in ipairs(parts) do
     create(args, at, part.new)
-    if metadata then
+    if brings then
       inscribe(args, at, part.new)
       differing = differing + amend(args, at, part.living)
     end
@@ -118,20 +126,22 @@ local LABELLED = 1000 -- tms.MaxLabelledBatch
 
 -- tms1_generate puts tokens into the pool, all or none; of those that exist it winds the token clock.
 -- ARGV: now, request_id or "", the request's print, the seed of the values that were missing, 1 if metadata is given, 2
--- if tokens that are there get it as well, or "", the tokens; with metadata, each token is followed by its own or "".
+-- if tokens that are there get it as well, or "", and "d" behind that if all values were drawn; the tokens; with
+-- metadata, each token is followed by its own or "".
 -- Answer: {now, created, when the token clocks run out or -1, seed, how many tokens that are there had other metadata},
 -- all of them those of the first time if the request is repeated; "again" if tokens of a full pool are due to expire,
 -- of which it expired some; "pool_full"; "request_id_reused"; "too_many_labelled".
 local function generate(k, args)
   if not start(k, args[1]) then return NO_POOL end
+  readFlags(args[5])
   local past, reused = recall(args[2], args[3])
   if reused or past and not past.seed then return 'request_id_reused' end
-  if past then return {now, past.created, past.expires, past.seed, past.differing or 0} end
-  if policy.labelled and #args - 5 > LABELLED * (args[5] ~= '' and 2 or 1) then return 'too_many_labelled' end
+  if past then return {stamp(), past.created, past.expires, past.seed, past.differing or 0} end
+  if policy.labelled and #args - 5 > LABELLED * (brings and 2 or 1) then return 'too_many_labelled' end
   local created, refused, differing = putAll(args)
-  local made = {created = created, expires = instant(now + policy.clock), seed = args[4], differing = differing}
+  local made = {created = created, expires = instant(wound(now) + policy.clock), seed = args[4], differing = differing}
   if created then remember(args[2], args[3], made) end
-  return refused or {now, created, made.expires, made.seed, differing}
+  return refused or {stamp(), created, made.expires, made.seed, differing}
 end
 
 register('generate', generate, {})

@@ -67,7 +67,8 @@ end
 
 -- Returns how many live leases the client has, those included that it was handed.
 local function held(client)
-  return call('ZCOUNT', some('client:' .. client), now - policy.grace_ms, '+inf')
+  local from = settling() and -huge or now - policy.grace_ms - wait
+  return call('ZCOUNT', some('client:' .. client), from, '+inf')
 end
 
 -- Returns how many leases the client has if count more would be too many.

@@ -14,8 +14,8 @@ var keyNames = [...]string{
 
 // someNames are the ends of the keys that only some pools have, in the order in which tms.lua describes them.
 var someNames = [...]string{
-	"lane:", "client:", "holders", "line:", "several", "beyond", "waiting", "handed", "absent", "tickets", "requests",
-	"answers", goneName, wakeName,
+	"lane:", "client:", "holders", "fresh", "line:", "several", "beyond", "waiting", "handed", "absent", "tickets",
+	"requests", "answers", goneName, wakeName,
 }
 
 // goneName is the end of the mark of a pool that was deleted.
@@ -60,6 +60,8 @@ const (
 	fnUnblockClient  = "tms1_unblock_client"
 	fnUnblockRequest = "tms1_unblock_request"
 
+	fnReport  = "tms1_report"
+	fnBeat    = "tms1_beat"
 	fnVersion = "tms1_version"
 	fnFit     = "tms1_fit"
 )

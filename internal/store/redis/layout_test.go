@@ -73,7 +73,7 @@ func sorted(s []string) []string {
 
 // What a lease string says is there for as long as it may count, whatever becomes of the policy meanwhile.
 func TestALeaseStringOutlastsEveryPolicy(t *testing.T) {
-	q := newQueued(t, tms.PolicyChange{TokenTTL: new(tms.MinTTL), LeaseTTL: new(time.Hour)})
+	q := newQueued(t, tms.PolicyChange{TokenTTL: new(tms.MinTTL), LeaseTTL: new(time.Minute)})
 	c := raw(t, q.server)
 	lasts := func(what string, atLeast time.Duration) {
 		t.Helper()
@@ -83,15 +83,15 @@ func TestALeaseStringOutlastsEveryPolicy(t *testing.T) {
 	}
 	fill(t, q.Store, "p", "a")
 	take(t, q.Store, "p")
-	lasts("assigned", time.Hour)
-	_, err := q.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a", TTL: 2 * time.Hour}})
+	lasts("assigned", time.Minute)
+	_, err := q.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a", TTL: time.Hour}})
 	must(t, err)
-	lasts("kept alive", 2*time.Hour)
+	lasts("kept alive", time.Hour)
 	q.join(ticket("1"), 1)
 	q.release("a")
 	lasts("handed", 0)
 	q.picks(ticket("1"), "a")
-	lasts("picked up", time.Hour)
+	lasts("picked up", time.Minute)
 }
 
 // A pool in every state, in numbers, leaves nothing when it is deleted.

@@ -14,7 +14,7 @@ import (
 // Redis. Hence a library answers all calls of the versions before it as they did: a function with other arguments or
 // answers has another name. The version is raised by one with the first change of the library after a release;
 // released.txt has those that were released, and a test holds that none of them changes.
-const libraryVersion = 1
+const libraryVersion = 2
 
 //go:embed *.lua
 var sources embed.FS
@@ -23,13 +23,13 @@ var sources embed.FS
 // it is used. The verbs' files keep what they define to themselves, since one block of Lua has at most 200 local
 // variables.
 func libraryOf(version int64) string {
-	return code("tms", "records", "index", "writes", "expire", "choose", "tickets", "queue", "walk", "requests",
-		"assign") +
+	return code("tms") + block("served", "takeover") + code("step", "records", "index", "writes", "expire", "choose",
+		"tickets") + block("queue") + code("walk", "requests") + block("assign") +
 		block("claim") + block("generate") + block("verbs") + block("pools") + block("tokens") +
 		fmt.Sprintf("local VERSION = %d\n", version) + block("fit")
 }
 
-func block(name string) string { return "do\n" + code(name) + "end\n" }
+func block(names ...string) string { return "do\n" + code(names...) + "end\n" }
 
 func code(names ...string) string {
 	var code strings.Builder

@@ -127,6 +127,7 @@ func (s *Store) Pool(ctx context.Context, name string) (tms.Pool, tms.Stats, err
 		*size = int(a.int())
 	}
 	stats.Expired = a.counts()
+	p.SettlingUntil = a.instant()
 	return p, stats, a.failure()
 }
 

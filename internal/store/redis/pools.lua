@@ -17,7 +17,9 @@ end
 -- Goes on under the changed policy: more may be due, or alive, and a pool that is no longer paused gives to those who
 -- wait.
 local function resume(text)
+  local was = policy.lease_ttl_ms
   policy = parsed[text] or parse(text)
+  lasts(was)
   if queue then queue.kept, queue.supplies, queue.measured = true, {}, false end
   catchUp()
 end
@@ -29,7 +31,7 @@ end
 -- many assigned, if the change could not take them along; "pool_exists"; "deleting" while the pool of that name is
 -- being deleted.
 local function put_pool(k, args)
-  local instant = enter(k, args[1])
+  enter(k, args[1])
   local pool = call('HMGET', k[1], 'policy', 'epoch')
   if args[4] == 'exists' and not pool[1] then return NO_POOL end
   if args[4] == 'missing' and pool[1] then return 'pool_exists' end
@@ -38,31 +40,32 @@ local function put_pool(k, args)
   local merged = changed(p, cjson.decode(args[3]))
   local text = cjson.encode(merged)
   if not pool[1] then
-    tick(instant)
-    takeOver(0)
+    texts = {}
+    takeOver({fence = tonumber(call('GET', some('gone')) or 0)}, false)
+    tick()
   else
     open(k, args[1])
     if inUse(p, merged) then
       expire(STEP)
-      if inUse(p, merged) then return {now, pool[1], pool[1], size(), call('ZCARD', k[3])} end
+      if inUse(p, merged) then return {stamp(), pool[1], pool[1], size(), call('ZCARD', k[3])} end
     end
   end
   call('HSET', k[1], 'policy', text)
   if pool[1] then resume(text) end
-  return {now, text, pool[1] or ''}
+  return {stamp(), text, pool[1] or ''}
 end
 
 -- tms1_pool returns a pool and the sizes of its sets, after at most 1,000 expiries that were due.
 -- ARGV: now.
--- Answer: {now, policy, available, assigned, cooling, quarantined, waiting, released, quarantined, deleted}; the last
--- three are what has expired since the pool was made.
+-- Answer: {now, policy, available, assigned, cooling, quarantined, waiting, released, quarantined, deleted, until when
+-- it settles or -1}; released to deleted are what has expired since the pool was made.
 local function pool(k, args)
   if not start(k, args[1]) then return NO_POOL end
   expire(STEP)
   finish()
   local h = call('HMGET', k[1], 'policy', 'released', 'quarantined', 'deleted')
-  return {now, h[1], call('ZCARD', k[2]), call('ZCARD', k[3]), call('ZCARD', k[4]), call('ZCARD', k[5]),
-    howManyWait(), h[2] or '0', h[3] or '0', h[4] or '0'}
+  return {stamp(), h[1], call('ZCARD', k[2]), call('ZCARD', k[3]), call('ZCARD', k[4]), call('ZCARD', k[5]),
+    howManyWait(), h[2] or '0', h[3] or '0', h[4] or '0', settling() and memory.settled or -1}
 end
 
 -- tms1_delete_pool takes the pool away from everybody. Its tokens are left to tms1_purge.
@@ -72,7 +75,7 @@ local function delete_pool(k, args)
   if not open(k, args[1]) then return NO_POOL end
   call('HSET', k[1], 'labels', policy.labels)
   call('HDEL', k[1], 'policy')
-  return {now}
+  return {stamp()}
 end
 
 -- Takes the first of a set, at most limit, and returns them.
@@ -129,7 +132,8 @@ local function purge(k, args)
   enter(k, args[1])
   now, texts, queue = 0, {}, nil
   local stored = call('HMGET', k[1], 'policy', 'metadata', 'fence', 'labels')
-  if stored[1] or not stored[3] then return {now, 0} end
+  local at = modern and '0 0' or 0
+  if stored[1] or not stored[3] then return {at, 0} end
   described = stored[2]
   policy = {labelled = stored[4] and lines(stored[4]), limited = true}
   local left = STEP
@@ -138,15 +142,37 @@ local function purge(k, args)
   left = left - purgeTickets('handed', left)
   left = left - purgeTickets('absent', left)
   left = left - purgeRequests(left)
-  if left == 0 then return {now, 1} end
-  call('DEL', k[1], some('several'), some('beyond'))
-  if args[2] == '1' then call('SET', some('gone'), '1', 'PX', MARK) end
+  if left == 0 then return {at, 1} end
+  call('DEL', k[1], some('several'), some('beyond'), some('fresh'))
+  if args[2] == '1' or runsAhead(tonumber(stored[3])) then call('SET', some('gone'), stored[3], 'PX', MARK) end
   highest = max(highest, tonumber(stored[3]))
   memories[place] = nil
-  return {now, 0}
+  return {at, 0}
+end
+
+-- tms1_report tells a pool what a server remembers of it. A fence above the pool's says that it is a copy of what it
+-- was, which settles whatever the server thinks that it can lose.
+-- ARGV: now, the longest ttl of which the server has answered and which may last, the highest fence that it has
+-- answered.
+-- Answer: {now, until when the pool settles or -1}.
+local function report(k, args)
+  if not open(k, args[1]) then return NO_POOL end
+  local ttl, fence = tonumber(args[2]), tonumber(args[3])
+  if fence > memory.fence then
+    local pool = stored()
+    pool.fence = fence
+    takeOver(pool, true)
+    tick()
+  end
+  if settling() then
+    memory.settled = max(memory.settled, memory.taken + wait + min(ttl, HOUR))
+    call('HSET', keys[1], 'settled', digits(memory.settled))
+  end
+  return {stamp(), settling() and memory.settled or -1}
 end
 
 register('put_pool', put_pool)
 register('pool', pool)
 register('delete_pool', delete_pool)
 register('purge', purge)
+register('report', report)

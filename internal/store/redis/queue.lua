@@ -1,7 +1,7 @@
 -- The queue: who waits, whose turn it is, and what they are handed.
 
 -- Returns the first ticket of a line, its number and its lane, or false.
-local function head(lane)
+function head(lane)
   if not queue.open then return false end
   if not queue.tidied then
     queue.tidied = true
@@ -18,7 +18,7 @@ end
 
 -- Reports whether the ticket of that number, or a request without one, may be served before everybody else who waits in
 -- its line. Whoever waits for any token is owed every token: they wait only because they want more than there are.
-local function turn(lane, number)
+function turn(lane, number)
   local first, any = head(lane), head('')
   if queue.crowded then return false end
   if not number then return not first and not any end
@@ -26,10 +26,10 @@ local function turn(lane, number)
 end
 
 -- Returns how many tokens of a lane can be assigned.
-local function supply(lane)
+function supply(lane)
   local n = queue.supplies[lane]
   if not n then
-    n = call('ZCOUNT', laneKey(lane), now - policy.clock, '+inf')
+    n = call('ZCOUNT', laneKey(lane), givable(), '+inf')
     queue.supplies[lane] = n
   end
   return n
@@ -37,8 +37,9 @@ end
 
 -- Returns how many tokens the pool has that can be had sooner or later.
 local function holds()
-  local dead = policy.clock < huge and call('ZCOUNT', set(SEEN), '-inf', '(' .. digits(now - policy.clock)) or 0
-  return supply('') + call('ZCARD', set(ASSIGNED)) + call('ZCARD', set(COOLING)) - dead
+  local dead = oldest() > -huge and call('ZCOUNT', set(SEEN), '-inf', '(' .. digits(oldest())) or 0
+  local available = settling() and call('ZCARD', set(AVAILABLE)) or supply('')
+  return available + call('ZCARD', set(ASSIGNED)) + call('ZCARD', set(COOLING)) - dead
 end
 
 -- Moves the tickets of a set whose counts lie in a range, as many as a step may move.
@@ -62,7 +63,7 @@ end
 
 -- Lets those who want more tokens than the pool holds stand beside the line, where they wait in their places and nobody
 -- waits for them, until it holds enough.
-local function reach()
+function reach()
   if queue.measured or not queue.open then return end
   queue.measured = true
   local most = call('ZREVRANGE', some('several'), '0', '0', 'WITHSCORES')[2]
@@ -79,7 +80,7 @@ local function choose(request)
   local key, chosen = laneKey(request.lane), {}
   if request.prefer ~= '' then
     local seen = call('ZSCORE', key, request.prefer)
-    if seen and tonumber(seen) >= now - policy.clock then chosen[1] = request.prefer end
+    if seen and tonumber(seen) >= givable() then chosen[1] = request.prefer end
   end
   if #chosen == request.count then return chosen end
   for _, token in ipairs(candidates(key, request.count)) do
@@ -109,7 +110,7 @@ end
 
 -- Gives the request its tokens, to be picked up until an instant if that is given. Returns their records, or nil if
 -- there are too few.
-local function give(request, pickup)
+function give(request, pickup)
   while supply(request.lane) >= request.count do
     local records, locked = lock(request, choose(request), pickup)
     if records then
@@ -183,7 +184,7 @@ end
 -- Serves these lines while one of them can be, each time the one that has waited longest. A line that cannot be served
 -- has no other chance: the lines only use up what there is. Returns true if it stopped because tokens that were kept
 -- back may suit other lines now. Where kept is set, those are among the lanes.
-local function serveAll(lanes, kept)
+function serveAll(lanes, kept)
   local heads = {}
   local function addFirst(lane)
     local first = head(lane)
@@ -212,7 +213,7 @@ end
 local function keptLanes()
   if queue.lines then return queue.lines end
   local records, lanes = {}, {}
-  local tokens = call('ZRANGEBYSCORE', keys[2], now - policy.clock, '+inf', 'LIMIT', '0', STEP)
+  local tokens = call('ZRANGEBYSCORE', keys[2], givable(), '+inf', 'LIMIT', '0', STEP)
   for i, token in ipairs(tokens) do records[i] = record(token, AVAILABLE, 0) end
   describe(records)
   noteLanes(lanes, records)
@@ -250,7 +251,7 @@ end
 
 -- Hands what is due to come back to waiters before the step proper begins, so that it meets no token that is
 -- owed to one of them.
-local function catchUp()
+function catchUp()
   if not queue then return end
   comeBack(share)
   head('') -- lets tickets age
@@ -258,7 +259,7 @@ local function catchUp()
 end
 
 -- Begins a step on a pool that is in order. Returns false if there is no such pool.
-local function start(k, instant)
+function start(k, instant)
   if not open(k, instant) then return false end
   catchUp()
   return true
@@ -277,7 +278,7 @@ local function leaveQueue(k, args)
       if queue.tickets[id] then leave(queue.tickets[id], till) end
     end
   end
-  return {now}
+  return {stamp()}
 end
 
 register('leave', leaveQueue)

@@ -47,6 +47,15 @@ type Options struct {
 	// NewID draws the values of generated tokens and the IDs of leases. Nil: [tms.NewValue].
 	NewID func() string
 
+	// OldMaster is for how long a Redis that was given up may still be asked by somebody. A lease that nobody ended is
+	// over by so much later than its holder was told. Zero: three seconds where Sentinels or a cluster say who the
+	// master is, and none for a lone Redis. Negative: none.
+	OldMaster time.Duration
+
+	// Lossless says that no answer is ever lost: a lone Redis that syncs every write before it answers. Then a restart
+	// is no takeover that settles, and leases may last for longer than an hour.
+	Lossless bool
+
 	Logger *slog.Logger // nil: no logs
 }
 
@@ -57,6 +66,7 @@ type Store struct {
 	now   func() time.Time
 	newID func() string
 	wakes wakes
+	pulse *pulse
 
 	id     atomic.Pointer[string]      // of the data, as this server found it
 	reset  atomic.Pointer[tms.Refusal] // set once the data is known to be other than it was
@@ -81,28 +91,24 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
+	s.pulse = newPulse(o, option.Sentinel.MasterSet != "")
 	if option.SelectDB > 0 {
 		s.place = "@" + strconv.Itoa(option.SelectDB)
 	}
 	s.wakes.inbox = tms.NewValue()
 	s.wakes.link = newLink(option, o.Timeout, o.Logger)
 	s.link.prepare = s.prepare
+	s.pulse.beating.Go(s.beats)
 	return s, nil
 }
 
 // Close ends the connections. Calls under way end with an error.
 func (s *Store) Close() error {
+	s.pulse.end()
 	s.wakes.link.close()
 	s.link.close()
+	s.pulse.beating.Wait()
 	return nil
-}
-
-// when returns the store's clock, empty for that of Redis, and its database, as the functions take them.
-func (s *Store) when() string {
-	if s.now == nil {
-		return s.place
-	}
-	return strconv.FormatInt(s.now().UnixMilli(), 10) + s.place
 }
 
 // again is the answer of a step that carried out some expiries and has to be run once more. As there are only so many

@@ -6,9 +6,9 @@
 -- KEYS are the same for every function, in this order:
 --   1 pool         hash: policy (JSON), epoch (the fence at which it began), fence, metadata ("1" once a token brought
 --                  some), released, quarantined, deleted, joined (how many tickets there were), queue ("1" while there
---                  are tickets, "2" if tokens may be there that are owed to them); for whoever looks into it run_id,
---                  master_replid and adopted_at: who began the epoch, and when. A pool without a policy is being
---                  deleted; it has its labels in a field.
+--                  are tickets, "2" if tokens may be there that are owed to them); what served.lua and takeover.lua
+--                  keep: instant, offset, life, run_id, master_replid, adopted_at, taken, settled, longest, lasting.
+--                  A pool without a policy is being deleted; it has its labels in a field.
 --   2 available    sorted set: token -> its last sign of life
 --   3 assigned     sorted set: token -> the end of its lease
 --   4 cooling      sorted set: token -> when it is ready
@@ -24,6 +24,8 @@
 --     client:      prefix of sorted sets, in a pool with max_leases_per_client: client:<client_id> is token -> the end
 --                  of its lease, of the tokens that are assigned to the client
 --     holders      hash, in such a pool: assigned token -> client_id
+--     fresh        sorted set, while the pool settles: token -> the end of its lease, of those that were leased since
+--                  the takeover
 --     line:        prefix of sorted sets: line:<lane> is ticket -> its number in the order of joining, while it waits
 --     several      sorted set: ticket of the line for any token that asks for several -> how many
 --     beyond       sorted set: ticket that waits beside that line, as it asks for more than the pool holds -> how many
@@ -33,13 +35,17 @@
 --     tickets      hash: ticket -> "print inbox " and JSON of what it asks for and was handed
 --     requests     sorted set: request_id, or ticket after a line feed -> the last instant at which it is remembered
 --     answers      hash: request_id -> "print until " and JSON of what the request was given
---     gone         string with a TTL, in a cluster: the pool was deleted, and not lost
+--     gone         string with a TTL, in a cluster, or where fences were ahead of the clock: the pool was deleted, and
+--                  not lost; it is the last fence
 --     wake:        prefix of channels: wake:<inbox> is told the tickets of that inbox that should be shown again
 --
--- ARGV[1] is the instant of the step in ms, or nothing for the server's own clock; in a database other than 0 "@" and
--- its number follow, which no function can know of itself. Instants and durations are ms everywhere.
+-- ARGV[1] says when the step is, and who asks: "instant server reading W lossless", the instant "-" for served time. In
+-- a database other than 0 "@" and its number follow, which no function can know of itself. Servers of version 1 say
+-- only the instant, or nothing for the clock. Instants and durations are ms everywhere. The instants are those of the
+-- pool's own clock: see served.lua.
 -- A function answers with a string if it refused: pool_not_found, or what its header says; otherwise with an array
--- whose first element is the instant of the step. A token stands in an answer as {state, till, record, metadata}: state
+-- whose first element is the instant of the step, and behind it how far the wall clock is ahead of that; to servers of
+-- version 1 it is the instant alone. A token stands in an answer as {state, till, record, metadata}: state
 -- is 1 to 4 in the order of the sets above; till is the score in that set; record is the lease string of an assigned
 -- token, otherwise the last sign of life; metadata is "" where there is none. A token that was handed to a ticket is
 -- assigned, with a lease that began at 0.
@@ -47,12 +53,15 @@
 -- While the library is loaded there are no globals; the first call binds these.
 local call, try, format, match, sub, floor, huge, max, min, random, ipairs, pairs, tonumber, type, unpack
 
+local life -- when the library was loaded, in this process: no other has the same
+
 local function bind()
   local g = _G
   call, try, format, match, sub = redis.call, redis.pcall, string.format, string.match, string.sub
   floor, huge, max, min, random = math.floor, math.huge, math.max, math.min, math.random
   ipairs, pairs, tonumber, type, unpack = g.ipairs, g.pairs, g.tonumber, g.type, g.unpack
   local t = call('TIME')
+  life = t[1] .. '.' .. t[2]
   math.randomseed(t[1] % 1000 * 1000000 + t[2]) -- every server process would draw the same otherwise
 end
 
@@ -66,7 +75,7 @@ local ANSWER = 10000 -- tms.AnswerTime
 local NO_POOL = 'pool_not_found'
 
 -- What lives as long as the library in this server process. It is neither stored nor replicated.
-local memories, count = {}, 0 -- place -> what was left there: the pool's epoch, its last fence, and the last instant
+local memories, count = {}, 0 -- place -> what was left there: see adopt in takeover.lua
 local MEMORIES = 2 ^ 16 -- most that there are; whoever is forgotten begins another epoch
 local highest = 0 -- the highest fence of all, those of pools included that were deleted
 local parsed, parsings = {}, 0 -- policies by their text
@@ -97,27 +106,6 @@ local function clock()
   return t[1] * 1000 + floor(t[2] / 1000)
 end
 
--- Sets the instant of the step, never a little earlier than that of the step before: a clock may be set back a little,
--- and calls that carry their instant may overtake each other. When it goes back by much, it was wrong before.
-local SLACK = 60 * 1000
-
-local function tick(instant)
-  now = instant == '' and clock() or tonumber(instant)
-  if not memory then return end
-  local last = memory.instant
-  if now < last and last - now < SLACK then now = last end
-  memory.instant = now
-end
-
--- Goes to a pool. Returns the instant that ARGV[1] says.
-local function enter(k, when)
-  local instant, database = '', ''
-  if when ~= '' then instant, database = match(when, '^([^@]*)(.*)$') end
-  keys, place, opened = k, k[1] .. database, false
-  memory = memories[place]
-  return instant
-end
-
 local function lines(text)
   local list = {}
   for line in string.gmatch(text, '[^\n]+') do list[#list + 1] = line end
@@ -144,78 +132,10 @@ local function parse(text)
   return p
 end
 
-local function identity()
-  return match(call('INFO', 'server'), 'run_id:(%w+)'), match(call('INFO', 'replication'), 'master_replid:(%w+)')
-end
-
--- Fences are counted up from where their epoch began. That is where the clock stands, at 4096 for each ms since 2026,
--- faster than fences can be issued, so that they rise over whatever this server has forgotten: the last fences, whole
--- epochs, the pool. Where the clock is behind what is remembered, it is that, and as much more as may have been lost.
--- The clock stops counting in 2060, in the middle of what lies below 2^53.
-local START, LAST, EACH, LOST = 1767225600000, 2 ^ 40, 4096, 2 ^ 16
-
--- Begins an epoch, whose fences are above all that this process has issued or that are stored.
-local function takeOver(stored)
-  local run, replid = identity()
-  highest = max(stored + LOST, highest + 1, max(0, min(now - START, LAST)) * EACH)
-  local fence = format('%.0f', highest)
-  call('HSET', keys[1], 'epoch', fence, 'fence', fence, 'run_id', run, 'master_replid', replid, 'adopted_at', now)
-  if not memory then
-    if count == MEMORIES then memories, count = {}, 0 end
-    memory, count = {}, count + 1
-    memories[place] = memory
-  end
-  memory.epoch, memory.fence, memory.instant = fence, highest, now
-end
-
--- Issues n fences, and returns the one before the first of them.
-local function issue(n)
-  local last = call('HINCRBY', keys[1], 'fence', n)
-  memory.fence, highest = last, max(highest, last)
-  return last - n
-end
-
--- The queue is defined further on.
-local newQueue, handOff, lapse
-
--- Reports whether the pool is the one that this process left here, and no further back. If not, another process has
--- served it meanwhile, the library was loaded again, or somebody has put keys back, and fences may be out that are not
--- stored.
-local function known(epoch, fence) return memory and memory.epoch == epoch and tonumber(fence) >= memory.fence end
-
--- Reads the pool that a step is on. Returns false if there is no such pool.
-local function open(k, when)
-  local instant = enter(k, when)
-  texts = {}
-  released, quarantined, deleted = 0, 0, 0
-  local pool = call('HMGET', k[1], 'policy', 'epoch', 'metadata', 'queue', 'fence')
-  if not pool[1] then return false end
-  tick(instant)
-  opened = true
-  policy = parsed[pool[1]] or parse(pool[1])
-  described, share = pool[3], policy.labelled and STEP / 8 or STEP
-  queue = pool[4] and newQueue(true)
-  if pool[4] == '2' then queue.kept, queue.owes = true, true end
-  if not known(pool[2], pool[5]) then takeOver(pool[5]) end
-  return true
-end
-
--- Ends a step: hands what it has made available to waiters, and adds its expiries to the pool's counters.
-local function finish()
-  if queue then handOff() end
-  if released > 0 then call('HINCRBY', keys[1], 'released', released) end
-  if quarantined > 0 then call('HINCRBY', keys[1], 'quarantined', quarantined) end
-  if deleted > 0 then call('HINCRBY', keys[1], 'deleted', deleted) end
-  released, quarantined, deleted = 0, 0, 0
-end
-
--- A full Redis refuses what takes more space; it must not refuse what may free some.
-local function register(name, step, flags)
-  local function callback(k, args)
-    if not call then bind() end
-    local result = step(k, args)
-    if opened then finish() end
-    return result
-  end
-  redis.register_function({function_name = 'tms1_' .. name, callback = callback, flags = flags or {'allow-oom'}})
-end
+-- One block of Lua has at most 200 local variables. So these files keep what they define to themselves, but for what
+-- stands here: served.lua and takeover.lua, queue.lua, assign.lua.
+local HOUR, wait, modern
+local hear, identity, stored, known, adopt, takeOver, tick, stamp, issue, runsAhead
+local settling, inherited, oldSide, wound, oldest, givable, settlesNext, lasts
+local head, turn, supply, reach, give, serveAll, catchUp, start
+local gather, standing, noneAvailable, tooMany

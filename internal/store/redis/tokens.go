@@ -20,7 +20,7 @@ func (s *Store) Token(ctx context.Context, pool, value string) (tms.Token, error
 }
 
 // recollected reads a token with its past.
-func (a *answer) recollected(pool, value string, policy tms.Policy) tms.Token {
+func (a *answer) recollected(pool, value string, policy rules.Terms) tms.Token {
 	r := a.record()
 	return r.WithPast(r.Token(pool, value, policy, a.now, false))
 }

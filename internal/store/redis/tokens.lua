@@ -15,7 +15,7 @@ local function sweep(k, args)
   finish()
   if oldest < now or queue then next = nextDeadline() end
   if queue and queue.open then next = min(next, firstScore(some('waiting')), firstScore(some('absent'))) end
-  return {now, done[1], done[2], done[3], instant(next), instant(oldest)}
+  return {stamp(), done[1], done[2], done[3], instant(next), instant(oldest)}
 end
 
 -- tms1_token returns one token.
@@ -30,7 +30,7 @@ local function token(k, args)
   if r and r.state then
     describe(found)
     recollect({r})
-    result = {now, policy.token_ttl_ms, reply(r)}
+    result = {stamp(), policy.token_ttl_ms, reply(r)}
   end
   return result
 end
@@ -57,7 +57,7 @@ local function tokens(k, args)
   if not policy.labelled then describe(records) end
   recollect(records)
   local last = records[#records] or {was = 0, score = 0, token = ''}
-  local page = {now, policy.token_ttl_ms, more and 1 or 0, last.was, last.score, last.token}
+  local page = {stamp(), policy.token_ttl_ms, more and 1 or 0, last.was, last.score, last.token}
   for _, r in ipairs(records) do
     if args[3] == '' or r.client == args[3] then
       page[#page + 1] = r.token

@@ -55,6 +55,9 @@ func generateArgs(request tms.GenerateRequest, tokens []tms.NewToken, seed strin
 	case described:
 		args[3] = "1"
 	}
+	if rules.Drawn(request) {
+		args[3] += "d"
+	}
 	for _, t := range tokens {
 		args = append(args, t.Value)
 		if described {
@@ -85,11 +88,13 @@ func (s *Store) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) (
 }
 
 func (s *Store) change(ctx context.Context, pool, function string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	return each(ctx, s, pool, function, keys, func(a *answer, policy tms.Policy, key tms.LeaseKey) tms.TokenResult {
+	return each(ctx, s, pool, function, keys, func(a *answer, policy rules.Terms, key tms.LeaseKey) tms.TokenResult {
 		if err := a.refused(pool); err != nil {
 			return tms.TokenResult{Err: err}
 		}
-		return tms.TokenResult{Token: a.record().Token(pool, key.Token, policy, a.now, key.LeaseID != "")}
+		token := a.record().Token(pool, key.Token, policy, a.now, key.LeaseID != "")
+		s.pulse.note(pool, token)
+		return tms.TokenResult{Token: token}
 	}, func(err error) tms.TokenResult { return tms.TokenResult{Err: err} })
 }
 
@@ -104,7 +109,7 @@ func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tm
 
 // Delete implements [tms.Store].
 func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([]error, error) {
-	return each(ctx, s, pool, fnDelete, keys, func(a *answer, _ tms.Policy, _ tms.LeaseKey) error {
+	return each(ctx, s, pool, fnDelete, keys, func(a *answer, _ rules.Terms, _ tms.LeaseKey) error {
 		err := a.refused(pool)
 		if err == nil {
 			a.array()
@@ -123,7 +128,7 @@ func (a *answer) refused(pool string) error {
 
 // each runs a function on all keys, in as many steps as it takes, and reads a result for each of them.
 func each[R any](ctx context.Context, s *Store, pool, function string, keys []tms.LeaseKey,
-	read func(*answer, tms.Policy, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
+	read func(*answer, rules.Terms, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
 	results := make([]R, 0, len(keys))
 	for part := range slices.Chunk(keys, turn) {
 		a, err := s.call(ctx, pool, function, keyArgs(function, part)...)

@@ -13,7 +13,7 @@ local function mayAct(r, id)
 end
 
 local function prolong(r, ttl)
-  local till = now + (ttl == '' and r.ttl or ttl)
+  local till = now + lasts(tonumber(ttl == '' and r.ttl or ttl))
   if policy.max_lease_ms > 0 then
     local longest = r.at + policy.max_lease_ms
     if r.till >= longest or longest <= now then return 'max_lease_exceeded' end
@@ -31,7 +31,7 @@ end
 local function release(r, cooldown)
   r.since, r.ended = now, 0
   giveBack(r, cooldown, now)
-  r.seen = now
+  r.seen = settling() and inherited(r) and oldSide() or now
 end
 
 local function putAside(r)
@@ -52,7 +52,7 @@ end
 
 local function restore(r)
   if r.state ~= QUARANTINED then return 'not_quarantined' end
-  r.state, r.seen, r.since = AVAILABLE, now, now
+  r.state, r.seen, r.since = AVAILABLE, settling() and oldSide() or now, now
 end
 
 local function delete(r, id)
@@ -74,7 +74,7 @@ local function each(act)
       n = n + 1
       tokens[n] = args[i]
     end
-    local found, results = find(tokens), {now, policy.token_ttl_ms}
+    local found, results = find(tokens), {stamp(), policy.token_ttl_ms}
     settleAll(found)
     if not policy.labelled then describe(found) end
     n = 2
@@ -106,7 +106,7 @@ local function unblock_client(k, args)
   local key, records = some('client:' .. args[2]), {}
   local more = list(records, key, ASSIGNED, rankAfter(key, args[3], args[4]), tonumber(args[5]))
   local last = records[#records] or {score = 0, token = ''}
-  local answer = {now, 0, more and 1 or 0, last.score, last.token}
+  local answer = {stamp(), 0, more and 1 or 0, last.score, last.token}
   settleAll(records)
   for _, r in ipairs(records) do
     if r.state == ASSIGNED and r.at ~= '0' then
@@ -144,7 +144,7 @@ local function unblock_request(k, args)
   if not start(k, args[1]) then return NO_POOL end
   local leases = remembered(args[2])
   if not leases then remember(args[2], GIVEN_UP, {}) end
-  return {now, leases and leases[1] and endLeases(leases) or 0}
+  return {stamp(), leases and leases[1] and endLeases(leases) or 0}
 end
 
 register('unblock_request', unblock_request)

@@ -64,6 +64,20 @@ local function savePast(ended)
   call('HSET', keys[9], unpack(fields))
 end
 
+-- Notes which leases were granted since the takeover, before it is noted in which states the tokens are.
+local function refresh(records)
+  local removed, added = {}, {}
+  for _, r in pairs(records) do
+    if r.state == ASSIGNED and not inherited(r) then
+      added[#added + 1], added[#added + 2] = digits(r.till), r.token
+    elseif r.state ~= ASSIGNED then
+      removed[#removed + 1] = r.token
+    end
+  end
+  if #removed > 0 then call('ZREM', some('fresh'), unpack(removed)) end
+  if #added > 0 then call('ZADD', some('fresh'), unpack(added)) end
+end
+
 -- Writes what has changed of at most STEP records.
 local function save(records)
   local removed, added, ended = {}, {}, nil
@@ -77,6 +91,7 @@ local function save(records)
     end
     r.was, r.touched, r.oldLanes = r.state, nil, nil
   end
+  if settling() then refresh(records) end
   for at = AVAILABLE, SEEN do
     if removed[at] then call('ZREM', set(at), unpack(removed[at])) end
     if added[at] then call('ZADD', set(at), unpack(added[at])) end
@@ -87,6 +102,9 @@ local function save(records)
   if queue then queue.supplies, queue.measured = {}, false end
 end
 
+-- Returns the token as the functions answer it, with the last sign of life that its clock counts from.
 local function reply(r)
-  return {r.state, r.till, r.state == ASSIGNED and r.text or r.seen, r.metadata or '', r.past}
+  local about = r.state == ASSIGNED and r.text or wound(r.seen)
+  if memory.settled and r.state == ASSIGNED then about = r.head .. ' ' .. digits(wound(r.seen)) .. ' ' .. r.tail end
+  return {r.state, r.till, about, r.metadata or '', r.past}
 end

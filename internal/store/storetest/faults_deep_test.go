@@ -121,8 +121,8 @@ func (m deviant) PutPool(ctx context.Context, name string, c tms.PolicyChange) (
 	m.told[name] = policy
 	_, err = m.Model.PutPool(ctx, name, c)
 	_ = m.step(ctx, name, func(p *modelPool, _ int64) error {
-		p.policy = policy
-		m.twist(&p.policy)
+		p.policy.Policy = policy
+		m.twist(&p.policy.Policy)
 		return nil
 	})
 	return tms.Pool{Name: name, Policy: policy}, err

@@ -247,7 +247,7 @@ type revives struct{ *Model }
 func (m revives) Assign(ctx context.Context, pool string, r []tms.AssignRequest) ([]tms.AssignResult, error) {
 	m.meddle(pool, func(p *modelPool, _ string, r rules.Record, now int64) rules.Record {
 		if next, alive, _ := r.At(p.policy, now); r.State == tms.Assigned && alive && next.State != tms.Assigned {
-			return next.Touch(now)
+			return next.Touch(p.policy, now)
 		}
 		return r
 	})

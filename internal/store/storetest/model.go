@@ -32,13 +32,15 @@ type draw func(p tms.Policy, available []string) (value, leaseID string, fence i
 type modelPool struct {
 	model   *Model
 	name    string
-	policy  tms.Policy
+	policy  rules.Terms
 	tokens  map[string]rules.Record
 	expired tms.ExpiryCounts
 
 	free     []string       // the available values, while a step needs them often; nil: not known
 	tickets  []*modelTicket // in the order in which they joined
 	requests map[string]*rules.Remembered
+
+	longest, lasting int64 // the longest ttl above the policy's, and when no such lease can last any more
 }
 
 // NewModel returns an empty model that lives by the given clock.
@@ -68,8 +70,8 @@ func choose(p tms.Policy, available []string) string {
 
 func (m *Model) put(name string) *modelPool {
 	if m.pools[name] == nil {
-		m.pools[name] = &modelPool{model: m, name: name, policy: tms.DefaultPolicy(), tokens: map[string]rules.Record{},
-			requests: map[string]*rules.Remembered{}}
+		m.pools[name] = &modelPool{model: m, name: name, policy: rules.Terms{Policy: tms.DefaultPolicy()},
+			tokens: map[string]rules.Record{}, requests: map[string]*rules.Remembered{}}
 	}
 	return m.pools[name]
 }
@@ -137,19 +139,22 @@ func (m *Model) PutPool(ctx context.Context, name string, change tms.PolicyChang
 	}
 	p, now := m.put(name), m.clock.Millis()
 	put := tms.Pool{Name: name}
-	if was := p.policy; exists {
+	if was := p.policy.Policy; exists {
 		put.Was = &was
 	}
-	policy, err := rules.ChangePolicy(p.policy, change, len(p.tokens), p.count(tms.Assigned))
+	policy, err := rules.ChangePolicy(p.policy.Policy, change, len(p.tokens), p.count(tms.Assigned))
 	if err != nil { // it may be because of what is due
 		p.settleAll(now)
-		policy, err = rules.ChangePolicy(p.policy, change, len(p.tokens), p.count(tms.Assigned))
+		policy, err = rules.ChangePolicy(p.policy.Policy, change, len(p.tokens), p.count(tms.Assigned))
 	}
-	p.policy = policy
+	p.policy.Policy = policy
+	if exists {
+		p.lasts(put.Was.LeaseTTL.Milliseconds(), now)
+	}
 	p.settleAll(now) // under the new policy more may be due
 	p.age(now)
 	p.serve(now)
-	put.Policy = p.policy
+	put.Policy = p.policy.Policy
 	return put, err
 }
 
@@ -165,8 +170,11 @@ func (p *modelPool) count(state tms.State) (n int) {
 
 // Pool returns a pool and its sizes.
 func (m *Model) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms.Stats, err error) {
-	err = m.settled(ctx, name, func(p *modelPool, _ int64) error {
-		pool = tms.Pool{Name: name, Policy: p.policy}
+	err = m.settled(ctx, name, func(p *modelPool, now int64) error {
+		pool = tms.Pool{Name: name, Policy: p.policy.Policy}
+		if p.policy.Settles(now) {
+			pool.SettlingUntil = rules.Instant(p.policy.Until)
+		}
 		stats.Expired = p.expired
 		stats.Available, stats.Assigned = p.count(tms.Available), p.count(tms.Assigned)
 		stats.Cooling, stats.Quarantined = p.count(tms.Cooling), p.count(tms.Quarantined)
@@ -234,7 +242,7 @@ func (m *Model) Expire(ctx context.Context, name string, limit int) (done tms.Ex
 		p.age(now)
 		p.serve(now)
 		_, due := p.next()
-		done.NextDue = rules.Instant(min(due, p.nextAged()))
+		done.NextDue = rules.Instant(min(due, p.nextAged(), p.policy.Next(now)))
 		return nil
 	})
 	return done, err
@@ -256,9 +264,10 @@ func (p *modelPool) available() []string {
 	if p.free != nil {
 		return p.free
 	}
+	from := p.policy.Givable(p.model.clock.Millis())
 	var values []string
 	for v, r := range p.tokens {
-		if r.State == tms.Available {
+		if r.State == tms.Available && r.Seen >= from {
 			values = append(values, v)
 		}
 	}

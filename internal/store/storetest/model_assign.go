@@ -33,7 +33,7 @@ func (m *Model) Assign(ctx context.Context, pool string, reqs []tms.AssignReques
 		p.free = p.available()
 		defer func() { p.free = nil }()
 		for _, request := range reqs {
-			tokens, err := rules.Assign(p.name, p.policy, request, modelView{p, now})
+			tokens, err := rules.Assign(p.name, p.policy.Policy, request, modelView{p, now})
 			results = append(results, tms.AssignResult{Tokens: tokens, Err: err})
 			if request.Ticket != "" {
 				p.serve(now)
@@ -66,6 +66,10 @@ func (v modelView) Shown(id string) (*tms.AssignRequest, bool) {
 	if t == nil {
 		return nil, false
 	}
+	if t.offer != nil && v.policy.Inherited(v.tokens[t.offer[0]].Lease) {
+		v.takeBack(t, v.now)
+		t.excuse(rules.KeptUntil(v.now))
+	}
 	return &t.request, t.offer != nil
 }
 
@@ -85,16 +89,17 @@ func (m *Model) give(p *modelPool, now int64, r tms.AssignRequest, handed []stri
 		if handed != nil {
 			from = handed[i : i+1]
 		}
-		value, id, fence := m.draw(p.policy, from)
+		value, id, fence := m.draw(p.policy.Policy, from)
 		lease := rules.Lease{ID: id, Fence: fence, ClientID: r.ClientID}
 		if handed != nil && m.own {
 			lease = p.tokens[value].Lease
 		}
 		p.tokens[value] = p.tokens[value].Assign(p.policy, now, lease, r.TTL)
+		p.lasts(p.tokens[value].Lease.TTL, now)
 		p.taken(value)
 		tokens = append(tokens, p.tokens[value].Token(p.name, value, p.policy, now, true))
 	}
-	if id, life := rules.Memory(p.policy, r); id != "" {
+	if id, life := rules.Memory(p.policy.Policy, r); id != "" {
 		p.requests[id] = rules.Gave(r, tokens)
 		p.requests[id].Until = now + life
 	}
@@ -103,7 +108,7 @@ func (m *Model) give(p *modelPool, now int64, r tms.AssignRequest, handed []stri
 
 // answerAgain answers what was given tokens before, if that is remembered.
 func (p *modelPool) answerAgain(r tms.AssignRequest, now int64) ([]tms.Token, error) {
-	id, _ := rules.Memory(p.policy, r)
+	id, _ := rules.Memory(p.policy.Policy, r)
 	if rules.OfTicket(id) && p.ticket(r.Ticket) != nil {
 		return nil, nil
 	}
@@ -178,6 +183,11 @@ func (p *modelPool) queueUp(t *modelTicket, r tms.AssignRequest, now int64) erro
 		refusal.Place = p.place(t)
 	}
 	refusal.Waiting = p.waiting()
+	if p.policy.Settles(now) {
+		settles := time.Duration(p.policy.Next(now)+1-now) * ms
+		refusal.RetryAfter = min(cmp.Or(refusal.RetryAfter, settles), settles)
+		return rules.NotSettled(max(1, r.Count), refusal)
+	}
 	return rules.NoneAvailable(max(1, r.Count), refusal)
 }
 
@@ -292,7 +302,7 @@ func (p *modelPool) serve(now int64) {
 // hand keeps tokens for the ticket to be picked up.
 func (p *modelPool) hand(t *modelTicket, now int64) {
 	for i := range t.count() {
-		value := choose(p.policy, p.choice(t.request, i))
+		value := choose(p.policy.Policy, p.choice(t.request, i))
 		p.model.fence++
 		lease := rules.Lease{ID: tms.NewValue(), Fence: p.model.fence, ClientID: t.request.ClientID}
 		p.tokens[value] = p.tokens[value].Hand(now, lease)
@@ -300,6 +310,14 @@ func (p *modelPool) hand(t *modelTicket, now int64) {
 		t.offer = append(t.offer, value)
 	}
 	t.until = rules.PickupEnd(now)
+}
+
+// takeBack takes back what the ticket was handed.
+func (p *modelPool) takeBack(t *modelTicket, now int64) {
+	for _, value := range t.offer {
+		p.tokens[value] = p.tokens[value].TakeBack()
+		p.settle(value, now)
+	}
 }
 
 // Leave takes tickets out of the queue, or makes them absent.
@@ -310,10 +328,7 @@ func (m *Model) Leave(ctx context.Context, pool string, tickets []string, keep b
 			if t == nil {
 				continue
 			}
-			for _, value := range t.offer {
-				p.tokens[value] = p.tokens[value].TakeBack()
-				p.settle(value, now)
-			}
+			p.takeBack(t, now)
 			if keep {
 				t.excuse(rules.KeptUntil(now))
 			} else {
@@ -353,7 +368,7 @@ func (p *modelPool) replay(past *rules.Remembered, now int64, err error) (tokens
 	}
 	for _, granted := range past.Leases {
 		r := p.tokens[granted.Token]
-		if r.Lease.ID != cmp.Or(granted.ID, "-") {
+		if r.Lease.ID != cmp.Or(granted.ID, "-") || p.policy.Inherited(r.Lease) {
 			return nil, rules.LeaseEnded()
 		}
 		tokens = append(tokens, r.Token(p.name, granted.Token, p.policy, now, true))

@@ -23,7 +23,7 @@ func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateR
 			done = past.Generated(request)
 			return err
 		}
-		if err := rules.CheckGenerate(p.policy, tokens); err != nil {
+		if err := rules.CheckGenerate(p.policy.Policy, tokens); err != nil {
 			return err
 		}
 		seed := tms.NewValue()
@@ -46,7 +46,7 @@ func (m *Model) Generate(ctx context.Context, pool string, request tms.GenerateR
 				}
 				continue
 			}
-			fresh[t.Value] = rules.New(now, t.Metadata)
+			fresh[t.Value] = rules.New(p.policy.Born(now, rules.Drawn(request)), t.Metadata)
 		}
 		if done.Created = len(fresh); done.Created > 0 && len(p.tokens)+done.Created > p.policy.MaxTokens {
 			return tms.Refuse(tms.ErrPoolFull, "the pool holds at most %d tokens", p.policy.MaxTokens)
@@ -84,12 +84,12 @@ func (p *modelPool) windAll(values []string, fresh map[string]rules.Record, now 
 		if !p.has(value) {
 			p.tokens[value] = fresh[value]
 		}
-		p.tokens[value] = p.tokens[value].Touch(now)
+		p.tokens[value] = p.tokens[value].Touch(p.policy, now)
 	}
 	if p.policy.TokenTTL == 0 {
 		return rules.Never
 	}
-	return now + p.policy.TokenTTL.Milliseconds()
+	return p.policy.Wound(now) + p.policy.TokenTTL.Milliseconds()
 }
 
 // retryAfter returns how long it is until the next token may come back, and zero if none will.
@@ -110,7 +110,7 @@ func (p *modelPool) retryAfter(now int64) time.Duration {
 }
 
 // transition is one of the steps that a lease key asks for.
-type transition func(r rules.Record, p tms.Policy, now int64, key tms.LeaseKey) (rules.Record, error)
+type transition func(r rules.Record, p rules.Terms, now int64, key tms.LeaseKey) (rules.Record, error)
 
 // KeepAlive pushes on leases.
 func (m *Model) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
@@ -142,6 +142,9 @@ func (p *modelPool) act(now int64, key tms.LeaseKey, to transition) tms.TokenRes
 		return tms.TokenResult{Err: err}
 	}
 	p.tokens[key.Token] = r
+	if r.State == tms.Assigned && !r.Handed() {
+		p.lasts(r.Until-now, now)
+	}
 	return tms.TokenResult{Token: r.Token(p.name, key.Token, p.policy, now, key.LeaseID != "")}
 }
 
@@ -175,7 +178,7 @@ func (m *Model) UnblockClient(ctx context.Context, pool, clientID string) (n int
 		}
 		for value, r := range p.tokens {
 			if r.State == tms.Assigned && !r.Handed() && r.Lease.ClientID == clientID {
-				p.tokens[value] = r.Release(p.policy.Cooldown, now)
+				p.tokens[value] = r.Release(p.policy, p.policy.Cooldown, now)
 				n++
 			}
 		}
@@ -194,7 +197,7 @@ func (m *Model) UnblockRequest(ctx context.Context, pool, requestID string) (n i
 		}
 		for _, granted := range past.Leases {
 			if r := p.tokens[granted.Token]; r.State == tms.Assigned && r.Lease.ID == granted.ID {
-				p.tokens[granted.Token] = r.Release(p.policy.Cooldown, now)
+				p.tokens[granted.Token] = r.Release(p.policy, p.policy.Cooldown, now)
 				n++
 			}
 		}
@@ -214,8 +217,8 @@ func (m *Model) Restore(ctx context.Context, pool string, values []string) (resu
 	return results, err
 }
 
-func restore(r rules.Record, _ tms.Policy, now int64, _ tms.LeaseKey) (rules.Record, error) {
-	return r.Restore(now)
+func restore(r rules.Record, p rules.Terms, now int64, _ tms.LeaseKey) (rules.Record, error) {
+	return r.Restore(p, now)
 }
 
 // Token returns one token.

@@ -86,7 +86,7 @@ func quietRapid(t *testing.T) {
 // TestEveryRuleIsNamedOnce keeps the table usable as a list of names.
 func TestEveryRuleIsNamedOnce(t *testing.T) {
 	seen := map[string]bool{}
-	for _, r := range slices.Concat(allRules(), allQueueRules(), waitRules) {
+	for _, r := range slices.Concat(allRules(), allQueueRules(), waitRules, takeoverRules, takeoverQueueRules) {
 		if seen[r.name] || r.name == "" || r.says == "" {
 			t.Errorf("rule %q is named twice, or says nothing", r.name)
 		}

@@ -23,6 +23,7 @@ type Server struct {
 	t    testing.TB
 	dir  string
 	args []string
+	env  []string // nil: that of the test
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 }
@@ -31,10 +32,20 @@ type Server struct {
 // redis-server such as "--requirepass", "secret". The server ends with the test, which can stop and restart it before.
 func New(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), args: args}
-	s.Addr = loopback.Addr(t)
+	s := prepare(t, args)
 	s.Start()
-	t.Cleanup(s.Kill)
+	return s
+}
+
+// prepare returns a server that is yet to be started.
+func prepare(t testing.TB, args []string) *Server {
+	t.Helper()
+	s := &Server{t: t, dir: t.TempDir(), args: args, Addr: loopback.Addr(t)}
+	t.Cleanup(func() {
+		if s.cmd != nil {
+			s.Kill()
+		}
+	})
 	return s
 }
 
@@ -107,6 +118,7 @@ func (s *Server) Start() {
 	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--logfile", "log"},
 		s.args...)
 	s.cmd = exec.Command("redis-server", args...)
+	s.cmd.Env = s.env
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server must be installed: %v", err)
 	}

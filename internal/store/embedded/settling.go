@@ -1,0 +1,67 @@
+package embedded
+
+import (
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
+)
+
+// longestLease returns the longest, in ms, that a lease can last of which only its holder knows.
+func (p *pool) longestLease(now int64) int64 {
+	longest := p.policy.LeaseTTL.Milliseconds()
+	if p.lasting >= now {
+		longest = max(longest, p.longest)
+	}
+	return longest
+}
+
+// lasts remembers a ttl, in ms, that was granted or renewed, if it is above the pool's.
+func (t *step) lasts(ttl int64) {
+	over := t.now + ttl
+	if ttl <= t.policy.LeaseTTL.Milliseconds() || ttl <= t.longest && over <= t.lasting {
+		return
+	}
+	if t.lasting < t.now {
+		t.longest, t.lasting = 0, 0
+	}
+	t.longest, t.lasting = max(t.longest, ttl), max(t.lasting, over+ttl/8+rules.Stale)
+	t.store.journal.setSettling(t.pool)
+}
+
+// settleOn goes on with the settling of the pool. What can be given that could not be before may suit waiters.
+func (t *step) settleOn() {
+	phase := t.policy.Phase(t.now)
+	if phase == t.phase {
+		return
+	}
+	t.phase, t.kept = phase, true
+	if phase == rules.Settled {
+		t.fresh = nil
+	}
+}
+
+// mortal returns the index of those leases that can end: while the pool settles, the inherited ones stand still.
+func (p *pool) mortal() *index {
+	if p.fresh != nil {
+		return p.fresh
+	}
+	return p.assigned
+}
+
+// listFresh puts the token among those that were leased since the takeover, or takes it out of there.
+func (p *pool) listFresh(e *entry, in bool) {
+	if p.fresh != nil && !p.policy.Inherited(e.record.Lease) {
+		p.fresh.hold(position(e), in)
+	}
+}
+
+// token returns the record as whoever asks sees it, in wall-clock time.
+func (t *step) token(value string, r rules.Record, reveal bool) tms.Token {
+	ahead := t.store.clock.ahead
+	r.Seen = t.policy.Wound(r.Seen)
+	return r.Shift(ahead).Token(t.name, value, t.policy, t.now+ahead, reveal)
+}
+
+// withPast returns the same with what the record remembers of its leases.
+func (t *step) withPast(value string, r rules.Record) tms.Token {
+	return r.Shift(t.store.clock.ahead).WithPast(t.token(value, r, false))
+}

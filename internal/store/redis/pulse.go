@@ -1,0 +1,170 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// beatEvery is how often each server of Redis is called, whatever else it is asked: its served time moves by no more
+// than 1.5 seconds at once, and in the first second after a takeover nothing is given, for the reports.
+const beatEvery = 500 * time.Millisecond
+
+// majorityTime is for how long a master that was given up may still be asked where a majority says who it is.
+const majorityTime = 3 * time.Second
+
+// pulse is what this server tells each Redis of the time, and what it knows of the processes behind them.
+type pulse struct {
+	name      string // of this server, by which Redis knows its clock
+	began     time.Time
+	oldMaster time.Duration
+	lossless  bool
+	stop      chan struct{}
+	end       func() // closes stop
+	beating   sync.WaitGroup
+
+	mu        sync.Mutex
+	processes map[string]bool     // those that have served
+	answered  map[string]answered // by pool
+}
+
+// answered is what was answered of a pool's leases, for the next process that serves it.
+type answered struct {
+	longest time.Duration
+	until   time.Time // such a lease may last so long
+	fence   int64     // the highest
+}
+
+func newPulse(o Options, sentinels bool) *pulse {
+	p := &pulse{name: tms.NewValue(), began: time.Now(), oldMaster: o.OldMaster, lossless: o.Lossless,
+		stop: make(chan struct{}), processes: map[string]bool{}, answered: map[string]answered{}}
+	p.end = sync.OnceFunc(func() { close(p.stop) })
+	if sentinels && p.oldMaster == 0 {
+		p.oldMaster = majorityTime
+	}
+	return p
+}
+
+// oldMaster returns for how long an old master may still be asked.
+func (s *Store) oldMaster() time.Duration {
+	if s.pulse.oldMaster == 0 && s.onCluster() {
+		return majorityTime
+	}
+	return max(0, s.pulse.oldMaster)
+}
+
+// when returns what the functions take first: the store's clock, "-" for served time, the clock of this server, and
+// what it says of takeovers.
+func (s *Store) when() string {
+	instant, lossless := "-", 0
+	if s.now != nil {
+		instant = strconv.FormatInt(s.now().UnixMilli(), 10)
+	}
+	if s.pulse.lossless {
+		lossless = 1
+	}
+	return fmt.Sprintf("%s %s %d %d %d%s", instant, s.pulse.name, time.Since(s.pulse.began).Milliseconds(),
+		s.oldMaster().Milliseconds(), lossless, s.place)
+}
+
+// beats calls every server of Redis until the store is closed.
+func (s *Store) beats() {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.pulse.stop:
+			return
+		case <-tick.C:
+			s.beat()
+		}
+	}
+}
+
+// beat calls every server once, and reports to the pools where one is another process than before.
+func (s *Store) beat() {
+	client := s.link.client.Load()
+	if client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*beatEvery)
+	defer cancel()
+	var calls sync.WaitGroup
+	for _, node := range (*client).Nodes() {
+		calls.Go(func() {
+			fcall := node.B().Fcall().Function(fnBeat).Numkeys(0).Arg(s.when()).Build()
+			process, err := node.Do(ctx, fcall).AsStrSlice()
+			if err == nil && s.pulse.isNew(strings.Join(process, " ")) {
+				s.report()
+			}
+		})
+	}
+	calls.Wait()
+}
+
+// isNew reports whether the process is one that this server has not met, and is not the first.
+func (p *pulse) isNew(process string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	another := len(p.processes) > 0 && !p.processes[process]
+	p.processes[process] = true
+	return another
+}
+
+// report tells all pools what this server remembers of them.
+func (s *Store) report() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.link.timeout)
+	defer cancel()
+	for pool, a := range s.pulse.remembered() {
+		ttl := strconv.FormatInt(a.longest.Milliseconds(), 10)
+		_, err := s.callOnce(ctx, pool, fnReport, []string{ttl, strconv.FormatInt(a.fence, 10)})
+		if err != nil && tms.CodeOf(err) != tms.ErrPoolNotFound {
+			s.link.log.Warn("another redis process serves a pool, and was not told of its leases", "pool", pool,
+				"error", err)
+		}
+	}
+}
+
+// remembered returns what was answered of each pool, and forgets the leases that are over.
+func (p *pulse) remembered() map[string]answered {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[string]answered, len(p.answered))
+	for pool, a := range p.answered {
+		if time.Now().After(a.until) {
+			a.longest = 0
+		}
+		all[pool] = a
+	}
+	return all
+}
+
+// note remembers the leases of tokens, which were granted or renewed.
+func (p *pulse) note(pool string, tokens ...tms.Token) {
+	var ttl time.Duration
+	var fence int64
+	for _, t := range tokens {
+		if t.Lease != nil {
+			ttl, fence = max(ttl, t.Lease.TTL), max(fence, t.Lease.Fence)
+		}
+	}
+	if fence == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, now := p.answered[pool], time.Now()
+	if now.After(a.until) {
+		a.longest, a.until = 0, now
+	}
+	a.longest, a.fence = max(a.longest, ttl), max(a.fence, fence)
+	if until := now.Add(ttl); until.After(a.until) {
+		a.until = until
+	}
+	p.answered[pool] = a
+}

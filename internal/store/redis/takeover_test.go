@@ -1,0 +1,35 @@
+package redis_test
+
+import (
+	"testing"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+	"github.com/manankarani/token-manager/internal/store/storetest"
+)
+
+// taken is a store whose Redis is another process from time to time.
+type taken struct {
+	checked
+	server *redistest.Server
+}
+
+// TakeOver kills Redis, and starts it again with all that it had written, which TMS cannot know.
+func (s *taken) TakeOver(t testing.TB) {
+	t.Helper()
+	s.server.Kill()
+	s.server.Start()
+	storetest.Eventually(t, "redis is back", func() bool { return s.Ready(t.Context()) == nil })
+	s.client = raw(t, s.server)
+}
+
+func TestTakeoverContract(t *testing.T)      { storetest.RunTakeover(t, takenOver(t)) }
+func TestQueueTakeoverContract(t *testing.T) { storetest.RunQueueTakeover(t, takenOver(t)) }
+
+func takenOver(t *testing.T) storetest.Opener {
+	server := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
+	return func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
+		return []tms.Sweeper{&taken{checked{open(t, server, redis.Options{Now: clock.Now}), raw(t, server)}, server}}
+	}
+}
