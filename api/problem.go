@@ -18,6 +18,7 @@ type Problem struct {
 	Code         tms.Code `json:"code"`
 	Detail       string   `json:"detail,omitzero"`
 	Field        string   `json:"field,omitzero"`
+	Reason       string   `json:"reason,omitzero"` // of a failed, where it is known: not_durable
 	RetryAfterMS int64    `json:"retry_after_ms,omitzero"`
 
 	// Of a no_token_available or pool_settling: how many wait in the pool's queue, which is always said, and where the
@@ -32,6 +33,9 @@ type Problem struct {
 	HeldSince Time   `json:"held_since,omitzero"`
 }
 
+// notDurable is the reason of an operation that may be lost.
+const notDurable = "not_durable"
+
 // NewProblem returns the problem that err is on the wire. An error without a [tms.Code] becomes [CodeFailed]; its text,
 // which was written for operators, stays behind.
 func NewProblem(err error) *Problem {
@@ -40,6 +44,9 @@ func NewProblem(err error) *Problem {
 		code = CodeFailed
 	}
 	p := &Problem{Type: "about:blank", Status: Status(code), Code: code, Detail: meaningOf(code)}
+	if code == CodeFailed && errors.Is(err, tms.ErrNotDurable) {
+		p.Status, p.Reason, p.Detail = http.StatusServiceUnavailable, notDurable, tms.ErrNotDurable.Error()
+	}
 	p.Title = http.StatusText(p.Status)
 	var refusal *tms.Refusal
 	if errors.As(err, &refusal) && code != CodeFailed {
@@ -69,6 +76,8 @@ func (p *Problem) Err() error {
 	switch {
 	case p == nil:
 		return nil
+	case p.Code == CodeFailed && p.Reason == notDurable:
+		return fmt.Errorf("the server answered %d %s: %w", p.Status, p.Title, tms.ErrNotDurable)
 	case p.Code == CodeFailed || p.Code == "":
 		return fmt.Errorf("the server answered %d %s: %s", p.Status, p.Title, p.Detail)
 	}

@@ -26,6 +26,7 @@ type config struct {
 	Sync         syncInterval
 	StoreTimeout time.Duration
 
+	RedisReplicas  int
 	RedisOldMaster time.Duration
 	RedisLossless  bool
 
@@ -58,6 +59,8 @@ func (c *config) settings() *pflag.FlagSet {
 		"`when` the embedded store writes to disk: always (before every answer) or an interval, as 10ms")
 	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout,
 		"longest `time` that one call of Redis takes")
+	fs.IntVar(&c.RedisReplicas, "redis-replicas", 0,
+		"replicas of Redis that must have what an answer rests on before it is given")
 	fs.DurationVar(&c.RedisOldMaster, "redis-old-master", 0,
 		"`time` for which a Redis that was given up may still be asked, where a proxy or a name fails over; 0: 3s "+
 			"with Sentinels and in a cluster, else none")
@@ -102,6 +105,7 @@ func (c *config) validate() error {
 		err,
 		oneOf("log_format", c.LogFormat, "text", "json"),
 		positive("store_timeout", c.StoreTimeout),
+		notNegative("redis_replicas", c.RedisReplicas),
 		notNegative("redis_old_master", c.RedisOldMaster),
 		positive("header_timeout", c.HeaderTimeout),
 		positive("read_timeout", c.ReadTimeout),

@@ -97,7 +97,7 @@ func openEmbedded(c *config, dir string, logger *slog.Logger) (tms.Sweeper, erro
 
 func openRedis(c *config, _ string, logger *slog.Logger) (tms.Sweeper, error) {
 	store, err := redis.Open(redis.Options{URL: c.Store, Timeout: c.StoreTimeout, OldMaster: c.RedisOldMaster,
-		Lossless: c.RedisLossless, Logger: logger})
+		Replicas: c.RedisReplicas, Lossless: c.RedisLossless, Logger: logger})
 	if err != nil {
 		return nil, err
 	}

@@ -155,7 +155,7 @@ func TestATakeoverBeginsAnEpoch(t *testing.T) {
 }
 
 // follow makes a server the replica of another and waits until it has its data.
-func follow(t *testing.T, c rueidis.Client, master *redistest.Server) {
+func follow(t testing.TB, c rueidis.Client, master *redistest.Server) {
 	t.Helper()
 	host, port, _ := strings.Cut(master.Addr, ":")
 	ask(t, c, "REPLICAOF", host, port)

@@ -56,6 +56,10 @@ type Options struct {
 	// is no takeover that settles, and leases may last for longer than an hour.
 	Lossless bool
 
+	// Replicas is how many replicas must have what an answer rests on before it is given, refusals included; lookups
+	// and listings do not wait. Where there are too few the outcome is unknown: [tms.ErrNotDurable]. Zero: none.
+	Replicas int
+
 	Logger *slog.Logger // nil: no logs
 }
 
@@ -67,6 +71,8 @@ type Store struct {
 	newID func() string
 	wakes wakes
 	pulse *pulse
+
+	replicas *replicas
 
 	id     atomic.Pointer[string]      // of the data, as this server found it
 	reset  atomic.Pointer[tms.Refusal] // set once the data is known to be other than it was
@@ -91,6 +97,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
+	s.replicas = newReplicas(o.Replicas, s.link)
 	s.pulse = newPulse(o, option.Sentinel.MasterSet != "")
 	if option.SelectDB > 0 {
 		s.place = "@" + strconv.Itoa(option.SelectDB)
@@ -154,6 +161,9 @@ func (s *Store) callOnce(ctx context.Context, pool, function string, args []stri
 	}
 	if err != nil {
 		return nil, outcome(err)
+	}
+	if err := s.replicas.have(ctx, poolKeys(pool)[0], function); err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
 	}
 	a, err := readAnswer(pool, result)
 	switch {

@@ -1,0 +1,111 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// replicas holds answers back until so many replicas have what they rest on. Calls whose functions have run gather while
+// one WAIT is on its way, and share the next, as those of the embedded store share an fsync. The WAIT goes over a
+// connection of its own, so that one which hangs holds up nobody who does not need it. It is not about the writes of
+// its connection, of which there are none, but about all that the server had done when it carried out the command
+// before: that is how Redis counts.
+type replicas struct {
+	need   int
+	within time.Duration // the longest that one WAIT takes
+	link   *link
+
+	mu      sync.Mutex
+	gathers map[string]*waiting // by the key whose node is asked
+}
+
+// waiting are the calls that share one WAIT.
+type waiting struct {
+	done chan struct{}
+	err  error
+	next *waiting // those that gather while this one is on its way
+}
+
+// slowestReplica is the longest that a call waits for replicas: a hung one is told in under a second.
+const slowestReplica = 700 * time.Millisecond
+
+func newReplicas(need int, l *link) *replicas {
+	return &replicas{need: need, within: min(slowestReplica, l.timeout), link: l, gathers: map[string]*waiting{}}
+}
+
+// unheld are the functions whose answers wait for no replica: they look, or nobody has asked for what they do.
+var unheld = map[string]bool{fnPool: true, fnToken: true, fnTokens: true, fnExpire: true, fnReport: true, fnPurge: true}
+
+// have waits until the replicas have what a function has done or seen. An error means that they may not, so that the
+// outcome is unknown.
+func (r *replicas) have(ctx context.Context, key, function string) error {
+	if r.need == 0 || unheld[function] {
+		return nil
+	}
+	w := r.gather(key)
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", tms.ErrNotDurable, ctx.Err())
+	}
+}
+
+// gather joins the calls that share the next WAIT.
+func (r *replicas) gather(key string) *waiting {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	under := r.gathers[key]
+	if under == nil { // nobody waits: this call begins at once
+		w := &waiting{done: make(chan struct{})}
+		r.gathers[key] = w
+		go r.run(key, w)
+		return w
+	}
+	if under.next == nil {
+		under.next = &waiting{done: make(chan struct{})}
+	}
+	return under.next
+}
+
+// run waits for one group after the other until nobody gathers any more.
+func (r *replicas) run(key string, w *waiting) {
+	for w != nil {
+		w.err = r.wait(key)
+		close(w.done)
+		r.mu.Lock()
+		if w = w.next; w == nil {
+			delete(r.gathers, key)
+		} else {
+			r.gathers[key] = w
+		}
+		r.mu.Unlock()
+	}
+}
+
+// wait asks the key's node how many replicas have what it had done when it was asked.
+func (r *replicas) wait(key string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.within+200*time.Millisecond)
+	defer cancel()
+	client, err := r.link.connected(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", tms.ErrNotDurable, err)
+	}
+	conn, free := client.Dedicate()
+	defer free()
+	results := conn.DoMulti(ctx, conn.B().Exists().Key(key).Build(),
+		conn.B().Wait().Numreplicas(int64(r.need)).Timeout(r.within.Milliseconds()).Build())
+	for _, result := range results {
+		if err := result.Error(); err != nil {
+			return fmt.Errorf("%w: %w", tms.ErrNotDurable, err)
+		}
+	}
+	if n, err := results[1].AsInt64(); err != nil || n < int64(r.need) {
+		return fmt.Errorf("%w: %d of %d replicas have it", tms.ErrNotDurable, n, r.need)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package redis_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+	"github.com/manankarani/token-manager/internal/store/storetest"
+)
+
+// replicated starts a master with n replicas, and a store that waits for so many of them.
+func replicated(t testing.TB, n, need int) (*redis.Store, *redistest.Server, []*redistest.Server) {
+	master := redistest.New(t, atOnce...)
+	replicas := make([]*redistest.Server, n)
+	for i := range replicas {
+		replicas[i] = redistest.New(t)
+		follow(t, raw(t, replicas[i]), master)
+	}
+	s := open(t, master, redis.Options{Replicas: need})
+	if need <= n { // a replica that is new has told nothing yet
+		storetest.Eventually(t, "the replicas follow", func() bool {
+			_, err := s.PutPool(t.Context(), "p", tms.PolicyChange{})
+			return err == nil
+		})
+	}
+	return s, master, replicas
+}
+
+// What was answered is on the replicas: the master may be lost with all that it had.
+func TestWhatReplicasHaveOutlastsTheMaster(t *testing.T) {
+	s, master, replicas := replicated(t, 1, 1)
+	var mu sync.Mutex
+	taken := map[string]string{}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for i := range 16 {
+		clients.Go(func() {
+			for n := 0; ; n++ {
+				value := fmt.Sprintf("t%d-%d", i, n)
+				_, err := s.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: value}}})
+				if err != nil {
+					return
+				}
+				results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{Prefer: value}})
+				if err != nil || results[0].Err != nil {
+					return
+				}
+				mu.Lock()
+				taken[results[0].Tokens[0].Value] = results[0].Tokens[0].Lease.ID
+				mu.Unlock()
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	time.Sleep(300 * time.Millisecond)
+	master.Kill()
+	close(stop)
+	clients.Wait()
+	ask(t, raw(t, replicas[0]), "REPLICAOF", "NO", "ONE")
+	promoted := open(t, replicas[0], redis.Options{})
+	for value, id := range taken {
+		results, err := promoted.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: value, LeaseID: id}})
+		must(t, errors.Join(err, results[0].Err))
+	}
+	if len(taken) < 50 {
+		t.Errorf("only %d leases were given", len(taken))
+	}
+}
+
+// A replica that hangs makes the outcome unknown in less than a second, for changes and for refusals, and holds up nobody
+// who only looks.
+func TestAReplicaThatHangs(t *testing.T) {
+	s, _, replicas := replicated(t, 2, 2)
+	fill(t, s, "p", "a", "b")
+	take(t, s, "p")
+	replicas[0].Stop()
+	for name, call := range map[string]func() error{
+		"assign": func() error {
+			_, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+			return err
+		},
+		"a refused keep-alive": func() error {
+			_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a", LeaseID: "another"}})
+			return err
+		},
+		"a pool that exists": func() error {
+			_, err := s.PutPool(t.Context(), "p", tms.PolicyChange{If: tms.IfMissing})
+			return err
+		},
+	} {
+		began, looked := time.Now(), make(chan time.Duration, 1)
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			at := time.Now()
+			s.Token(t.Context(), "p", "a")
+			looked <- time.Since(at)
+		}()
+		err := call()
+		if !errors.Is(err, tms.ErrNotDurable) || tms.CodeOf(err) != "" {
+			t.Errorf("%s: got %v, want an unknown outcome that is not durable", name, err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+		if took := <-looked; took > 300*time.Millisecond {
+			t.Errorf("beside %s a lookup took %v", name, took)
+		}
+	}
+	replicas[0].Continue()
+	eventually(t, "the replicas have all again", func() bool {
+		_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})
+		return err == nil
+	})
+}
+
+// With fewer replicas than are to have it, nothing is taken for durable.
+func TestTooFewReplicas(t *testing.T) {
+	s, _, _ := replicated(t, 1, 2)
+	_, err := s.Generate(t.Context(), tms.DefaultPool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+	if !errors.Is(err, tms.ErrNotDurable) {
+		t.Errorf("got %v, want that it is not durable", err)
+	}
+}
