@@ -79,8 +79,8 @@ var meanings = map[Code]string{
 // own. Of a code that this version does not know it is empty.
 func (c Code) Meaning() string { return meanings[c] }
 
-// ErrNotDurable is wrapped by the error of an operation that may have been carried out and is not as durable as it should
-// be: fewer replicas have it than the store is to wait for. It is no refusal: the outcome is unknown.
+// ErrNotDurable is wrapped by the error of an operation that may have been carried out, and is not as durable as it
+// should be: fewer replicas have it than the store is to wait for. It is no refusal: the outcome is unknown.
 var ErrNotDurable = errors.New("too few replicas have what was done; it may be lost")
 
 // NoneYet reports whether err says that no token can be given for now, which waiting may change.

@@ -34,7 +34,12 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	q := startServe(t, "--store", "embedded:"+again)
 	q.must(200, http.MethodPost, "/keep-alive", object{"token": "a", "lease_id": lease.LeaseID})
-	if next := q.must(200, http.MethodPost, "/assign-token", nil); next.Token != "b" || next.Fence <= last.Fence {
+	if r := q.must(503, http.MethodPost, "/assign-token", nil); r.Code != "pool_settling" {
+		t.Errorf("the copy answers %q, though b was given after the backup", r.Code)
+	}
+	drawn := q.must(201, http.MethodPost, "/generate-token", nil).Token
+	next := q.must(200, http.MethodPost, "/assign-token", object{"wait": "30s"})
+	if next.Token != drawn || next.Fence <= last.Fence {
 		t.Errorf("the copy gives %q with fence %d, after %d was issued", next.Token, next.Fence, last.Fence)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.partial")); len(left) > 0 {

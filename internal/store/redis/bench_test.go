@@ -213,3 +213,25 @@ func field(t testing.TB, c rueidis.Client, name string) float64 {
 	t.Fatalf("INFO has no %s", name)
 	return 0
 }
+
+// BenchmarkReplicas compares 64 callers on a Redis with two replicas that wait for none, and for both of them.
+func BenchmarkReplicas(b *testing.B) {
+	for _, need := range []int{0, 2} {
+		b.Run(fmt.Sprintf("N=%d", need), func(b *testing.B) {
+			s, master, _ := replicated(b, 2, need)
+			_, err := s.Generate(b.Context(), "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 2_000)})
+			must(b, err)
+			before := field(b, raw(b, master), "total_connections_received")
+			b.SetParallelism(32)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					token := take(b, s, "p")
+					release(b, s, "p", token.Value)
+				}
+			})
+			b.StopTimer()
+			b.ReportMetric(field(b, raw(b, master), "total_connections_received")-before, "connections")
+		})
+	}
+}

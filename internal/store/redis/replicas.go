@@ -9,8 +9,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// replicas holds answers back until so many replicas have what they rest on. Calls whose functions have run gather while
-// one WAIT is on its way, and share the next, as those of the embedded store share an fsync. The WAIT goes over a
+// replicas holds answers back until so many replicas have what they rest on. Calls whose functions have run gather
+// while one WAIT is on its way, and share the next, as those of the embedded store share an fsync. The WAIT goes over a
 // connection of its own, so that one which hangs holds up nobody who does not need it. It is not about the writes of
 // its connection, of which there are none, but about all that the server had done when it carried out the command
 // before: that is how Redis counts.

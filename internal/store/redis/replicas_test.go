@@ -76,8 +76,8 @@ func TestWhatReplicasHaveOutlastsTheMaster(t *testing.T) {
 	}
 }
 
-// A replica that hangs makes the outcome unknown in less than a second, for changes and for refusals, and holds up nobody
-// who only looks.
+// A replica that hangs makes the outcome unknown in less than a second, for changes and for refusals, and holds up
+// nobody who only looks.
 func TestAReplicaThatHangs(t *testing.T) {
 	s, _, replicas := replicated(t, 2, 2)
 	fill(t, s, "p", "a", "b")
