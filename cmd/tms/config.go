@@ -54,7 +54,8 @@ func (c *config) settings() *pflag.FlagSet {
 		"listen beyond loopback, and answer to any Host, although authentication is off")
 
 	fs.StringVar(&c.Store, "store", "embedded:./data",
-		"`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
+		"`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT, redis+sentinel://HOST,HOST,HOST/NAME, "+
+			"redis+cluster://HOST,HOST, or one of these with rediss for TLS")
 	fs.Var(&c.Sync, "sync",
 		"`when` the embedded store writes to disk: always (before every answer) or an interval, as 10ms")
 	fs.DurationVar(&c.StoreTimeout, "store-timeout", redis.DefaultTimeout,

@@ -38,8 +38,12 @@ var storeKinds = map[string]storeKind{
 		openEmbedded,
 		func(*config, string) string { return "memory only, the tokens are gone when the server stops" },
 	},
-	"redis":  {checkRedis, openRedis, describeRedis},
-	"rediss": {checkRedis, openRedis, describeRedis},
+	"redis":           {checkRedis, openRedis, describeRedis},
+	"rediss":          {checkRedis, openRedis, describeRedis},
+	"redis+sentinel":  {checkRedis, openRedis, describeRedis},
+	"rediss+sentinel": {checkRedis, openRedis, describeRedis},
+	"redis+cluster":   {checkRedis, openRedis, describeRedis},
+	"rediss+cluster":  {checkRedis, openRedis, describeRedis},
 }
 
 // kindOfStore returns the kind of the configured store, and what the setting says after it.
@@ -54,7 +58,8 @@ func orNoStore(ok bool) error {
 	if ok {
 		return nil
 	}
-	return errors.New("store: must be embedded:DIR, memory, redis://HOST:PORT or rediss://HOST:PORT")
+	return errors.New("store: must be embedded:DIR, memory, redis://HOST:PORT, redis+sentinel://HOST,HOST,HOST/NAME, " +
+		"redis+cluster://HOST,HOST, or one of these with rediss for TLS")
 }
 
 func (c *config) validateStore() error {
@@ -118,5 +123,12 @@ func describeRedis(c *config, _ string) string {
 	if err != nil {
 		return "redis"
 	}
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	where := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	switch {
+	case c.RedisReplicas > 0:
+		return fmt.Sprintf("%s, which answers when %d of its replicas know", where, c.RedisReplicas)
+	case c.RedisLossless:
+		return where + ", which loses nothing that it has answered"
+	}
+	return where + "; what it loses in a crash is settled: docs/reliability.md"
 }

@@ -3,11 +3,9 @@ package redis
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,28 +17,6 @@ import (
 
 // pause is how long a failed attempt to connect stands for those that ask next.
 const pause = 100 * time.Millisecond
-
-// clientOption returns what rueidis is to be told. Its errors do not show the URL, which may hold a password.
-func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, error) {
-	if _, err := url.Parse(address); err != nil {
-		return rueidis.ClientOption{},
-			errors.New("redis: the URL cannot be read; it has the form redis://user:password@host:port/db")
-	}
-	option, err := rueidis.ParseURL(address)
-	if err != nil {
-		return option, err
-	}
-	option.Dialer.Timeout = timeout
-	// a silent connection is given up after this and a ping's second
-	option.ConnWriteTimeout = max(timeout, time.Second)
-	option.Sentinel.TopologyRefreshInterval = 5 * time.Second
-	option.DisableRetry = true // nothing is sent twice
-	option.DisableCache = true
-	option.AlwaysPipelining = true // a call ends with its context, and the connection lives on
-	option.PipelineMultiplex = -1  // one connection: the fuller the pipeline, the less each call costs
-	option.RingScaleEachConn = 12
-	return option, nil
-}
 
 type dialFunc = func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error)
 

@@ -95,7 +95,8 @@ func (s *Store) beat() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*beatEvery)
 	defer cancel()
 	var calls sync.WaitGroup
-	for _, node := range (*client).Nodes() {
+	for address, node := range (*client).Nodes() {
+		calls.Go(func() { s.sentinels.confirm(ctx, address) })
 		calls.Go(func() {
 			fcall := node.B().Fcall().Function(fnBeat).Numkeys(0).Arg(s.when()).Build()
 			process, err := node.Do(ctx, fcall).AsStrSlice()

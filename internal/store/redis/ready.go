@@ -29,6 +29,9 @@ func (s *Store) Ready(ctx context.Context) error {
 	if err := s.judge(ctx, client); err != nil {
 		return err
 	}
+	if err := s.sentinels.vouch(); err != nil {
+		return err
+	}
 	if err := s.recognise(ctx, s.do); err != nil {
 		return nilOr(err)
 	}
@@ -39,7 +42,8 @@ func (s *Store) Ready(ctx context.Context) error {
 // prepare holds that Redis has functions, loads the library, and looks what the data is. One that is not fit for new
 // leases may still be fit to end them.
 func (s *Store) prepare(ctx context.Context, client rueidis.Client) error {
-	for _, node := range client.Nodes() {
+	for address, node := range client.Nodes() {
+		s.sentinels.confirm(ctx, address)
 		info, err := serverInfo(ctx, node)
 		if err == nil {
 			err = info.checkVersion()

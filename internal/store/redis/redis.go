@@ -33,8 +33,7 @@ const DefaultTimeout = 3 * time.Second
 
 // Options says how a store is opened.
 type Options struct {
-	// URL is redis://user:password@host:port/db, rediss:// for TLS, or unix:///path. Further addresses of a cluster
-	// follow as ?addr=host:port, and ?master_set=NAME says that the addresses are Sentinels.
+	// URL says where Redis is: redis://user:password@host:port/db, and the other forms that stand in address.go.
 	URL string
 
 	// Timeout is the longest that one step waits for Redis; zero: [DefaultTimeout]. A context that ends earlier ends
@@ -72,7 +71,8 @@ type Store struct {
 	wakes wakes
 	pulse *pulse
 
-	replicas *replicas
+	replicas  *replicas
+	sentinels *sentinels // nil: there are none
 
 	id     atomic.Pointer[string]      // of the data, as this server found it
 	reset  atomic.Pointer[tms.Refusal] // set once the data is known to be other than it was
@@ -97,7 +97,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
-	s.replicas = newReplicas(o.Replicas, s.link)
+	s.replicas, s.sentinels = newReplicas(o.Replicas, s.link), newSentinels(option, o)
 	s.pulse = newPulse(o, option.Sentinel.MasterSet != "")
 	if option.SelectDB > 0 {
 		s.place = "@" + strconv.Itoa(option.SelectDB)
@@ -115,6 +115,7 @@ func (s *Store) Close() error {
 	s.wakes.link.close()
 	s.link.close()
 	s.pulse.beating.Wait()
+	s.sentinels.close()
 	return nil
 }
 
@@ -161,6 +162,9 @@ func (s *Store) callOnce(ctx context.Context, pool, function string, args []stri
 	}
 	if err != nil {
 		return nil, outcome(err)
+	}
+	if err := s.sentinels.vouch(); err != nil && !reads[function] {
+		return nil, fmt.Errorf("redis: the answer came from a server that may be the master no more: %v", err)
 	}
 	if err := s.replicas.have(ctx, poolKeys(pool)[0], function); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)

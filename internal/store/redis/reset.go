@@ -36,6 +36,9 @@ func (s *Store) turnedAway(function string) error {
 	if r := s.reset.Load(); r != nil && !reads[function] {
 		return r
 	}
+	if err := s.sentinels.vouch(); err != nil && !reads[function] {
+		return err
+	}
 	if r := s.unfit.Load(); r != nil && (function == fnAssign || function == fnClaim) {
 		return r
 	}

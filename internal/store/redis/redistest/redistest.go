@@ -24,6 +24,9 @@ type Server struct {
 	dir  string
 	args []string
 	env  []string // nil: that of the test
+
+	sentinel string // the configuration of a Sentinel
+
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 }
@@ -117,6 +120,9 @@ func (s *Server) Start() {
 	host, port, _ := net.SplitHostPort(s.Addr)
 	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--logfile", "log"},
 		s.args...)
+	if s.sentinel != "" {
+		args = []string{s.sentinel, "--sentinel", "--bind", host, "--port", port, "--dir", s.dir, "--logfile", "log"}
+	}
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.Env = s.env
 	if err := s.cmd.Start(); err != nil {

@@ -1,0 +1,87 @@
+package redis_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/store/redis"
+	"github.com/manankarani/token-manager/internal/store/redis/redistest"
+)
+
+// underSentinels starts a master with a replica and three Sentinels, and a store that finds the master by them.
+func underSentinels(t *testing.T) (s *redis.Store, master *redistest.Server, sentinels []*redistest.Server) {
+	master = redistest.New(t, atOnce...)
+	replica := redistest.New(t, atOnce...)
+	follow(t, raw(t, replica), master)
+	sentinels = redistest.NewSentinels(t, 3, master)
+	for _, one := range sentinels {
+		eventually(t, "the Sentinels know each other and the replica", func() bool {
+			m, err := ask(t, raw(t, one), "SENTINEL", "MASTER", redistest.MasterSet).AsStrMap()
+			return err == nil && m["num-other-sentinels"] == "2" && m["num-slaves"] == "1"
+		})
+	}
+	s = open(t, master, redis.Options{URL: redistest.SentinelURL(sentinels)})
+	eventually(t, "the store is ready", func() bool { return s.Ready(t.Context()) == nil })
+	return s, master, sentinels
+}
+
+// The master is lost, and the store goes on through the one that the Sentinels have made: what was drawn since is given
+// at once, what may be somebody's when the pool has settled. The holder of a lease keeps it.
+func TestSentinelsFailOver(t *testing.T) {
+	s, master, _ := underSentinels(t)
+	put(t, s, "p", tms.PolicyChange{LeaseTTL: new(5 * time.Second)})
+	fill(t, s, "p", "a", "b")
+	held := take(t, s, "p")
+	time.Sleep(1200 * time.Millisecond) // it is replicated
+	master.Kill()
+	key := []tms.LeaseKey{{Token: held.Value, LeaseID: held.Lease.ID}}
+	eventually(t, "the lease is kept alive through the new master", func() bool {
+		results, err := s.KeepAlive(t.Context(), "p", key)
+		return err == nil && results[0].Err == nil
+	})
+	results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+	must(t, err)
+	refused(t, results[0].Err, tms.ErrPoolSettling)
+	fill(t, s, "p", "") // drawn
+	began := time.Now()
+	eventually(t, "what was drawn since is given", func() bool {
+		results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+		return err == nil && results[0].Err == nil
+	})
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	eventually(t, "all is given in the end", func() bool {
+		s.KeepAlive(t.Context(), "p", key)
+		results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+		return err == nil && results[0].Err == nil && results[0].Tokens[0].Value != held.Value
+	})
+}
+
+// A server that has lost sight of the majority of the Sentinels changes nothing, and still looks.
+func TestAMajorityOfTheSentinelsVouches(t *testing.T) {
+	s, _, sentinels := underSentinels(t)
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, "p", "a")
+	sentinels[0].Kill()
+	time.Sleep(2500 * time.Millisecond)
+	held := take(t, s, "p")
+	sentinels[1].Stop()
+	eventually(t, "changes are refused", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		results, err := s.KeepAlive(ctx, "p", []tms.LeaseKey{{Token: held.Value}})
+		return tms.CodeOf(err) == tms.ErrStoreUnavailable || err == nil && results[0].Err != nil
+	})
+	refused(t, s.Ready(t.Context()), tms.ErrStoreUnavailable)
+	if _, err := s.Token(t.Context(), "p", "a"); err != nil {
+		t.Errorf("a lookup: %v", err)
+	}
+	sentinels[1].Continue()
+	eventually(t, "changes go on", func() bool {
+		_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: held.Value}})
+		return err == nil
+	})
+}
