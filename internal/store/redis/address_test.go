@@ -33,7 +33,8 @@ func TestURLsThatAreRefused(t *testing.T) {
 
 func TestURLsThatAreTaken(t *testing.T) {
 	for _, url := range []string{
-		"redis+sentinel://a,b:1/m", "redis+sentinel://[::1]/m", "redis+sentinel://u:p@a/m/3?sentinel_user=s&sentinel_password=p",
+		"redis+sentinel://a,b:1/m", "redis+sentinel://[::1]/m",
+		"redis+sentinel://u:p@a/m/3?sentinel_user=s&sentinel_password=p",
 		"redis+cluster://a,b:7000", "rediss+cluster://a,b", "rediss+sentinel://a,b,c/m", "unix:///tmp/redis.sock",
 	} {
 		s, err := redis.Open(redis.Options{URL: url})
