@@ -235,3 +235,24 @@ func BenchmarkReplicas(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTakeover measures the step that takes over a pool, by how many tokens it holds.
+func BenchmarkTakeover(b *testing.B) {
+	for _, n := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprint(n, " tokens"), func(b *testing.B) {
+			server := redistest.New(b)
+			s, c := open(b, server, redis.Options{}), raw(b, server)
+			put(b, s, "p", tms.PolicyChange{MaxTokens: new(2_000_000), TokenTTL: new(time.Duration(0))})
+			for left := n; left > 0; left -= 10_000 {
+				_, err := s.Generate(b.Context(), "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, min(left, 10_000))})
+				must(b, err)
+			}
+			for b.Loop() {
+				ask(b, c, "HSET", "tms:{p}:pool", "run_id", "another", "epoch", "0")
+				if _, _, err := s.Pool(b.Context(), "p"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

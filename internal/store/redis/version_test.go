@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -158,4 +159,43 @@ func TestReadinessMovesLittle(t *testing.T) {
 	if moved > 10*8<<10 {
 		t.Errorf("ten looks moved %v bytes", moved)
 	}
+}
+
+// A server of version 1 says nothing of its clock, and is answered as it was: the instant of the step alone, and all
+// instants near the wall clock's.
+func TestOlderServersAreAnsweredInTheOlderForm(t *testing.T) {
+	server := redistest.New(t)
+	c := raw(t, server)
+	s := open(t, server, redis.Options{})
+	put(t, s, "p", tms.PolicyChange{MaxLeasesPerClient: new(9)})
+	fill(t, s, "p", "a", "b", "c")
+	older := func(function string, args ...string) []rueidis.RedisMessage {
+		t.Helper()
+		keys := redis.PoolKeys("p")
+		command := append([]string{"FCALL", "tms1_" + function, fmt.Sprint(len(keys))}, keys...)
+		values, err := ask(t, c, append(append(command, ""), args...)...).ToArray()
+		if err != nil {
+			t.Fatalf("%s: %v", function, err)
+		}
+		if now, err := values[0].AsInt64(); err != nil || function != "purge" &&
+			time.Since(time.UnixMilli(now)).Abs() > time.Minute {
+			t.Errorf("%s answers %v first, error %v", function, values[0], err)
+		}
+		return values
+	}
+	older("generate", "", "", "seed", "", "d", "e")
+	results, err := older("assign", "client", "", "1", "lease-1")[3].ToArray()
+	must(t, err)
+	token, _ := results[0].ToString()
+	for function, args := range map[string][]string{
+		"keep_alive": {token, "lease-1", ""}, "token": {token}, "tokens": {"10", "", "", "", "1", "2"}, "pool": {},
+		"expire": {"10"}, "leave": {"", "ticket"}, "unblock_request": {"r"}, "restore": {"x", "", ""},
+		"unblock_client": {"nobody", "", "", "10"}, "delete": {"x", "", ""},
+		"claim":   {"inbox", "c2", "", "1", "", "", "", "print", "", "lease-2"},
+		"purge":   {""},
+		"unblock": {token, "lease-1", ""},
+	} {
+		older(function, args...)
+	}
+	must(t, checkRedis(t.Context(), c))
 }
