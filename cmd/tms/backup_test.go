@@ -37,6 +37,9 @@ func TestBackupAndRestore(t *testing.T) {
 	if r := q.must(503, http.MethodPost, "/assign-token", nil); r.Code != "pool_settling" {
 		t.Errorf("the copy answers %q, though b was given after the backup", r.Code)
 	}
+	if out := runTMS(t, true, "pool", "show", "default", "--server", q.url); !strings.Contains(out, "settling until") {
+		t.Errorf("the pool shows\n%s", out)
+	}
 	drawn := q.must(201, http.MethodPost, "/generate-token", nil).Token
 	next := q.must(200, http.MethodPost, "/assign-token", object{"wait": "30s"})
 	if next.Token != drawn || next.Fence <= last.Fence {

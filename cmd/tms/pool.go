@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -75,6 +76,9 @@ func newPoolShow() *cobra.Command {
 			return err
 		}
 		lines.addStats(stats)
+		if !pool.SettlingUntil.IsZero() {
+			lines.addLine("settling until", pool.SettlingUntil.Local().Format(time.DateTime))
+		}
 		return r.write(api.PoolStatsOf(pool, stats), lines, []string{pool.Name})
 	})
 }
