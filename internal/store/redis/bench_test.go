@@ -244,7 +244,8 @@ func BenchmarkTakeover(b *testing.B) {
 			s, c := open(b, server, redis.Options{}), raw(b, server)
 			put(b, s, "p", tms.PolicyChange{MaxTokens: new(2_000_000), TokenTTL: new(time.Duration(0))})
 			for left := n; left > 0; left -= 10_000 {
-				_, err := s.Generate(b.Context(), "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, min(left, 10_000))})
+				tokens := make([]tms.NewToken, min(left, 10_000))
+				_, err := s.Generate(b.Context(), "p", tms.GenerateRequest{Tokens: tokens})
 				must(b, err)
 			}
 			for b.Loop() {

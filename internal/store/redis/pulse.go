@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,18 +57,23 @@ func (s *Store) oldMaster() time.Duration {
 	return max(0, s.pulse.oldMaster)
 }
 
-// when returns what the functions take first: the store's clock, "-" for served time, the clock of this server, and
-// what it says of takeovers.
+// when returns what the functions take first: the store's clock, or the reading of this server's where it has none, and
+// what it says in every call.
 func (s *Store) when() string {
-	instant, lossless := "-", 0
 	if s.now != nil {
-		instant = strconv.FormatInt(s.now().UnixMilli(), 10)
+		return strconv.FormatInt(s.now().UnixMilli(), 10) + s.says('i')
 	}
+	return strconv.FormatInt(time.Since(s.pulse.began).Milliseconds(), 10) + s.says('r')
+}
+
+// says returns what this server says of itself, and of takeovers.
+func (s *Store) says(kind byte) string {
+	lossless := " 0"
 	if s.pulse.lossless {
-		lossless = 1
+		lossless = " 1"
 	}
-	return fmt.Sprintf("%s %s %d %d %d%s", instant, s.pulse.name, time.Since(s.pulse.began).Milliseconds(),
-		s.oldMaster().Milliseconds(), lossless, s.place)
+	return " " + string(kind) + " " + s.pulse.name + " " + strconv.FormatInt(s.oldMaster().Milliseconds(), 10) +
+		lossless + s.place
 }
 
 // beats calls every server of Redis until the store is closed.

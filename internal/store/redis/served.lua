@@ -41,21 +41,38 @@ local function serve(server, reading)
   heard[server] = within(served - LATE, line, served) - reading
 end
 
--- Reads ARGV[1]. Returns the mark of the database.
-function hear(when)
-  local instant, server, reading, w, sure, database = match(when, '^(%S+) (%S+) (%d+) (%d+) (%d)(.*)$')
-  modern = instant ~= nil
-  if not modern then
-    instant, database = match(when, '^([^@]*)(.*)$')
-    brought, wait, lossless = tonumber(instant), 0, false
-  else
-    brought, wait, lossless = tonumber(instant), tonumber(w), sure == '1'
-  end
+local sayings, saying = {}, 0 -- what servers say in every call, read, by its text
+
+-- Reads what a server says in every call.
+local function introduce(text)
+  if saying == HEARD then sayings, saying = {}, 0 end
+  local kind, server, w, sure, database = match(text, '^ (%a) (%S+) (%d+) (%d)(.*)$')
+  local said = {brings = kind == 'i', server = server, wait = tonumber(w), lossless = sure == '1', database = database}
+  if not said.brings then said.wait = said.wait + LAG end
+  sayings[text], saying = said, saying + 1
+  return said
+end
+
+-- Reads ARGV[1] of a server of version 1.
+local function hearOld(when)
+  local instant, database = match(when, '^([^@]*)(.*)$')
+  modern, brought, wait, lossless = false, tonumber(instant), 0, false
   if not brought then
-    wait = wait + LAG
-    serve(server, tonumber(reading))
+    wait = LAG
+    serve()
   end
   return database
+end
+
+-- Reads ARGV[1]. Returns the mark of the database.
+function hear(when)
+  local at = strfind(when, ' ', 1, true)
+  if not at then return hearOld(when) end
+  local text = sub(when, at)
+  local said, number = sayings[text] or introduce(text), tonumber(sub(when, 1, at - 1))
+  modern, wait, lossless, brought = true, said.wait, said.lossless, said.brings and number
+  if not brought then serve(said.server, number) end
+  return said.database
 end
 
 -- Returns where the clock stands that this pool's runs beside.

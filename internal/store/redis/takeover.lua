@@ -150,9 +150,16 @@ function tick()
   return true
 end
 
+local stamped, stampedNow, stampedAhead -- the last one, since many steps are in one ms
+
 -- Returns the instant of the step, and how far the wall clock is ahead of it, for those who want to know.
 function stamp()
-  return modern and format('%.0f %.0f', now, (brought and 0 or began) - memory.offset) or now
+  if not modern then return now end
+  local ahead = (brought and 0 or began) - memory.offset
+  if now ~= stampedNow or ahead ~= stampedAhead then
+    stamped, stampedNow, stampedAhead = format('%.0f %.0f', now, ahead), now, ahead
+  end
+  return stamped
 end
 
 -- Issues n fences, and returns the one before the first of them.

@@ -39,8 +39,9 @@
 --                  not lost; it is the last fence
 --     wake:        prefix of channels: wake:<inbox> is told the tickets of that inbox that should be shown again
 --
--- ARGV[1] says when the step is, and who asks: "instant server reading W lossless", the instant "-" for served time. In
--- a database other than 0 "@" and its number follow, which no function can know of itself. Servers of version 1 say
+-- ARGV[1] says when the step is, and who asks: "number kind server W lossless". The number is the instant if the kind
+-- is i, and the reading of the server's clock if it is r. In a database other than 0 "@" and its number follow, which no
+-- function can know of itself. Servers of version 1 say
 -- only the instant, or nothing for the clock. Instants and durations are ms everywhere. The instants are those of the
 -- pool's own clock: see served.lua.
 -- A function answers with a string if it refused: pool_not_found, or what its header says; otherwise with an array
@@ -51,13 +52,14 @@
 -- assigned, with a lease that began at 0.
 
 -- While the library is loaded there are no globals; the first call binds these.
-local call, try, format, match, sub, floor, huge, max, min, random, ipairs, pairs, tonumber, type, unpack
+local call, try, strfind, format, match, sub, floor, huge, max, min, random, ipairs, pairs, tonumber, type, unpack
 
 local life -- when the library was loaded, in this process: no other has the same
 
 local function bind()
   local g = _G
-  call, try, format, match, sub = redis.call, redis.pcall, string.format, string.match, string.sub
+  call, try, strfind = redis.call, redis.pcall, string.find
+  format, match, sub = string.format, string.match, string.sub
   floor, huge, max, min, random = math.floor, math.huge, math.max, math.min, math.random
   ipairs, pairs, tonumber, type, unpack = g.ipairs, g.pairs, g.tonumber, g.type, g.unpack
   local t = call('TIME')
