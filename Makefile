@@ -5,10 +5,11 @@ PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 wind
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BENCHTIME ?= 3s
 SOAK     ?= 5m
+EVIDENCE ?= 1m
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test tools check unit cross soak bench cover
+.PHONY: help run build test tools check unit cross soak evidence bench cover
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +40,9 @@ cross: ## build for every platform, as CI does after the tests
 
 soak: tools ## three servers and one Redis under random faults, for SOAK=5m
 	$(GO) test -race ./cmd/tms -run 'TestSoak$$' -v -timeout 2h -soak $(SOAK)
+
+evidence: tools ## what each way to keep tokens promises, under faults, for EVIDENCE=1m each
+	$(GO) test ./cmd/tms -run 'TestEvidence$$' -v -timeout 60m -evidence $(EVIDENCE) | grep -E '^ *(evidence_test|---|FAIL|ok)|contradictions'
 
 bench: tools ## run the benchmarks, in about three minutes
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -p 1 -timeout 30m ./...

@@ -41,6 +41,13 @@ func (h *history) kept(l *lease, until time.Time) {
 	l.until = until
 }
 
+// stood reports whether the lease stood for sure at an instant.
+func (h *history) stood(l *lease, at time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return at.Before(l.until)
+}
+
 // ends writes down that the end of the lease is asked for now: from here on nobody knows whether it stands.
 func (h *history) ends(l *lease) {
 	h.mu.Lock()

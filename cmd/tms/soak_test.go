@@ -30,32 +30,42 @@ const (
 	soakTTL     = 3 * time.Second
 )
 
-// soak is a number of clients, three servers, the wires between them and one Redis, all of which fail at times.
+// soak is a number of clients, three servers, the wires between them and Redis, all of which fail at times.
 type soak struct {
 	t       *testing.T
 	ctx     context.Context
+	lasts   time.Duration
 	redis   *redistest.Server
 	servers []*mortal
 	history history
 
 	answered, unknown atomic.Int64
-	faults            sync.Map // kind → *atomic.Int64
+	lost              atomic.Int64 // leases that were over though they had been acknowledged
+	faults            sync.Map     // kind → *atomic.Int64
 }
 
 // mortal is a server that is killed and started again at the same address, with a wire to its clients and one to its
 // Redis.
 type mortal struct {
 	listen       string
-	near, far    *loopback.Wire
+	near, far    *loopback.Wire // far is nil where the store is no single Redis
+	serve        []string       // what tms serve is told of the store
 	cmd          *exec.Cmd
 	client       *http.Client
 	said, stderr *output
 }
 
-func newMortal(t *testing.T, redis *redistest.Server) *mortal {
+// behindWire returns a server with a wire to its Redis.
+func behindWire(t *testing.T, redis *redistest.Server, serve ...string) *mortal {
+	far := loopback.NewWire(t, redis.Addr)
+	m := newMortal(t, append([]string{"--store", "redis://" + far.Addr}, serve...)...)
+	m.far = far
+	return m
+}
+
+func newMortal(t *testing.T, serve ...string) *mortal {
 	listen := loopback.Addr(t)
-	m := &mortal{listen: listen, near: loopback.NewWire(t, listen), far: loopback.NewWire(t, redis.Addr),
-		stderr: &output{}}
+	m := &mortal{listen: listen, near: loopback.NewWire(t, listen), serve: serve, stderr: &output{}}
 	m.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: soakClients}}
 	t.Cleanup(func() {
 		m.client.CloseIdleConnections()
@@ -69,7 +79,7 @@ func newMortal(t *testing.T, redis *redistest.Server) *mortal {
 func (m *mortal) start(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		m.said = &output{}
-		m.cmd = exec.Command("tms", "serve", "--listen", m.listen, "--store", "redis://"+m.far.Addr)
+		m.cmd = exec.Command("tms", append([]string{"serve", "--listen", m.listen}, m.serve...)...)
 		m.cmd.Stdout, m.cmd.Stderr = m.said, m.stderr
 		if m.cmd.Start() != nil {
 			return false
@@ -106,26 +116,38 @@ func TestSoak(t *testing.T) {
 	seed := cmp.Or(*soakSeed, rand.Uint64())
 	t.Logf("seed %d", seed)
 	redis := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
-	s := &soak{t: t, redis: redis}
+	s := &soak{t: t, lasts: *soakLasts, redis: redis}
 	for range 3 {
-		m := newMortal(t, redis)
-		if s.servers = append(s.servers, m); !m.start(t.Context()) {
-			t.Fatalf("the server does not start: %s", m.stderr)
-		}
+		s.serve(behindWire(t, redis, "--redis-lossless"))
 	}
 	s.stock()
-	s.run(seed)
+	s.run(seed, s.serverFaults(), s.wireFaults(), s.redisFaults())
 	s.verdict()
+	if len(s.history.leases) < soakClients {
+		t.Errorf("only %d leases were given in all that time", len(s.history.leases))
+	}
+	s.allComesBack()
+}
+
+// serve starts one more server.
+func (s *soak) serve(m *mortal) {
+	s.t.Helper()
+	if s.servers = append(s.servers, m); !m.start(s.t.Context()) {
+		s.t.Fatalf("the server does not start: %s", m.stderr)
+	}
 }
 
 // stock makes the pool and its tokens.
 func (s *soak) stock() {
 	p := s.seen(0)
-	if r, err := p.call(http.MethodPut, "/pools/soak", object{"token_ttl": "0s",
-		"lease_ttl": soakTTL.String()}); err != nil || r.Status >= 300 {
-		s.t.Fatalf("the pool was not made: %+v, error %v", r, err)
-	}
-	p.must(201, http.MethodPost, "/generate-token", object{"pool": "soak", "tokens": soakValues()})
+	eventually(s.t, "the pool is made", func() bool { // replicas may not be there yet
+		r, err := p.call(http.MethodPut, "/pools/soak", object{"token_ttl": "0s", "lease_ttl": soakTTL.String()})
+		return err == nil && r.Status < 300
+	})
+	eventually(s.t, "its tokens are there", func() bool {
+		r, err := p.call(http.MethodPost, "/generate-token", object{"pool": "soak", "tokens": soakValues()})
+		return err == nil && r.Status == 201
+	})
 }
 
 func soakValues() (values []string) {
@@ -142,15 +164,15 @@ func (s *soak) seen(i int) *process {
 }
 
 // run lets clients work and everything fail for a while, and returns when all is well again.
-func (s *soak) run(seed uint64) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), *soakLasts)
+func (s *soak) run(seed uint64, kinds ...[]fault) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), s.lasts)
 	defer cancel()
 	s.ctx = ctx
 	var all sync.WaitGroup
 	for i := range soakClients {
 		all.Go(func() { s.live(fmt.Sprintf("client %d", i), rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
-	for i, faults := range [][]fault{s.serverFaults(), s.wireFaults(), s.redisFaults()} {
+	for i, faults := range kinds {
 		draw := rand.New(rand.NewPCG(seed, uint64(1_000+i)))
 		all.Go(func() { s.hurt(faults, draw) })
 	}
@@ -286,6 +308,9 @@ func (s *soak) use(l *lease, draw *rand.Rand) {
 		sent := time.Now()
 		r, known := s.ask(draw, http.MethodPost, "/keep-alive", key)
 		if known && r.Status != 200 {
+			if s.history.stood(l, sent) {
+				s.lost.Add(1)
+			}
 			return // it is over
 		}
 		if known {
@@ -329,10 +354,6 @@ func (s *soak) verdict() {
 	s.t.Logf("%d leases; the outcome of %d of %d requests is unknown", len(s.history.leases), s.unknown.Load(),
 		s.answered.Load())
 	s.history.verdict(s.t)
-	s.allComesBack()
-	if len(s.history.leases) < soakClients {
-		s.t.Errorf("only %d leases were given in all that time", len(s.history.leases))
-	}
 }
 
 // allComesBack holds that every token is there, free, and can be had.

@@ -40,10 +40,9 @@
 --     wake:        prefix of channels: wake:<inbox> is told the tickets of that inbox that should be shown again
 --
 -- ARGV[1] says when the step is, and who asks: "number kind server W lossless". The number is the instant if the kind
--- is i, and the reading of the server's clock if it is r. In a database other than 0 "@" and its number follow, which no
--- function can know of itself. Servers of version 1 say
--- only the instant, or nothing for the clock. Instants and durations are ms everywhere. The instants are those of the
--- pool's own clock: see served.lua.
+-- is i, and the reading of the server's clock if it is r. In a database other than 0 "@" and its number follow, which
+-- no function can know of itself. Servers of version 1 say only the instant, or nothing for the clock. Instants and
+-- durations are ms everywhere. The instants are those of the pool's own clock: see served.lua.
 -- A function answers with a string if it refused: pool_not_found, or what its header says; otherwise with an array
 -- whose first element is the instant of the step, and behind it how far the wall clock is ahead of that; to servers of
 -- version 1 it is the instant alone. A token stands in an answer as {state, till, record, metadata}: state

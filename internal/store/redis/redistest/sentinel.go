@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // MasterSet is the name by which Sentinels know the master.
@@ -40,4 +41,42 @@ func SentinelURL(sentinels []*Server) string {
 		hosts[i] = s.Addr
 	}
 	return "redis+sentinel://" + strings.Join(hosts, ",") + "/" + MasterSet
+}
+
+// Follow makes a server the replica of another, and waits until it has its data.
+func Follow(t testing.TB, replica, master *Server) {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(master.Addr)
+	replica.do("REPLICAOF %s %s", host, port)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if strings.Contains(replica.do("INFO replication"), "master_link_status:up") {
+			return
+		}
+	}
+	t.Fatal("the replica does not follow")
+}
+
+// MasterOf returns which of the nodes a Sentinel takes for the master.
+func MasterOf(t testing.TB, sentinel *Server, nodes []*Server) *Server {
+	t.Helper()
+	said := sentinel.do("SENTINEL GET-MASTER-ADDR-BY-NAME %s", MasterSet)
+	for _, node := range nodes {
+		if strings.Contains(said, "\n"+portOf(node.Addr)+"\r") {
+			return node
+		}
+	}
+	t.Fatalf("the master is none of the nodes: %q", said)
+	return nil
+}
+
+// Failover asks a Sentinel for a failover, which it may refuse, as while another is on its way.
+func Failover(sentinel *Server) {
+	conn, err := net.DialTimeout("tcp", sentinel.Addr, time.Second)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	fmt.Fprintf(conn, "SENTINEL FAILOVER %s\r\n", MasterSet)
+	_, _ = conn.Read(make([]byte, 64)) // whatever it says
 }
