@@ -51,7 +51,7 @@ func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, 
 	// a silent connection is given up after this and a ping's second
 	option.ConnWriteTimeout = max(timeout, time.Second)
 	option.Sentinel.Dialer.Timeout = timeout
-	option.Sentinel.TopologyRefreshInterval = 5 * time.Second
+	option.Sentinel.TopologyRefreshInterval = time.Second
 	option.DisableRetry = true // nothing is sent twice
 	option.DisableCache = true
 	option.AlwaysPipelining = true // a call ends with its context, and the connection lives on
