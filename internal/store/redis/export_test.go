@@ -28,6 +28,9 @@ func (s *Store) Listening() bool {
 	return s.wakes.listener != nil
 }
 
+// Beat calls every server of Redis once.
+func (s *Store) Beat() { s.beat() }
+
 // StopBeats ends the beats, as if this process was stopped.
 func (s *Store) StopBeats() {
 	s.pulse.end()

@@ -179,7 +179,7 @@ func TestAMasterThatComesBackSettles(t *testing.T) {
 	if n := field(t, b, "sync_partial_ok"); n != 1 {
 		t.Fatalf("%v resynchronisations were partial, want 1", n)
 	}
-	time.Sleep(600 * time.Millisecond) // a beat
+	s.Beat()
 	onSecond := open(t, second, redis.Options{Lossless: true})
 	first.Stop()
 	ask(t, b, "CLIENT", "KILL", "TYPE", "REPLICA")
@@ -188,7 +188,7 @@ func TestAMasterThatComesBackSettles(t *testing.T) {
 	second.Kill()
 	first.Continue()
 	ask(t, a, "REPLICAOF", "NO", "ONE")
-	time.Sleep(1200 * time.Millisecond)
+	s.Beat()
 	results, err := s.Assign(t.Context(), tms.DefaultPool, []tms.AssignRequest{{}})
 	must(t, err)
 	refused(t, results[0].Err, tms.ErrPoolSettling)

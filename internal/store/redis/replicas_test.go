@@ -97,22 +97,23 @@ func TestAReplicaThatHangs(t *testing.T) {
 			return err
 		},
 	} {
-		began, looked := time.Now(), make(chan time.Duration, 1)
+		began, looked := time.Now(), make(chan struct{})
 		go func() {
 			time.Sleep(50 * time.Millisecond)
-			at := time.Now()
 			s.Token(t.Context(), "p", "a")
-			looked <- time.Since(at)
+			close(looked)
 		}()
 		err := call()
 		if !errors.Is(err, tms.ErrNotDurable) || tms.CodeOf(err) != "" {
 			t.Errorf("%s: got %v, want an unknown outcome that is not durable", name, err)
 		}
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
-		if took := <-looked; took > 300*time.Millisecond {
-			t.Errorf("beside %s a lookup took %v", name, took)
+		select {
+		case <-looked:
+		default:
+			t.Errorf("a lookup was held up beside %s", name)
 		}
 	}
 	replicas[0].Continue()

@@ -50,7 +50,7 @@ func TestSentinelsFailOver(t *testing.T) {
 		results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
 		return err == nil && results[0].Err == nil
 	})
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	eventually(t, "all is given in the end", func() bool {
@@ -67,7 +67,14 @@ func TestAMajorityOfTheSentinelsVouches(t *testing.T) {
 	fill(t, s, "p", "a")
 	sentinels[0].Kill()
 	time.Sleep(2500 * time.Millisecond)
-	held := take(t, s, "p")
+	var held tms.Token
+	eventually(t, "two of three are enough", func() bool {
+		results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+		if err == nil && results[0].Err == nil {
+			held = results[0].Tokens[0]
+		}
+		return held.Value != ""
+	})
 	sentinels[1].Stop()
 	eventually(t, "changes are refused", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
