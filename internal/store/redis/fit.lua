@@ -10,13 +10,10 @@ local function fit() return 1 end
 -- tms1_beat moves served time on, and finds out whether another process has been the master since the last one.
 -- ARGV: now.
 -- Answer: {whose the memory of this process is, master_replid}.
-local reign -- master_replid at the last beat
-
 local function beat(_, args)
   hear(args[1])
+  watch()
   local _, replid = identity()
-  if reign and reign ~= replid then memories, count = {}, 0 end
-  reign = replid
   return {life, replid}
 end
 

@@ -20,11 +20,26 @@ local heard, hearing = {}, 0 -- server -> what served time was when its own cloc
 -- old master may still be asked; and in modern, that it knows of pools with clocks of their own.
 local brought, lossless
 
+local LOOK = 50
+local looked, reign -- when this process last looked whether it is the master still, and master_replid then
+
+-- Finds out whether another process has been the master since this one last looked, and forgets all pools then: a
+-- master that comes back by a partial resynchronisation still has its memory, which may be ahead of its data. It looks
+-- again after LOOK, or at once where no instant is given.
+function watch(instant)
+  if looked and instant and instant >= looked and instant - looked < LOOK then return end
+  looked = instant or looked
+  local _, replid = identity()
+  if reign and reign ~= replid then memories, count = {}, 0 end
+  reign = replid
+end
+
 local function within(least, n, most) return max(least, min(n, most)) end
 
 -- Moves served time on to the present call of a server.
 local function serve(server, reading)
   local instant = clock()
+  watch(instant)
   began = began or instant - served
   local to, line = min(instant - began, served + MOVE), nil
   if server then
