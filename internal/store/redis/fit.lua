@@ -8,11 +8,12 @@ local function version() return VERSION end
 local function fit() return 1 end
 
 -- tms1_beat moves served time on, and finds out whether another process has been the master since the last one.
--- ARGV: now.
+-- ARGV: now, "1" if the server comes from another master, or this one was not confirmed to it for a while.
 -- Answer: {whose the memory of this process is, master_replid}.
 local function beat(_, args)
   hear(args[1])
   watch()
+  if args[2] == '1' then reignAgain() end
   local _, replid = identity()
   return {life, replid}
 end

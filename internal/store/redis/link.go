@@ -32,6 +32,7 @@ func (l *link) dialer(dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, unsent{err}
 		}
+		l.dials.Add(1)
 		return conn, nil
 	}
 }
@@ -54,8 +55,9 @@ type link struct {
 	version int64                                       // of the library that it loads
 	prepare func(context.Context, rueidis.Client) error // of a new client; nil: nothing
 	client  atomic.Pointer[rueidis.Client]
-	loading sync.Mutex  // held while the library is loaded
-	suspect atomic.Bool // set while nothing was answered since a connection was dialled or broke
+	loading sync.Mutex   // held while the library is loaded
+	suspect atomic.Bool  // set while nothing was answered since a connection was dialled or broke
+	dials   atomic.Int64 // how many connections there have been
 
 	mu      sync.Mutex
 	attempt *attempt // the last one

@@ -5,7 +5,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -26,6 +29,8 @@ type pulse struct {
 	stop      chan struct{}
 	end       func() // closes stop
 	beating   sync.WaitGroup
+	meeting   sync.Mutex
+	met       atomic.Int64 // how many connections there had been when all were called
 
 	mu        sync.Mutex
 	processes map[string]bool     // those that have served
@@ -90,6 +95,19 @@ func (s *Store) beats() {
 	}
 }
 
+// meet calls a master that was connected to just now before anything else is asked of it.
+func (s *Store) meet() {
+	if s.sentinels == nil || s.link.dials.Load() == s.pulse.met.Load() {
+		return
+	}
+	s.pulse.meeting.Lock()
+	defer s.pulse.meeting.Unlock()
+	if dials := s.link.dials.Load(); dials != s.pulse.met.Load() {
+		s.beat()
+		s.pulse.met.Store(dials)
+	}
+}
+
 // beat calls every server once, and reports to the pools where one is another process than before.
 func (s *Store) beat() {
 	client := s.link.client.Load()
@@ -100,16 +118,31 @@ func (s *Store) beat() {
 	defer cancel()
 	var calls sync.WaitGroup
 	for address, node := range (*client).Nodes() {
+		another := s.sentinels.comesFrom(address)
 		calls.Go(func() { s.sentinels.confirm(ctx, address) })
 		calls.Go(func() {
-			fcall := node.B().Fcall().Function(fnBeat).Numkeys(0).Arg(s.when()).Build()
-			process, err := node.Do(ctx, fcall).AsStrSlice()
-			if err == nil && s.pulse.isNew(strings.Join(process, " ")) {
+			process, err := s.callOn(ctx, node, another)
+			if err != nil {
+				return
+			}
+			s.sentinels.arrive(address)
+			if s.pulse.isNew(process) || another {
 				s.report()
 			}
 		})
 	}
 	calls.Wait()
+}
+
+// callOn calls one server, and tells it whether this one comes from another master. It returns which process that is.
+func (s *Store) callOn(ctx context.Context, node rueidis.Client, another bool) (process string, err error) {
+	says := ""
+	if another {
+		says = "1"
+	}
+	fcall := node.B().Fcall().Function(fnBeat).Numkeys(0).Arg(s.when(), says).Build()
+	answer, err := node.Do(ctx, fcall).AsStrSlice()
+	return strings.Join(answer, " "), err
 }
 
 // isNew reports whether the process is one that this server has not met, and is not the first.

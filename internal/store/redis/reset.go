@@ -29,6 +29,9 @@ func (s *Store) admit(ctx context.Context, function string) error {
 			return outcome(err)
 		}
 	}
+	if function != fnReport { // which is a part of it
+		s.meet()
+	}
 	return s.turnedAway(function)
 }
 

@@ -92,3 +92,31 @@ func TestAMajorityOfTheSentinelsVouches(t *testing.T) {
 		return err == nil
 	})
 }
+
+// A master that is given up and taken back before it has heard of either has no sign of it. The servers tell it.
+func TestAMasterThatNeverKnewIsTold(t *testing.T) {
+	server := redistest.New(t)
+	c := raw(t, server)
+	s := open(t, server, redis.Options{})
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, "p", "a")
+	release(t, s, "p", take(t, s, "p").Value)
+	beat := func(comes string) {
+		t.Helper()
+		ask(t, c, "FCALL", "tms1_beat", "0", "1 r another 3000 0", comes)
+	}
+	beat("")
+	release(t, s, "p", take(t, s, "p").Value)
+	beat("1")
+	results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+	must(t, err)
+	refused(t, results[0].Err, tms.ErrPoolSettling)
+	p, _, err := s.Pool(t.Context(), "p")
+	must(t, err)
+	beat("1") // another server, of the same failover
+	again, _, err := s.Pool(t.Context(), "p")
+	must(t, err)
+	if moved := again.SettlingUntil.Sub(p.SettlingUntil); moved.Abs() > time.Second {
+		t.Errorf("the second server that came let the pool settle for another %v", moved)
+	}
+}

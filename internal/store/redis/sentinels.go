@@ -21,6 +21,9 @@ type sentinels struct {
 	each   []*link // a connection to each
 	began  time.Time
 	agreed atomic.Int64 // when a majority confirmed the master last, in ns since began
+
+	mu   sync.Mutex
+	last string // the address of the master at the last beat; none where it was not confirmed; "" at first
 }
 
 // confirmedFor is for how long a confirmation holds.
@@ -63,8 +66,43 @@ func (s *sentinels) confirm(ctx context.Context, address string) {
 	all.Wait()
 	if int(votes.Load()) > len(s.each)/2 {
 		s.agreed.Store(int64(asked))
+	} else if s.vouch() != nil {
+		s.depart()
 	}
 }
+
+// comesFrom reports whether this server has had another master than that at the address since it had this one, or none
+// for a while. The master has to know: it may have been given up, and have come back without a sign of it.
+func (s *sentinels) comesFrom(address string) bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last != "" && s.last != address
+}
+
+// arrive notes that the master at the address knows where this server comes from.
+func (s *sentinels) arrive(address string) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = address
+}
+
+// depart notes that no majority confirms the master any more.
+func (s *sentinels) depart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last != "" {
+		s.last = none
+	}
+}
+
+// none stands for a master that nobody confirms.
+const none = "none"
 
 // votes reports whether one Sentinel takes the server at the address for the master.
 func (s *sentinels) votes(ctx context.Context, one *link, address string) bool {

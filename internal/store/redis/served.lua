@@ -34,6 +34,21 @@ function watch(instant)
   reign = replid
 end
 
+local SAME = 5000 -- several servers say of one failover that they come from another master
+local reigns, crowned = 0, nil -- how often they have said so, and when
+
+-- Returns what tells the reigns of this process apart.
+function reigned() return reigns > 0 and '.' .. reigns or '' end
+
+-- Begins another reign of this master: it was given up and came back, though it has heard of neither. What another one
+-- did meanwhile is lost.
+function reignAgain()
+  local instant = clock()
+  if crowned and instant - crowned < SAME and instant >= crowned then return end
+  reigns, crowned = reigns + 1, instant
+  memories, count = {}, 0
+end
+
 local function within(least, n, most) return max(least, min(n, most)) end
 
 -- Moves served time on to the present call of a server.

@@ -23,7 +23,8 @@ local FIELDS = {'run_id', 'master_replid', 'life', 'instant', 'offset', 'fence',
   'longest', 'lasting'}
 
 function identity()
-  return match(call('INFO', 'server'), 'run_id:(%w+)'), match(call('INFO', 'replication'), 'master_replid:(%w+)')
+  local run = match(call('INFO', 'server'), 'run_id:(%w+)')
+  return run .. reigned(), match(call('INFO', 'replication'), 'master_replid:(%w+)')
 end
 
 -- Returns the stored fields by their names, numbers as such.
