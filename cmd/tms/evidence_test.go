@@ -71,14 +71,25 @@ func (s *soak) underSentinels(replicas string) []fault {
 	return []fault{
 		{"planned failover", func(*mortal, *rand.Rand) {
 			redistest.Failover(sentinels[0])
-			time.Sleep(2 * time.Second)
+			s.untilPaired(nodes)
 		}},
 		{"master stopped", func(_ *mortal, draw *rand.Rand) {
 			master := redistest.MasterOf(s.t, sentinels[0], nodes)
 			master.Stop()
 			time.Sleep(time.Duration(draw.IntN(3000)) * time.Millisecond)
 			master.Continue()
+			s.untilPaired(nodes)
 		}},
+	}
+}
+
+// untilPaired waits until the nodes can lose one of them again, or the soak is over.
+func (s *soak) untilPaired(nodes []*redistest.Server) {
+	for s.ctx.Err() == nil {
+		time.Sleep(2 * time.Second) // in which a failover begins
+		if redistest.Paired(nodes) {
+			return
+		}
 	}
 }
 
