@@ -92,6 +92,10 @@ local function unsettle(pool)
   call('HSET', keys[1], 'taken', digits(pool.taken), 'settled', digits(pool.settled), 'before', pool.epoch)
 end
 
+-- Returns where the clock of a new pool stands, and of one of version 1, which has none of its own yet: its instants are
+-- those of the wall clock.
+local function wallInstant() return brought or served + began end
+
 -- Goes on with the clock of the pool from its instant, whatever the time is, or where it would be if this process has
 -- served it all the while. An instant that the caller brings is served time itself.
 local function resumeClock(pool, offset)
@@ -102,9 +106,9 @@ local function resumeClock(pool, offset)
   keep(pool, offset)
 end
 
--- Begins an epoch in the pool. One of version 1 has no clock of its own yet.
+-- Begins an epoch in the pool.
 function takeOver(pool, settles, offset)
-  pool.instant = pool.instant or brought or served + began
+  pool.instant = pool.instant or wallInstant()
   newEpoch(pool, not pool.epoch and 1 or offset and UNLOADED or LOST)
   if settles then unsettle(pool) end
   resumeClock(pool, offset)
@@ -115,6 +119,7 @@ end
 -- that it can lose.
 function adopt()
   local pool, run, replid = stored(), identity()
+  pool.instant = pool.instant or wallInstant()
   local another = pool.run_id ~= run or pool.master_replid ~= replid
   local putBack = memory and (not another or pool.fence < memory.fence)
   local offset = pool.life == life and pool.offset

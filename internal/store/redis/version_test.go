@@ -199,3 +199,34 @@ func TestOlderServersAreAnsweredInTheOlderForm(t *testing.T) {
 	}
 	must(t, checkRedis(t.Context(), c))
 }
+
+// What version 1 has stored goes on under this one, in the process that has it, after a restart, and in another: leases
+// and tokens have the time left that they had.
+func TestAPoolOfVersion1GoesOn(t *testing.T) {
+	for name, again := range map[string]func(*redistest.Server, rueidis.Client){
+		"the process that has it": func(_ *redistest.Server, c rueidis.Client) { ask(t, c, "FUNCTION", "FLUSH") },
+		"after a restart":         func(server *redistest.Server, _ rueidis.Client) { server.Kill(); server.Start() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
+			c := raw(t, server)
+			s := open(t, server, redis.Options{})
+			put(t, s, "p", tms.PolicyChange{LeaseTTL: new(time.Minute)})
+			fill(t, s, "p", "a", "b")
+			held := take(t, s, "p")
+			must(t, s.Close())
+			ask(t, c, "HDEL", "tms:{p}:pool", "instant", "offset", "life", "taken", "settled", "before", "longest", "lasting")
+			again(server, c)
+			s = open(t, server, redis.Options{})
+			token, err := s.Token(t.Context(), "p", held.Value)
+			must(t, err)
+			if left := time.Until(token.Lease.ExpiresAt); left < 40*time.Second || left > time.Minute+2*time.Second {
+				t.Errorf("the lease has %v left, want a minute", left)
+			}
+			results, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: held.Value, LeaseID: held.Lease.ID}})
+			must(t, err)
+			must(t, results[0].Err)
+			must(t, checkRedis(t.Context(), raw(t, server)))
+		})
+	}
+}
