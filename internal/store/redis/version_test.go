@@ -215,7 +215,8 @@ func TestAPoolOfVersion1GoesOn(t *testing.T) {
 			fill(t, s, "p", "a", "b")
 			held := take(t, s, "p")
 			must(t, s.Close())
-			ask(t, c, "HDEL", "tms:{p}:pool", "instant", "offset", "life", "taken", "settled", "before", "longest", "lasting")
+			ask(t, c, "HDEL", "tms:{p}:pool", "instant", "offset", "life", "taken", "settled", "before", "longest",
+				"lasting")
 			again(server, c)
 			s = open(t, server, redis.Options{})
 			token, err := s.Token(t.Context(), "p", held.Value)
