@@ -92,8 +92,8 @@ local function unsettle(pool)
   call('HSET', keys[1], 'taken', digits(pool.taken), 'settled', digits(pool.settled), 'before', pool.epoch)
 end
 
--- Returns where the clock of a new pool stands, and of one of version 1, which has none of its own yet: its instants are
--- those of the wall clock.
+-- Returns where the clock of a new pool stands, and of one of version 1, which has none of its own yet: its instants
+-- are those of the wall clock.
 local function wallInstant() return brought or served + began end
 
 -- Goes on with the clock of the pool from its instant, whatever the time is, or where it would be if this process has
