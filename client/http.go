@@ -173,9 +173,9 @@ func (c *Client) refused(a ask, response *http.Response, body []byte) error {
 
 // passes reports whether a refusal may be another one in a while: a server that is too busy, stops, or cannot ask its
 // store, and a limit of a rate. A pool stays paused, and a client that holds all it may goes on to, until somebody
-// acts.
+// acts. A pool that settles is waited for as one that has no token.
 func passes(status int, code tms.Code) bool {
-	return status == http.StatusServiceUnavailable && code != tms.ErrPoolPaused ||
+	return status == http.StatusServiceUnavailable && code != tms.ErrPoolPaused && code != tms.ErrPoolSettling ||
 		status == http.StatusTooManyRequests && code != tms.ErrQuotaExceeded
 }
 

@@ -45,8 +45,29 @@ func TestBackupAndRestore(t *testing.T) {
 	if next.Token != drawn || next.Fence <= last.Fence {
 		t.Errorf("the copy gives %q with fence %d, after %d was issued", next.Token, next.Fence, last.Fence)
 	}
+	q.kill()
+	marksByHand(t, filepath.Join(dir, "data"))
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.partial")); len(left) > 0 {
 		t.Errorf("%v are left", left)
+	}
+}
+
+// marksByHand says of a data directory that a copy was put back there, which only whoever did it can know.
+func marksByHand(t *testing.T, dir string) {
+	t.Helper()
+	if out := runTMS(t, false, "restore", "--mark", dir+"-that-is-none"); !strings.Contains(out, dir+"-that-is-none") {
+		t.Errorf("of a directory that is none it says:\n%s", out)
+	}
+	for _, marked := range []bool{false, true} {
+		if marked {
+			runTMS(t, true, "restore", "--mark", dir)
+		}
+		p := startServe(t, "--store", "embedded:"+dir)
+		shown := runTMS(t, true, "pool", "show", "default", "--server", p.url)
+		if strings.Contains(shown, "settling until") != marked {
+			t.Errorf("marked: %v; the pool shows\n%s", marked, shown)
+		}
+		p.kill()
 	}
 }
 

@@ -33,7 +33,8 @@ func newBench() *cobra.Command {
 		Short: "Load a server with a mix of requests, and measure it",
 		Long: "Send a mix of requests over many connections, and print how many were answered in a second, how long " +
 			"they took\n" +
-			"and what was refused. Without --pool it makes a pool of its own, bench-…, and removes it in the end.\n\n" +
+			"and what was refused. Without --pool it makes a pool of its own, bench-…, and removes it in the " +
+			"end.\n\n" +
 			"With --rate, requests are due at a constant rate, and what one takes is counted from when it was due, " +
 			"so that a\n" +
 			"server that stalls is charged for all that had to wait. Without, each connection sends the next request " +

@@ -61,7 +61,7 @@ var advice = map[tms.Code]struct {
 	tms.ErrNoTokenAvailable: {exitNoneFree, "--wait 1m, to wait for one, or " + whoHasThem},
 	tms.ErrPoolFull:         {exitFailure, "tms pool set {pool} --max-tokens N, or tms delete some"},
 	tms.ErrPoolPaused:       {exitNoneFree, "tms pool set {pool} --paused=false"},
-	tms.ErrPoolSettling:     {exitNoneFree, "--wait 1m, to wait for a token that surely nobody holds"},
+	tms.ErrPoolSettling:     {exitNoneFree, "--wait 1m, to wait for one, or tms pool show {pool}, to see until when"},
 	tms.ErrPoolInUse:        {exitFailure, "tms pool show {pool}, to see what it holds"},
 	tms.ErrQuotaExceeded:    {exitNoneFree, "tms pool show {pool}, to see how many a client may hold"},
 	tms.ErrNotAssigned:      {exitFailure, "tms lookup --pool {pool} {token}"},

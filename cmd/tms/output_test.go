@@ -14,7 +14,8 @@ import (
 // Characters that take two columns, or none, push nothing out of its column.
 func TestTablesAreAlignedOnATerminal(t *testing.T) {
 	var out strings.Builder
-	rows := [][]string{{"日本語", "free", ""}, {"e\u0301", "held", ""}, {"🎟🎟", "held", ""}, {"plain", "free", ""}}
+	rows := [][]string{{"日本語", "free", ""}, {"e\u0301", "held", ""}, {"🎟🎟", "held", ""},
+		{"plain", "free", ""}}
 	if err := (table{[]string{"TOKEN", "STATE", "NOTHING"}, rows}).write(&out); err != nil {
 		t.Fatal(err)
 	}

@@ -37,10 +37,16 @@ type Settling struct {
 }
 
 // TakenOver returns what a takeover leaves in a pool, whose clock was stored when it stood at an instant. The longest
-// lease that was granted is given in ms.
+// lease of which only its holder may know is given in ms: see [Terms.LongestLease].
 func TakenOver(stored, longest, fence int64) Settling {
 	taken := stored + Stale + 1
-	return Settling{Taken: taken, Until: taken + max(Quiet, min(longest, LongestUnknown)), Before: fence}
+	return Settling{Taken: taken, Until: taken + max(Quiet, longest), Before: fence}
+}
+
+// LongestLease returns the longest, in ms, that a lease can last of which only its holder knows: that of the policy, as
+// it is granted, or a longer one that was granted and may last.
+func (t Terms) LongestLease(granted int64) int64 {
+	return max(t.cut(t.LeaseTTL.Milliseconds()), granted)
 }
 
 // Phase is what a pool goes through after a takeover: nothing is given, little is, all is.

@@ -18,7 +18,6 @@ type clock struct {
 	since   time.Time        // when that was
 	served  rules.Served
 	offset  int64 // how far the pools' clocks are ahead of that
-	ahead   int64 // how far the wall clock is ahead of the pools'
 	stored  int64 // the instant that the log has
 	last    int64 // that of the last step: the clock never goes back
 }
@@ -33,13 +32,13 @@ const storeEvery = 30_000
 // base returns where the clock stands that the pools' clocks run beside.
 func (c *clock) base() int64 {
 	if c.brought != nil {
-		c.ahead = -c.offset
 		return c.brought().UnixMilli()
 	}
-	at := c.served.Move(c.opened + time.Since(c.since).Milliseconds())
-	c.ahead = c.served.Began() - c.offset
-	return at
+	return c.served.Move(c.opened + time.Since(c.since).Milliseconds())
 }
+
+// ahead returns how far the wall clock is ahead of the pools'. Began is 0 where the clock is brought.
+func (c *clock) ahead() int64 { return c.served.Began() - c.offset }
 
 // fresh returns where the clock of a store begins that nobody has served before.
 func (c *clock) fresh() int64 {
@@ -62,7 +61,6 @@ func (c *clock) goOn(instant int64) {
 		c.offset = max(0, c.offset)
 	}
 	c.stored, c.last = instant, instant
-	c.base()
 }
 
 // wall returns an instant of the pools as a time.
@@ -70,7 +68,7 @@ func (c *clock) wall(at int64) time.Time {
 	if at == rules.Never {
 		return time.Time{}
 	}
-	return rules.Instant(at + c.ahead)
+	return rules.Instant(at + c.ahead())
 }
 
 // shift returns an instant of the pools, as [rules.Instant] has it, as a time.
@@ -78,7 +76,7 @@ func (c *clock) shift(at time.Time) time.Time {
 	if at.IsZero() {
 		return at
 	}
-	return at.Add(time.Duration(c.ahead) * time.Millisecond)
+	return at.Add(time.Duration(c.ahead()) * time.Millisecond)
 }
 
 // clockRecord is what the log keeps of the clock, and of what a crash may cost.
@@ -185,8 +183,7 @@ func (s *Store) noteClose() {
 	}
 }
 
-// takeOver lets all pools settle, as copies of what they were, and takes back what was handed and not picked up. The
-// lock must be held, or nobody else be there yet.
+// takeOver lets all pools settle, as copies of what they were. The lock must be held.
 func (s *Store) takeOver() {
 	stored := s.clock.stored
 	for _, p := range s.pools {

@@ -7,11 +7,10 @@ import (
 
 // longestLease returns the longest, in ms, that a lease can last of which only its holder knows.
 func (p *pool) longestLease(now int64) int64 {
-	longest := p.policy.LeaseTTL.Milliseconds()
-	if p.lasting >= now {
-		longest = max(longest, p.longest)
+	if p.lasting < now {
+		return p.policy.LongestLease(0)
 	}
-	return longest
+	return p.policy.LongestLease(p.longest)
 }
 
 // lasts remembers a ttl, in ms, that was granted or renewed, if it is above the pool's.
@@ -56,12 +55,12 @@ func (p *pool) listFresh(e *entry, in bool) {
 
 // token returns the record as whoever asks sees it, in wall-clock time.
 func (t *step) token(value string, r rules.Record, reveal bool) tms.Token {
-	ahead := t.store.clock.ahead
+	ahead := t.store.clock.ahead()
 	r.Seen = t.policy.Wound(r.Seen)
 	return r.Shift(ahead).Token(t.name, value, t.policy, t.now+ahead, reveal)
 }
 
 // withPast returns the same with what the record remembers of its leases.
 func (t *step) withPast(value string, r rules.Record) tms.Token {
-	return r.Shift(t.store.clock.ahead).WithPast(t.token(value, r, false))
+	return r.Shift(t.store.clock.ahead()).WithPast(t.token(value, r, false))
 }

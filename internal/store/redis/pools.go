@@ -257,7 +257,7 @@ func (s *Store) finish(ctx context.Context, name string) error {
 	if err := s.purge(ctx, name); err != nil {
 		return err
 	}
-	s.served.Delete(name)
+	s.forget(name)
 	if err := s.dropName(ctx, name); err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ local function report(k, args)
     tick()
   end
   if settling() then
-    memory.settled = max(memory.settled, memory.taken + wait + min(ttl, HOUR))
+    memory.settled = max(memory.settled, memory.taken + wait + ttl)
     call('HSET', keys[1], 'settled', digits(memory.settled))
   end
   return {stamp(), settling() and memory.settled or -1}

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -29,10 +28,11 @@ type pulse struct {
 	stop      chan struct{}
 	end       func() // closes stop
 	beating   sync.WaitGroup
-	meeting   sync.Mutex
-	met       atomic.Int64 // how many connections there had been when all were called
+	hurry     chan struct{} // holds one token while somebody waits for a beat
 
 	mu        sync.Mutex
+	met       int64               // how many connections there had been at the last beat
+	beaten    chan struct{}       // closed by the next one
 	processes map[string]bool     // those that have served
 	answered  map[string]answered // by pool
 }
@@ -45,8 +45,9 @@ type answered struct {
 }
 
 func newPulse(o Options, sentinels bool) *pulse {
-	p := &pulse{name: tms.NewValue(), began: time.Now(), oldMaster: o.OldMaster, lossless: o.Lossless,
-		stop: make(chan struct{}), processes: map[string]bool{}, answered: map[string]answered{}}
+	p := &pulse{name: tms.NewValue(), began: time.Now(), oldMaster: o.OldMaster, lossless: o.Lossless}
+	p.stop, p.hurry, p.beaten = make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
+	p.processes, p.answered = map[string]bool{}, map[string]answered{}
 	p.end = sync.OnceFunc(func() { close(p.stop) })
 	if sentinels && p.oldMaster == 0 {
 		p.oldMaster = majorityTime
@@ -90,22 +91,50 @@ func (s *Store) beats() {
 		case <-s.pulse.stop:
 			return
 		case <-tick.C:
-			s.beat()
+		case <-s.pulse.hurry:
+		}
+		dials := s.link.dials.Load()
+		s.beat()
+		s.pulse.hasMet(dials)
+	}
+}
+
+// meet waits until a master that was connected to just now was called, before anything else is asked of it.
+func (s *Store) meet(ctx context.Context) error {
+	if s.sentinels == nil {
+		return nil
+	}
+	for dials := s.link.dials.Load(); ; {
+		met, beaten := s.pulse.lastMet()
+		if met >= dials {
+			return nil
+		}
+		select {
+		case s.pulse.hurry <- struct{}{}:
+		default:
+		}
+		select {
+		case <-beaten:
+		case <-s.pulse.stop:
+			return nil
+		case <-ctx.Done():
+			return unsent{ctx.Err()}
 		}
 	}
 }
 
-// meet calls a master that was connected to just now before anything else is asked of it.
-func (s *Store) meet() {
-	if s.sentinels == nil || s.link.dials.Load() == s.pulse.met.Load() {
-		return
-	}
-	s.pulse.meeting.Lock()
-	defer s.pulse.meeting.Unlock()
-	if dials := s.link.dials.Load(); dials != s.pulse.met.Load() {
-		s.beat()
-		s.pulse.met.Store(dials)
-	}
+func (p *pulse) lastMet() (int64, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.met, p.beaten
+}
+
+// hasMet wakes those who wait for a beat, which has called all that were connected to when it began.
+func (p *pulse) hasMet(dials int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.beaten)
+	p.met, p.beaten = dials, make(chan struct{})
 }
 
 // beat calls every server once, and reports to the pools where one is another process than before.
@@ -154,7 +183,7 @@ func (p *pulse) isNew(process string) bool {
 	return another
 }
 
-// report tells all pools what this server remembers of them.
+// report tells all pools what this server remembers of them, as far as they can be told at all.
 func (s *Store) report() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.link.timeout)
 	defer cancel()
@@ -162,10 +191,19 @@ func (s *Store) report() {
 		ttl := strconv.FormatInt(a.longest.Milliseconds(), 10)
 		_, err := s.callOnce(ctx, pool, fnReport, []string{ttl, strconv.FormatInt(a.fence, 10)})
 		if err != nil && tms.CodeOf(err) != tms.ErrPoolNotFound {
-			s.link.log.Warn("another redis process serves a pool, and was not told of its leases", "pool", pool,
+			s.link.log.Warn("another redis process serves the pools, and was not told of all leases", "pool", pool,
 				"error", err)
+			return
 		}
 	}
+}
+
+// forget forgets a pool that is gone.
+func (s *Store) forget(pool string) {
+	s.served.Delete(pool)
+	s.pulse.mu.Lock()
+	defer s.pulse.mu.Unlock()
+	delete(s.pulse.answered, pool)
 }
 
 // remembered returns what was answered of each pool, and forgets the leases that are over.

@@ -22,17 +22,23 @@ var reads = map[string]bool{fnPool: true, fnToken: true, fnTokens: true}
 
 // admit says why a call must not be made. The first one finds out whether Redis is fit.
 func (s *Store) admit(ctx context.Context, function string) error {
-	if s.link.client.Load() == nil {
-		ctx, cancel := context.WithTimeout(ctx, s.link.timeout)
-		defer cancel()
-		if _, err := s.link.connected(ctx); err != nil {
-			return outcome(err)
-		}
-	}
-	if function != fnReport { // which is a part of it
-		s.meet()
+	if err := s.acquaint(ctx, function); err != nil {
+		return outcome(err)
 	}
 	return s.turnedAway(function)
+}
+
+// acquaint waits until Redis is connected to, and the master was called.
+func (s *Store) acquaint(ctx context.Context, function string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.link.timeout)
+	defer cancel()
+	if _, err := s.link.connected(ctx); err != nil {
+		return err
+	}
+	if function == fnReport { // which is a part of the call
+		return nil
+	}
+	return s.meet(ctx)
 }
 
 func (s *Store) turnedAway(function string) error {
@@ -127,7 +133,7 @@ func (s *Store) lookForPool(ctx context.Context, pool string) error {
 	if lost {
 		return s.wasReset("a node of the redis cluster was emptied: it had the pool " + pool)
 	}
-	s.served.Delete(pool)
+	s.forget(pool)
 	return nil
 }
 

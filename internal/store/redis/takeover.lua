@@ -17,7 +17,7 @@
 
 local STALE = 1000
 local QUIET = 1000 -- for how long after a takeover nothing is given, so that servers can report
-HOUR = 60 * 60 * 1000 -- where answers can be lost, no lease lasts longer, so that no pool settles for longer
+local HOUR = 60 * 60 * 1000 -- where answers can be lost, no lease lasts longer, so that no pool settles for longer
 
 local FIELDS = {'run_id', 'master_replid', 'life', 'instant', 'offset', 'fence', 'epoch', 'taken', 'settled', 'before',
   'longest', 'lasting'}
@@ -76,11 +76,14 @@ local function newEpoch(pool, margin)
   call('HSET', keys[1], 'epoch', pool.epoch, 'fence', pool.epoch, 'adopted_at', digits(brought or clock()))
 end
 
+-- Returns a ttl as it is granted.
+local function cut(ttl) return lossless and ttl or min(ttl, HOUR) end
+
 -- Returns the longest that a lease can last of which only its holder knows.
 local function longest(pool)
-  local most = policy.lease_ttl_ms
+  local most = cut(policy.lease_ttl_ms)
   if pool.lasting and pool.lasting >= pool.instant then most = max(most, pool.longest) end
-  return min(most, HOUR)
+  return most
 end
 
 -- Lets the pool settle from where its clock may have stood in the old process.
@@ -208,7 +211,7 @@ end
 
 -- Cuts a ttl to what is granted, and remembers one above the pool's.
 function lasts(ttl)
-  if not lossless then ttl = min(ttl, HOUR) end
+  ttl = cut(ttl)
   local m, over = memory, now + ttl
   if ttl <= policy.lease_ttl_ms or ttl <= m.longest and over <= m.lasting then return ttl end
   local still = m.lasting >= now

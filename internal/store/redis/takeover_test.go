@@ -33,3 +33,26 @@ func takenOver(t *testing.T) storetest.Opener {
 		return []tms.Sweeper{&taken{checked{open(t, server, redis.Options{Now: clock.Now}), raw(t, server)}, server}}
 	}
 }
+
+// takenCluster is a store whose nodes are other processes from time to time.
+type takenCluster struct {
+	*redis.Store
+	nodes []*redistest.Server
+}
+
+func (s *takenCluster) TakeOver(t testing.TB) {
+	t.Helper()
+	for _, node := range s.nodes {
+		node.Kill()
+		node.Start()
+	}
+	redistest.AwaitCluster(s.nodes)
+	storetest.Eventually(t, "the cluster is back", func() bool { return s.Ready(t.Context()) == nil })
+}
+
+func TestTakeoverContractOnACluster(t *testing.T) {
+	nodes := redistest.NewCluster(t, 3, "--appendonly", "yes", "--appendfsync", "always")
+	storetest.RunTakeover(t, func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
+		return []tms.Sweeper{&takenCluster{open(t, nodes[0], redis.Options{Now: clock.Now, OldMaster: -1}), nodes}}
+	})
+}

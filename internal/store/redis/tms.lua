@@ -135,7 +135,7 @@ end
 
 -- One block of Lua has at most 200 local variables. So these files keep what they define to themselves, but for what
 -- stands here: served.lua and takeover.lua, queue.lua, assign.lua.
-local HOUR, wait, modern
+local wait, modern
 local hear, watch, reignAgain, reigned, identity, stored, known, adopt, takeOver, tick, stamp, issue, runsAhead
 local settling, inherited, oldSide, wound, oldest, givable, settlesNext, lasts
 local head, turn, supply, reach, give, serveAll, catchUp, start

@@ -13,11 +13,11 @@ func (m *Model) TakeOver(testing.TB) {
 	m.clock.Advance(ms)
 	now := m.clock.Millis()
 	for _, p := range m.pools {
-		longest := p.policy.LeaseTTL.Milliseconds()
-		if p.lasting >= now {
-			longest = max(longest, p.longest)
+		granted := p.longest
+		if p.lasting < now {
+			granted = 0
 		}
-		p.policy.Settling = rules.TakenOver(now-rules.Stale-1, longest, m.fence)
+		p.policy.Settling = rules.TakenOver(now-rules.Stale-1, p.policy.LongestLease(granted), m.fence)
 	}
 }
 

@@ -33,6 +33,8 @@ var takeoverRules = []rule{
 		takenSince},
 	{"LongerLeasesAreWaitedFor", "a pool settles for as long as the longest lease that it granted or renewed",
 		takenLonger},
+	{"WhatWasGrantedIsWaitedFor", "a pool settles for as long as the longest lease that it granted, however long",
+		takenGranted},
 	{"LowerLeaseTTLIsWaitedFor", "a pool settles for as long as the lease_ttl that it had may last", takenLower},
 	{"InheritedRequestIsNotRepeated", "a repeated request is refused if its lease is from before the takeover",
 		takenRepeat},
@@ -262,6 +264,26 @@ func takenLonger(e *env) {
 	e.takeOver()
 	e.advance(quiet)
 	e.take(pool)
+}
+
+// takenGranted heeds that a store may grant less than is asked for.
+func takenGranted(e *env) {
+	for name, policy := range map[string]tms.PolicyChange{
+		"of the pool":    {LeaseTTL: new(3 * time.Hour)},
+		"of the request": {LeaseTTL: new(second)},
+	} {
+		pool := e.pool(policy)
+		e.fill(pool, "a")
+		t := e.takeAs(pool, tms.AssignRequest{TTL: 3 * time.Hour})[0]
+		e.gives(pool, keyOf(t))
+		e.takeOver()
+		e.advance(t.Lease.TTL - 5*second)
+		if code := tms.CodeOf(e.tryTake(pool, tms.AssignRequest{}).Err); code != tms.ErrPoolSettling {
+			e.Errorf("with a ttl %s the pool has settled before %v are over: %q", name, t.Lease.TTL, code)
+		}
+		e.advance(5*second + overdue)
+		e.take(pool)
+	}
 }
 
 func takenLower(e *env) {

@@ -54,23 +54,29 @@ func prepare(t testing.TB, args []string) *Server {
 
 const slots = 16384 // of a cluster
 
-// NewCluster starts a cluster of n masters, which share its slots evenly.
-func NewCluster(t testing.TB, n int) []*Server {
+// NewCluster starts a cluster of n masters, which share its slots evenly. The arguments are those of [New].
+func NewCluster(t testing.TB, n int, args ...string) []*Server {
 	t.Helper()
 	nodes := make([]*Server, n)
 	for i := range nodes {
 		bus := portOf(loopback.Addr(t)) // by default 10,000 above the port, which not every port leaves room for
-		nodes[i] = New(t, "--cluster-enabled", "yes", "--cluster-port", bus)
+		nodes[i] = New(t, append([]string{"--cluster-enabled", "yes", "--cluster-port", bus}, args...)...)
 		nodes[i].do("CLUSTER ADDSLOTSRANGE %d %d", i*slots/n, (i+1)*slots/n-1)
 		nodes[i].do("CLUSTER SET-CONFIG-EPOCH %d", i+1)
 		if i > 0 {
 			nodes[0].do("CLUSTER MEET 127.0.0.1 %s %s", portOf(nodes[i].Addr), bus)
 		}
 	}
-	for _, node := range nodes {
-		node.awaitCluster(n)
-	}
+	AwaitCluster(nodes)
 	return nodes
+}
+
+// AwaitCluster returns when all nodes know each other, and who has which slots.
+func AwaitCluster(nodes []*Server) {
+	for _, node := range nodes {
+		node.t.Helper()
+		node.awaitCluster(len(nodes))
+	}
 }
 
 func portOf(addr string) string {
