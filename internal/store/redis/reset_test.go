@@ -205,11 +205,24 @@ func TestFitToServe(t *testing.T) {
 		noNewLease(t, open(t, server, redis.Options{}))
 		ask(t, c, ill.end...)
 		must(t, s.Ready(t.Context()))
+		if ill.says == "replica" {
+			settlesAfterwards(t, s)
+			continue
+		}
 		release(t, s, "p", take(t, s, "p").Value)
 		if !ill.takesNoChanges {
 			key[0].Token = take(t, s, "p").Value
 		}
 	}
+}
+
+// settlesAfterwards holds that a master which was a replica has taken over its own pool, as soon as it has looked.
+func settlesAfterwards(t *testing.T, s *redis.Store) {
+	t.Helper()
+	s.Beat()
+	results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
+	must(t, err)
+	refused(t, results[0].Err, tms.ErrPoolSettling)
 }
 
 func noNewLease(t *testing.T, s *redis.Store) {

@@ -121,6 +121,8 @@ end
 -- have answered what is not stored here; and where this one knows that keys were put back, whatever the server thinks
 -- that it can lose.
 function adopt()
+  watch() -- or the next look would find another master_replid, and forget the pool again
+  memory = memories[place]
   local pool, run, replid = stored(), identity()
   pool.instant = pool.instant or wallInstant()
   local another = pool.run_id ~= run or pool.master_replid ~= replid
