@@ -294,6 +294,7 @@ type Tokens struct {
 
 // Health answers that the server lives, or is ready to serve.
 type Health struct {
-	Status  string `json:"status"`
-	Version string `json:"version,omitzero"`
+	Status     string `json:"status"`
+	Version    string `json:"version,omitzero"`
+	Durability string `json:"durability,omitzero"` // of a ready server: what its answers outlive
 }

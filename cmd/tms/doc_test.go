@@ -31,6 +31,38 @@ func TestConfigurationDocHoldsEverySetting(t *testing.T) {
 	}
 }
 
+// The table of what a server says of its durability is the one of the code, and the server says it.
+func TestTheReliabilityDocHasWhatAServerSays(t *testing.T) {
+	var table strings.Builder
+	fmt.Fprint(&table, "| started with | it says |\n| --- | --- |\n")
+	for _, mode := range [][]string{
+		{"--store", "memory:"}, {"--store", "embedded:DIR"}, {"--store", "embedded:DIR", "--sync", "10ms"},
+		{"--store", "redis://HOST"}, {"--store", "redis://HOST", "--redis-lossless"},
+		{"--store", "redis+sentinel://HOSTS/SET", "--redis-replicas", "1"},
+		{"--store", "redis+sentinel://HOSTS/SET", "--redis-replicas", "2", "--redis-lossless"},
+	} {
+		c := &config{}
+		if err := c.settings().Parse(mode); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&table, "| `%s` | %s |\n", strings.Join(mode, " "), durability(c))
+	}
+	doc, err := os.ReadFile("../../docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(doc), table.String()) {
+		t.Errorf("docs/reliability.md does not hold the table of what a server says:\n\n%s", &table)
+	}
+	p := startServe(t, "--store", "memory:")
+	var ready struct{ Durability string }
+	p.get(t, "/readyz", &ready)
+	said := durability(&config{Store: "memory:"})
+	if ready.Durability != said || !strings.Contains(p.stdout.String(), "\ndurability: "+said+"\n") {
+		t.Errorf("/readyz says %q, the greeting %s, want %q", ready.Durability, p.stdout, said)
+	}
+}
+
 // The document's example of pools is a valid file.
 func TestConfigurationDocHasAValidExample(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/configuration.md")

@@ -57,8 +57,8 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	telemetry.Dropped(registry, logged.dropped.Load)
 	n := node.New(opened, node.Options{
 		Pools: c.Pools,
-		HTTP: server.Config{Version: versionText(), LocalOnly: !c.Insecure, Backup: backups(opened),
-			Limits: c.Limits},
+		HTTP: server.Config{Version: versionText(), Durability: durability(c), LocalOnly: !c.Insecure,
+			Backup: backups(opened), Limits: c.Limits},
 		Sweeps:   expiry.Options{Limit: c.SweepLimit, Interval: c.SweepInterval},
 		Registry: registry,
 		Logger:   logger,
@@ -121,6 +121,7 @@ func greet(out io.Writer, c *config, address net.Addr, unready error) {
 	}
 	fmt.Fprintf(out, "tms %s serves on http://%s\n", versionText(), tcp)
 	fmt.Fprintf(out, "store: %s\n", describeStore(c))
+	fmt.Fprintf(out, "durability: %s\n", durability(c))
 	fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
 	if unready != nil {
 		fmt.Fprintf(out, "not ready: %s\n", node.Reason(unready))

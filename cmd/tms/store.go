@@ -19,6 +19,7 @@ type storeKind struct {
 	check    func(c *config, where string) error
 	open     func(c *config, where string, logger *slog.Logger) (tms.Sweeper, error)
 	describe func(c *config, where string) string // for a person, without what may be a secret
+	outlives func(c *config) string               // what its answers outlive, for a person
 }
 
 // storeKinds are the kinds of stores, by the word with which the setting begins.
@@ -30,21 +31,25 @@ var storeKinds = map[string]storeKind{
 			if absolute, err := filepath.Abs(dir); err == nil {
 				dir = absolute
 			}
-			return fmt.Sprintf("embedded, data directory %s, sync %s", dir, &c.Sync)
+			return "embedded, data directory " + dir
 		},
+		embeddedOutlives,
 	},
 	"memory": {
 		func(_ *config, where string) error { return orNoStore(where == "") },
 		openEmbedded,
-		func(*config, string) string { return "memory only, the tokens are gone when the server stops" },
+		func(*config, string) string { return "memory" },
+		func(*config) string { return "nothing outlives this process" },
 	},
-	"redis":           {checkRedis, openRedis, describeRedis},
-	"rediss":          {checkRedis, openRedis, describeRedis},
-	"redis+sentinel":  {checkRedis, openRedis, describeRedis},
-	"rediss+sentinel": {checkRedis, openRedis, describeRedis},
-	"redis+cluster":   {checkRedis, openRedis, describeRedis},
-	"rediss+cluster":  {checkRedis, openRedis, describeRedis},
+	"redis":           redisKind,
+	"rediss":          redisKind,
+	"redis+sentinel":  redisKind,
+	"rediss+sentinel": redisKind,
+	"redis+cluster":   redisKind,
+	"rediss+cluster":  redisKind,
 }
+
+var redisKind = storeKind{checkRedis, openRedis, describeRedis, redisOutlives}
 
 // kindOfStore returns the kind of the configured store, and what the setting says after it.
 func (c *config) kindOfStore() (kind storeKind, where string, err error) {
@@ -76,6 +81,15 @@ func openStore(c *config, logger *slog.Logger) (tms.Sweeper, error) {
 		return nil, err
 	}
 	return kind.open(c, where, logger)
+}
+
+// durability says for a person what an answer outlives: at the start, and in /readyz.
+func durability(c *config) string {
+	kind, _, err := c.kindOfStore()
+	if err != nil {
+		return err.Error()
+	}
+	return kind.outlives(c)
 }
 
 // describeStore says for a person where the tokens are.
@@ -123,12 +137,27 @@ func describeRedis(c *config, _ string) string {
 	if err != nil {
 		return "redis"
 	}
-	where := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
-	switch {
-	case c.RedisReplicas > 0:
-		return fmt.Sprintf("%s, which answers when %d of its replicas know", where, c.RedisReplicas)
-	case c.RedisLossless:
-		return where + ", which loses nothing that it has answered"
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+func embeddedOutlives(c *config) string {
+	if c.Sync == 0 {
+		return "an answer outlives a kill and a power cut (sync always)"
 	}
-	return where + "; what it loses in a crash is settled: docs/reliability.md"
+	return fmt.Sprintf("an answer outlives a kill; a power cut loses those of the last %s, and the pools settle "+
+		"(sync interval)", &c.Sync)
+}
+
+func redisOutlives(c *config) string {
+	switch {
+	case c.RedisReplicas > 0 && c.RedisLossless:
+		return fmt.Sprintf("an answer is known to the master and %d of its replicas, which redis_lossless says are all; "+
+			"no pool settles", c.RedisReplicas)
+	case c.RedisReplicas > 0:
+		return fmt.Sprintf("an answer is known to the master and %d of its replicas, and lost only with all of these; "+
+			"after a failover the pools settle", c.RedisReplicas)
+	case c.RedisLossless:
+		return "an answer outlives a restart of Redis, as redis_lossless says; no pool settles"
+	}
+	return "an answer is kept as Redis keeps it (appendfsync); after a restart or a failover the pools settle"
 }

@@ -17,6 +17,8 @@ type Config struct {
 	Logger  *slog.Logger // requests at debug, failures at error; never token values, lease ids or queries. Nil: no logs
 	Version string       // shown by /livez; empty: not shown
 
+	Durability string // what an answer outlives, for a person, shown by /readyz; empty: not shown
+
 	// LocalOnly refuses requests whose Host header names another machine, as those do that a page of another origin has
 	// led here by the name of its own host. It is for a server that listens on loopback and asks nobody who they are.
 	LocalOnly bool

@@ -26,7 +26,7 @@ func (s *Server) ready(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{body: api.Health{Status: "ok"}}, nil
+	return reply{body: api.Health{Status: "ok", Durability: s.config.Durability}}, nil
 }
 
 func (s *Server) askStore(ctx context.Context) error {

@@ -22,6 +22,7 @@ type poolCollector struct {
 	tokens   *prometheus.Desc
 	waiting  *prometheus.Desc
 	expiries *prometheus.Desc
+	settling *prometheus.Desc
 	complete *prometheus.Desc
 }
 
@@ -36,10 +37,12 @@ func newPoolCollector(store tms.Sweeper) *poolCollector {
 			"Expiries carried out in a pool by all servers of the store since the pool was made.",
 			[]string{"pool", "outcome"},
 			nil),
+		settling: prometheus.NewDesc("tms_settling_seconds",
+			"How long a pool settles yet after a takeover, so that it gives few tokens or none; 0: not at all.",
+			[]string{"pool"}, nil),
 		complete: prometheus.NewDesc("tms_pools_complete",
-			"1 if tms_tokens, tms_waiting and tms_expiries_total show every pool; 0 if the store did not answer "+
-				"in time or "+
-				"has over 1,000 pools.", nil, nil),
+			"1 if the metrics by pool show every pool; 0 if the store did not answer in time or has over 1,000 pools.",
+			nil, nil),
 	}
 }
 
@@ -48,6 +51,7 @@ func (c *poolCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.tokens
 	out <- c.waiting
 	out <- c.expiries
+	out <- c.settling
 	out <- c.complete
 }
 
@@ -72,6 +76,8 @@ func (c *poolCollector) collect(ctx context.Context, out chan<- prometheus.Metri
 		}
 		for _, pool := range page.Pools {
 			c.show(pool.Name, pool.Stats, out)
+			left := max(0, time.Until(pool.SettlingUntil).Seconds())
+			out <- prometheus.MustNewConstMetric(c.settling, prometheus.GaugeValue, left, pool.Name)
 		}
 		if next = page.Next; next == "" {
 			return true

@@ -137,6 +137,28 @@ func TestReadierIsKept(t *testing.T) {
 	}
 }
 
+// settling is a store whose pools settle for a while yet.
+type settling struct{ tms.Sweeper }
+
+func (s settling) Pools(ctx context.Context, after string, limit int) (tms.PoolPage, error) {
+	page, err := s.Sweeper.Pools(ctx, after, limit)
+	for i := range page.Pools {
+		page.Pools[i].SettlingUntil = time.Now().Add(time.Hour)
+	}
+	return page, err
+}
+
+// TestAScrapeTellsForHowLongAPoolSettles, and 0 of one that does not.
+func TestAScrapeTellsForHowLongAPoolSettles(t *testing.T) {
+	for store, want := range map[tms.Sweeper]string{open(t): "0\n", settling{open(t)}: "3599."} {
+		registry := prometheus.NewRegistry()
+		Wrap(store, registry)
+		if text := scrape(t, registry); !strings.Contains(text, `tms_settling_seconds{pool="default"} `+want) {
+			t.Errorf("the scrape does not say %s: %s", want, text)
+		}
+	}
+}
+
 // TestTokensAreCountedAtTheScrape over more pools than one page has, with tokens in several states.
 func TestTokensAreCountedAtTheScrape(t *testing.T) {
 	ctx, registry, store := t.Context(), prometheus.NewRegistry(), open(t)

@@ -156,6 +156,8 @@ func (s *Store) beat() {
 			}
 			s.sentinels.arrive(address)
 			if s.pulse.isNew(process) || another {
+				s.link.log.Warn("another redis process serves the pools, or one that was given up: they may settle",
+					"redis", address)
 				s.report()
 			}
 		})
