@@ -88,7 +88,7 @@ func (r Record) leaseOver(p Terms) int64 {
 	if r.Handed() {
 		return r.Until
 	}
-	over := r.Until + p.Grace.Milliseconds()
+	over := r.Until + p.Grace.Milliseconds() + p.OldMaster
 	if p.Inherited(r.Lease) {
 		return max(over, p.Until)
 	}

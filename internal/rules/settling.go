@@ -27,6 +27,7 @@ type Terms struct {
 	tms.Policy
 	Settling
 	MostLease int64 // the longest lease, in ms, where answers can be lost; 0: no limit
+	OldMaster int64 // for how long, in ms, a process that was given up may still be asked: leases end later by it
 }
 
 // Settling is what the last takeover that made a pool settle has left.
@@ -36,17 +37,13 @@ type Settling struct {
 	Before int64 // the fence at which its epoch began: a lease with no greater one is inherited
 }
 
-// TakenOver returns what a takeover leaves in a pool, whose clock was stored when it stood at an instant. The longest
-// lease of which only its holder may know is given in ms: see [Terms.LongestLease].
-func TakenOver(stored, longest, fence int64) Settling {
+// TakenOver returns what a takeover leaves in a pool, whose clock was stored when it stood at an instant: it settles until
+// every lease is over of which only its holder may know. Granted is the longest ttl above the policy's, in ms, that was
+// granted and may last. A pool that settles already goes on at least until then.
+func (t Terms) TakenOver(stored, granted, fence int64) Settling {
 	taken := stored + Stale + 1
-	return Settling{Taken: taken, Until: taken + max(Quiet, longest), Before: fence}
-}
-
-// LongestLease returns the longest, in ms, that a lease can last of which only its holder knows: that of the policy, as
-// it is granted, or a longer one that was granted and may last.
-func (t Terms) LongestLease(granted int64) int64 {
-	return max(t.cut(t.LeaseTTL.Milliseconds()), granted)
+	longest := t.OldMaster + max(t.cut(t.LeaseTTL.Milliseconds()), granted)
+	return Settling{Taken: taken, Until: max(t.Until, taken+max(Quiet, longest)), Before: fence}
 }
 
 // Phase is what a pool goes through after a takeover: nothing is given, little is, all is.

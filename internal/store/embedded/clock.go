@@ -187,7 +187,7 @@ func (s *Store) noteClose() {
 func (s *Store) takeOver() {
 	stored := s.clock.stored
 	for _, p := range s.pools {
-		p.policy.Settling = rules.TakenOver(stored, p.longestLease(stored), s.lastFence)
+		p.policy.Settling = p.policy.TakenOver(stored, p.granted(stored), s.lastFence)
 		p.fresh = newIndex()
 		s.journal.setSettling(p)
 	}

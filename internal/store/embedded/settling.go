@@ -5,12 +5,12 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
-// longestLease returns the longest, in ms, that a lease can last of which only its holder knows.
-func (p *pool) longestLease(now int64) int64 {
+// granted returns the longest ttl above the pool's, in ms, that was granted and may last; 0: none.
+func (p *pool) granted(now int64) int64 {
 	if p.lasting < now {
-		return p.policy.LongestLease(0)
+		return 0
 	}
-	return p.policy.LongestLease(p.longest)
+	return p.longest
 }
 
 // lasts remembers a ttl, in ms, that was granted or renewed, if it is above the pool's.

@@ -88,9 +88,9 @@ end
 
 -- Lets the pool settle from where its clock may have stood in the old process.
 local function unsettle(pool)
-  local lasts = longest(pool)
+  local over = pool.instant + STALE + 1 + max(QUIET, wait + longest(pool))
   pool.instant = pool.instant + STALE + 1
-  pool.taken, pool.settled, pool.before = pool.instant, pool.instant + max(QUIET, wait + lasts), pool.fence
+  pool.taken, pool.settled, pool.before = pool.instant, max(pool.settled or 0, over), pool.fence
   call('UNLINK', some('fresh'))
   call('HSET', keys[1], 'taken', digits(pool.taken), 'settled', digits(pool.settled), 'before', pool.epoch)
 end

@@ -6,18 +6,22 @@ import (
 	"github.com/manankarani/token-manager/internal/rules"
 )
 
+// lostFences is how many fences another process may have issued that are not known.
+const lostFences = 1 << 24
+
 // TakeOver lets all pools settle, as if another process had begun to serve them, a millisecond later.
 func (m *Model) TakeOver(testing.TB) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clock.Advance(ms)
 	now := m.clock.Millis()
+	m.fence += lostFences
 	for _, p := range m.pools {
 		granted := p.longest
 		if p.lasting < now {
 			granted = 0
 		}
-		p.policy.Settling = rules.TakenOver(now-rules.Stale-1, p.policy.LongestLease(granted), m.fence)
+		p.policy.Settling = p.policy.TakenOver(now-rules.Stale-1, granted, m.fence)
 	}
 }
 
