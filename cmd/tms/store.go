@@ -151,8 +151,8 @@ func embeddedOutlives(c *config) string {
 func redisOutlives(c *config) string {
 	switch {
 	case c.RedisReplicas > 0 && c.RedisLossless:
-		return fmt.Sprintf("an answer is known to the master and %d of its replicas, which redis_lossless says are all; "+
-			"no pool settles", c.RedisReplicas)
+		return fmt.Sprintf("an answer is known to the master and %d of its replicas, which redis_lossless says are "+
+			"all; no pool settles", c.RedisReplicas)
 	case c.RedisReplicas > 0:
 		return fmt.Sprintf("an answer is known to the master and %d of its replicas, and lost only with all of these; "+
 			"after a failover the pools settle", c.RedisReplicas)

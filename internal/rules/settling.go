@@ -37,9 +37,9 @@ type Settling struct {
 	Before int64 // the fence at which its epoch began: a lease with no greater one is inherited
 }
 
-// TakenOver returns what a takeover leaves in a pool, whose clock was stored when it stood at an instant: it settles until
-// every lease is over of which only its holder may know. Granted is the longest ttl above the policy's, in ms, that was
-// granted and may last. A pool that settles already goes on at least until then.
+// TakenOver returns what a takeover leaves in a pool, whose clock was stored when it stood at an instant: it settles
+// until every lease is over of which only its holder may know. Granted is the longest ttl above the policy's, in ms,
+// that was granted and may last. A pool that settles already goes on at least until then.
 func (t Terms) TakenOver(stored, granted, fence int64) Settling {
 	taken := stored + Stale + 1
 	longest := t.OldMaster + max(t.cut(t.LeaseTTL.Milliseconds()), granted)

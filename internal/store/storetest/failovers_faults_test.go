@@ -15,7 +15,9 @@ var storyMutants = []struct {
 	spoil func(s *story)
 }{
 	{name: "takes over without settling",
-		plant: settled(func(_ *modelPool, s rules.Settling) rules.Settling { return rules.Settling{Before: s.Before} })},
+		plant: settled(func(_ *modelPool, s rules.Settling) rules.Settling {
+			return rules.Settling{Before: s.Before}
+		})},
 	{name: "takes over at the instant that is stored", spoil: func(s *story) { s.careful = false }},
 	{name: "ends leases while an old master may be asked", spoil: func(s *story) { s.pool().policy.OldMaster = 0 }},
 	{name: "hears no report", spoil: func(s *story) { s.deaf = true }},
