@@ -1,6 +1,8 @@
 package redis_test
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -59,6 +61,20 @@ func TestOnACluster(t *testing.T) {
 		if n != 0 {
 			t.Errorf("%d keys are left on node %d", n, i)
 		}
+	}
+}
+
+// The nodes that a server meets first have taken over from nobody.
+func TestTheFirstBeatWarnsOfNothing(t *testing.T) {
+	var log bytes.Buffer
+	s := open(t, redistest.NewCluster(t, 3)[0], redis.Options{Logger: slog.New(slog.NewTextHandler(&log,
+		&slog.HandlerOptions{Level: slog.LevelWarn}))})
+	must(t, s.Ready(t.Context()))
+	s.Beat()
+	s.Beat()
+	must(t, s.Close())
+	if log.Len() > 0 {
+		t.Errorf("the log says: %s", &log)
 	}
 }
 

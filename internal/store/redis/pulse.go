@@ -145,6 +145,7 @@ func (s *Store) beat() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*beatEvery)
 	defer cancel()
+	others := s.pulse.knowsOthers()
 	var calls sync.WaitGroup
 	for address, node := range (*client).Nodes() {
 		another := s.sentinels.comesFrom(address)
@@ -155,7 +156,7 @@ func (s *Store) beat() {
 				return
 			}
 			s.sentinels.arrive(address)
-			if s.pulse.isNew(process) || another {
+			if s.pulse.isNew(process) && others || another {
 				s.link.log.Warn("another redis process serves the pools, or one that was given up: they may settle",
 					"redis", address)
 				s.report()
@@ -176,13 +177,20 @@ func (s *Store) callOn(ctx context.Context, node rueidis.Client, another bool) (
 	return strings.Join(answer, " "), err
 }
 
-// isNew reports whether the process is one that this server has not met, and is not the first.
+// knowsOthers reports whether this server has met any process: the nodes of the first beat take over from nobody.
+func (p *pulse) knowsOthers() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.processes) > 0
+}
+
+// isNew reports whether the process is one that this server has not met.
 func (p *pulse) isNew(process string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	another := len(p.processes) > 0 && !p.processes[process]
+	known := p.processes[process]
 	p.processes[process] = true
-	return another
+	return !known
 }
 
 // report tells all pools what this server remembers of them, as far as they can be told at all.

@@ -188,6 +188,15 @@ func TestWhatWasLostIsReported(t *testing.T) {
 	refusals, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
 	must(t, err)
 	refused(t, refusals[0].Err, tms.ErrPoolSettling)
+
+	must(t, other.Close()) // which alone had known of the longer lease
+	ask(t, raw(t, server), "SAVE")
+	server.Kill()
+	server.Start()
+	eventually(t, "the pool settles on for as long as before", func() bool {
+		p, _, err := s.Pool(t.Context(), "p")
+		return err == nil && time.Until(p.SettlingUntil) > 30*time.Second
+	})
 }
 
 // Time in which no server called, all of them being stopped, has not been served.

@@ -86,11 +86,12 @@ local function longest(pool)
   return most
 end
 
--- Lets the pool settle from where its clock may have stood in the old process.
+-- Lets the pool settle from where its clock may have stood in the old process, and at least until it would have in any
+-- case.
 local function unsettle(pool)
-  local over = pool.instant + STALE + 1 + max(QUIET, wait + longest(pool))
+  local lasts = max(QUIET, wait + longest(pool))
   pool.instant = pool.instant + STALE + 1
-  pool.taken, pool.settled, pool.before = pool.instant, max(pool.settled or 0, over), pool.fence
+  pool.taken, pool.settled, pool.before = pool.instant, max(pool.settled or 0, pool.instant + lasts), pool.fence
   call('UNLINK', some('fresh'))
   call('HSET', keys[1], 'taken', digits(pool.taken), 'settled', digits(pool.settled), 'before', pool.epoch)
 end
