@@ -224,8 +224,10 @@ local function keptLanes()
   return queue.lines
 end
 
--- Gives what the step has made available, and what was kept back for tickets that have left, to waiters.
+-- Gives what the step has made available, and what was kept back for tickets that have left, to waiters. Those whose
+-- time is over leave before that, so that what was kept back for them is known.
 function handOff()
+  head('')
   reach()
   local owes = queue.owes
   while #queue.freed > 0 or queue.kept do
@@ -254,8 +256,6 @@ end
 function catchUp()
   if not queue then return end
   comeBack(share)
-  head('') -- lets tickets age
-  handOff()
 end
 
 -- Begins a step on a pool that is in order. Returns false if there is no such pool.

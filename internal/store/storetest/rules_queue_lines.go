@@ -109,6 +109,31 @@ func queueKeptInOrder(e *env) {
 	e.waitsAt(1, e.show(pool, "any").Err)
 }
 
+// queueKeptForTheSilent lets the first of a queue fall silent in the step in which a lease ends.
+func queueKeptForTheSilent(e *env) {
+	pool := e.pool(tms.PolicyChange{Labels: &[]string{"colour"}, Selection: new(tms.SelectLIFO), LeaseTTL: new(second)})
+	e.held(pool, "ends")
+	lives := e.held(pool, "lives")[0]
+	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 2, Ticket: "many", ClientID: "many"}).Err)
+	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
+	e.queues(pool, 2, "any")
+	_, err := e.Generate(e.Context(), pool,
+		tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "kept", Metadata: map[string]string{"colour": "red"}}}})
+	e.must(err)
+	e.advance(tms.PresenceTime)
+	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
+	e.queues(pool, 2, "any")
+	_, err = e.keep(pool, keyOf(lives))
+	e.must(err)
+	e.advance(ms)
+	e.sweep(pool, 10)
+	for value, client := range map[string]string{"ends": "of any", "kept": "red"} {
+		if token := e.look(pool, value); token.State != tms.Assigned || token.Lease.ClientID != client {
+			e.Fatalf("%s is %+v of %+v", value, token, token.Lease)
+		}
+	}
+}
+
 // coloured returns a request for a token of the colour, which is its ticket as well.
 func coloured(colour string) tms.AssignRequest {
 	return tms.AssignRequest{Ticket: colour, ClientID: colour, Match: map[string]string{"colour": colour}}
