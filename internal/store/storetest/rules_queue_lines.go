@@ -92,20 +92,10 @@ func queueKeptEverywhere(e *env) {
 func queueKeptInOrder(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: &[]string{"colour"}, Selection: new(tms.SelectLIFO)})
 	e.held(pool, "h1", "h2")
-	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 2, Ticket: "many", ClientID: "many"}).Err)
-	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
-	e.queues(pool, 2, "any")
-	_, err := e.Generate(e.Context(), pool,
-		tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "kept", Metadata: map[string]string{"colour": "red"}}}})
-	e.must(err)
-	e.equal("kept back", e.stats(pool).Available, 1)
+	e.keepsBack(pool)
 	e.advance(ms)
 	e.fill(pool, "b", "c")
-	for value, client := range map[string]string{"b": "many", "c": "many", "kept": "red"} {
-		if token := e.look(pool, value); token.State != tms.Assigned || token.Lease.ClientID != client {
-			e.Fatalf("%s is %+v of %+v", value, token, token.Lease)
-		}
-	}
+	e.areHeld(pool, map[string]string{"b": "many", "c": "many", "kept": "red"})
 	e.waitsAt(1, e.show(pool, "any").Err)
 }
 
@@ -114,20 +104,34 @@ func queueKeptForTheSilent(e *env) {
 	pool := e.pool(tms.PolicyChange{Labels: &[]string{"colour"}, Selection: new(tms.SelectLIFO), LeaseTTL: new(second)})
 	e.held(pool, "ends")
 	lives := e.held(pool, "lives")[0]
+	e.keepsBack(pool)
+	e.advance(tms.PresenceTime)
+	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
+	e.queues(pool, 2, "any")
+	_, err := e.keep(pool, keyOf(lives))
+	e.must(err)
+	e.advance(ms)
+	e.sweep(pool, 10)
+	e.areHeld(pool, map[string]string{"ends": "of any", "kept": "red"})
+}
+
+// keepsBack lets many, who wants two tokens, red, and any wait in this order, and generates a red token, kept, that is
+// kept back for many.
+func (e *env) keepsBack(pool string) {
+	e.Helper()
 	e.waitsAt(1, e.tryTake(pool, tms.AssignRequest{Count: 2, Ticket: "many", ClientID: "many"}).Err)
 	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
 	e.queues(pool, 2, "any")
 	_, err := e.Generate(e.Context(), pool,
 		tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "kept", Metadata: map[string]string{"colour": "red"}}}})
 	e.must(err)
-	e.advance(tms.PresenceTime)
-	e.waitsAt(1, e.tryTake(pool, coloured("red")).Err)
-	e.queues(pool, 2, "any")
-	_, err = e.keep(pool, keyOf(lives))
-	e.must(err)
-	e.advance(ms)
-	e.sweep(pool, 10)
-	for value, client := range map[string]string{"ends": "of any", "kept": "red"} {
+	e.equal("kept back", e.stats(pool).Available, 1)
+}
+
+// areHeld ends the test unless each of the tokens is assigned to its client.
+func (e *env) areHeld(pool string, clients map[string]string) {
+	e.Helper()
+	for value, client := range clients {
 		if token := e.look(pool, value); token.State != tms.Assigned || token.Lease.ClientID != client {
 			e.Fatalf("%s is %+v of %+v", value, token, token.Lease)
 		}
