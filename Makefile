@@ -43,6 +43,7 @@ soak: tools ## three servers and one Redis under random faults, for SOAK=5m
 
 evidence: tools ## what each way to keep tokens promises, under faults, for EVIDENCE=1m each
 	$(GO) test ./cmd/tms -run 'TestEvidence$$' -v -timeout 60m -evidence $(EVIDENCE)
+	$(GO) test ./internal/store/embedded -run 'TestTheMachine|TestTheDisk' -timeout 10m -all-operations
 
 bench: tools ## run the benchmarks, in about three minutes
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -p 1 -timeout 30m ./...

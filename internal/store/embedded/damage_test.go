@@ -22,7 +22,7 @@ func TestABitThatRottedIsRefusedAndCanBeCut(t *testing.T) {
 			for range 10 {
 				fill(t, s, 1)
 			}
-			s.journal.sync()
+			s.journal.disk.sync()
 			for range 20 {
 				dir := copyOf(t, from)
 				at := flipABit(t, dir)
@@ -163,7 +163,7 @@ func TestAHoleBehindWhatWasSyncedIsAnEnd(t *testing.T) {
 	from := t.TempDir()
 	s := open(t, Options{Dir: from, SyncInterval: time.Hour})
 	fill(t, s, 10)
-	s.journal.sync()
+	s.journal.disk.sync()
 	for range 30 {
 		fill(t, s, 100)
 	}

@@ -87,8 +87,8 @@ func TestAtAnIntervalOnlyTheFsyncIsPutOff(t *testing.T) {
 		t.Errorf("%d of 50 answered tokens are there after a crash", n)
 	}
 	syncs.Store(0)
-	s.journal.sync()
-	s.journal.sync() // has nothing to do
+	s.journal.disk.sync()
+	s.journal.disk.sync() // has nothing to do
 	if n := syncs.Load(); n != 1 {
 		t.Errorf("%d fsyncs when the interval was over", n)
 	}
@@ -121,7 +121,6 @@ func TestAtAnIntervalAFailedFsyncStopsTheStore(t *testing.T) {
 	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("closing says %v", err)
 	}
-	s.journal.closeDB()
 }
 
 // fillUntilFailed gives the store one step that is not yet synced, and waits until it has stopped.

@@ -62,6 +62,7 @@ type Store struct {
 	ended   chan struct{} // closed when the store is
 	beating sync.WaitGroup
 	closing sync.Once
+	closed  error // what Close returns
 }
 
 // Open opens the store in o.Dir, or an empty one in memory. It fails if another process holds the directory, or if what
@@ -105,9 +106,14 @@ func (s *Store) Err() error { return s.err() }
 func (s *Store) Ready(context.Context) error { return s.Err() }
 
 // Close writes what is not yet durable, and frees the data directory. It returns the error that stopped the store, if
-// one did.
+// one did. Closing again changes nothing and returns the same.
 func (s *Store) Close() error {
-	s.closing.Do(func() { close(s.ended) })
+	s.closing.Do(func() { s.closed = s.end() })
+	return s.closed
+}
+
+func (s *Store) end() error {
+	close(s.ended)
 	s.beating.Wait()
 	if s.journal == nil {
 		return s.err()

@@ -283,7 +283,6 @@ func TestTheFirstFailedWriteStopsTheStore(t *testing.T) {
 			if err := s.Close(); err == nil {
 				t.Error("closing says nothing of the failure")
 			}
-			s.journal.closeDB()
 			again := open(t, Options{Dir: dir})
 			for _, value := range acknowledged {
 				if _, err := again.Token(t.Context(), tms.DefaultPool, value); err != nil {

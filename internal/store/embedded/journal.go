@@ -238,7 +238,7 @@ func (j *journal) syncs() {
 	for {
 		select {
 		case <-tick.C:
-			j.sync()
+			j.disk.sync()
 		case <-j.stop:
 			return
 		case <-j.failed:
@@ -247,27 +247,19 @@ func (j *journal) syncs() {
 	}
 }
 
-func (j *journal) sync() {
-	if err := j.disk.sync(); err != nil {
-		j.fail(err)
-	}
-}
-
-// close writes the open group and closes the database. After a failure it leaves the database as it is: closing would
-// write.
+// close writes the open group and closes the database, which after a failure writes nothing.
 func (j *journal) close() error {
 	close(j.stop)
 	j.idle.Wait()
 	if j.err() == nil && j.open.batch != nil {
 		j.write(j.take())
 	}
-	if j.err() == nil {
-		j.sync()
-	}
+	j.disk.sync()
 	if err := j.err(); err != nil {
+		_ = caught(j.closeDB)
 		return err
 	}
-	return j.closeDB()
+	return errors.Join(j.closeDB(), j.err())
 }
 
 func (j *journal) closeDB() error {

@@ -71,40 +71,25 @@ func (j *journal) openDisk(o Options) error {
 	if err := os.RemoveAll(filepath.Join(o.Dir, checkpointName)); err != nil { // of a backup that a crash cut off
 		return err
 	}
-	j.disk = newLogDisk(o, v.marks)
+	j.disk = newLogDisk(o, v.marks, j.failure)
 	return v.marks.open(diskFS, o.Dir, o.SyncInterval > 0)
 }
 
-// openDB opens the log. Pebble repeats what fails on the disk for ever while it opens, on a full disk for example. Then
-// this returns what failed, and Pebble closes the log when it gets through after all.
+// openDB opens the log.
 func (j *journal) openDB(dir string, o *pebble.Options) error {
-	opened := make(chan error, 1)
-	go func() {
-		defer o.FileCache.Unref() // which the database holds by then
-		opened <- caught(func() (err error) {
-			j.db, err = pebble.Open(dir, o)
-			return err
-		})
-	}()
-	select {
-	case err := <-opened:
-		return j.unlockIf(err)
-	case <-j.failed:
-		go func() {
-			if j.unlockIf(<-opened) == nil {
-				j.closeDB()
-			}
-		}()
-		return j.cause
+	defer o.FileCache.Unref() // which the database holds by then
+	err := caught(func() (err error) {
+		j.db, err = pebble.Open(dir, o)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, j.disk.marks.close(), j.held.Close())
 	}
-}
-
-// unlockIf gives up the directory if there is an error, which it returns.
-func (j *journal) unlockIf(err error) error {
-	if err == nil {
-		return nil
+	if err := j.err(); err != nil {
+		_ = caught(j.closeDB)
+		return err
 	}
-	return errors.Join(err, j.disk.marks.close(), j.held.Close())
+	return nil
 }
 
 // openTables is how many tables are kept open. They are read at the start, one after the other, and when they are
