@@ -22,7 +22,7 @@ type frailDisk struct {
 	at   int64  // the number of the operation; 0: none
 	down func() // is called before it
 
-	fails  func(errorfs.Op) error // what operations from there on return; nil: nothing fails
+	fails  func(errorfs.Op) error // what operations from there on return
 	failed atomic.Bool            // one has
 }
 
