@@ -68,8 +68,30 @@ func (h *history) verdict(t *testing.T) {
 	}
 }
 
+// contradiction is what two leases of a token must not be to each other.
+type contradiction struct {
+	doubled bool // both had it at once; else one's fence was issued twice, or went back
+	text    string
+}
+
+func (c contradiction) String() string { return c.text }
+
+// counts returns how many leases were doubled while they stood, and how many fences were issued twice or went back.
+func (h *history) counts() (doubled, fences int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range contradictions(h.leases) {
+		if c.doubled {
+			doubled++
+		} else {
+			fences++
+		}
+	}
+	return doubled, fences
+}
+
 // contradictions looks at each token's leases in the order of their fences, and compares each with all before it.
-func contradictions(leases []*lease) (wrong []string) {
+func contradictions(leases []*lease) (wrong []contradiction) {
 	leases = slices.SortedFunc(slices.Values(leases), func(a, b *lease) int {
 		return cmp.Or(cmp.Compare(a.token, b.token), cmp.Compare(a.fence, b.fence), a.answered.Compare(b.answered))
 	})
@@ -91,18 +113,19 @@ func contradictions(leases []*lease) (wrong []string) {
 	return wrong
 }
 
-func (l *lease) contradicts(before, longest, latest *lease) (wrong []string) {
+func (l *lease) contradicts(before, longest, latest *lease) (wrong []contradiction) {
+	is := func(doubled bool, format string, args ...any) {
+		wrong = append(wrong, contradiction{doubled, fmt.Sprintf(format, args...)})
+	}
 	if l.fence == before.fence && l.id != before.id {
-		wrong = append(wrong, fmt.Sprintf("fence %d of %s was issued to %s and to %s", l.fence, l.token, before.client,
-			l.client))
+		is(false, "fence %d of %s was issued to %s and to %s", l.fence, l.token, before.client, l.client)
 	}
 	if l.id != longest.id && l.answered.Before(longest.until) {
-		wrong = append(wrong, fmt.Sprintf("%s went to %s with fence %d while %s held it with fence %d for another %v",
-			l.token, l.client, l.fence, longest.client, longest.fence, longest.until.Sub(l.answered)))
+		is(true, "%s went to %s with fence %d while %s held it with fence %d for another %v", l.token, l.client,
+			l.fence, longest.client, longest.fence, longest.until.Sub(l.answered))
 	}
 	if l.answered.Before(latest.asked) {
-		wrong = append(wrong, fmt.Sprintf("fence %d of %s was issued before the lower %d", l.fence, l.token,
-			latest.fence))
+		is(false, "fence %d of %s was issued before the lower %d", l.fence, l.token, latest.fence)
 	}
 	return wrong
 }

@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os/exec"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/manankarani/token-manager/internal/loopback"
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
 
@@ -35,78 +32,32 @@ type soak struct {
 	t       *testing.T
 	ctx     context.Context
 	lasts   time.Duration
-	redis   *redistest.Server
+	redis   *redistest.Server // nil: there is none, or more than one
+	dir     string            // of an embedded store
 	servers []*mortal
 	history history
 
 	answered, unknown atomic.Int64
 	lost              atomic.Int64 // leases that were over though they had been acknowledged
 	faults            sync.Map     // kind → *atomic.Int64
+	gap               gap
 }
 
-// mortal is a server that is killed and started again at the same address, with a wire to its clients and one to its
-// Redis.
-type mortal struct {
-	listen       string
-	near, far    *loopback.Wire // far is nil where the store is no single Redis
-	serve        []string       // what tms serve is told of the store
-	cmd          *exec.Cmd
-	client       *http.Client
-	said, stderr *output
+// gap is the longest time in which nobody was answered.
+type gap struct {
+	mu      sync.Mutex
+	last    time.Time // somebody was
+	longest time.Duration
 }
 
-// behindWire returns a server with a wire to its Redis.
-func behindWire(t *testing.T, redis *redistest.Server, serve ...string) *mortal {
-	far := loopback.NewWire(t, redis.Addr)
-	m := newMortal(t, append([]string{"--store", "redis://" + far.Addr}, serve...)...)
-	m.far = far
-	return m
-}
-
-func newMortal(t *testing.T, serve ...string) *mortal {
-	listen := loopback.Addr(t)
-	m := &mortal{listen: listen, near: loopback.NewWire(t, listen), serve: serve, stderr: &output{}}
-	m.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: soakClients}}
-	t.Cleanup(func() {
-		m.client.CloseIdleConnections()
-		m.end()
-	})
-	return m
-}
-
-// start starts the process and returns whether it serves. One that ends instead, as it may while Redis is away, is
-// started again until the context ends.
-func (m *mortal) start(ctx context.Context) bool {
-	for ctx.Err() == nil {
-		m.said = &output{}
-		m.cmd = exec.Command("tms", append([]string{"serve", "--listen", m.listen}, m.serve...)...)
-		m.cmd.Stdout, m.cmd.Stderr = m.said, m.stderr
-		if m.cmd.Start() != nil {
-			return false
-		}
-		if m.serves(ctx) {
-			return true
-		}
-		m.end()
+func (g *gap) answered() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	if !g.last.IsZero() {
+		g.longest = max(g.longest, now.Sub(g.last))
 	}
-	return false
-}
-
-func (m *mortal) serves(ctx context.Context) bool {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) &&
-		ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
-		if servesOn.MatchString(m.said.String()) {
-			return true
-		}
-	}
-	return false
-}
-
-func (m *mortal) end() {
-	if m.cmd != nil && m.cmd.Process != nil {
-		m.cmd.Process.Kill()
-		m.cmd.Wait()
-	}
+	g.last = now
 }
 
 // Three servers on one Redis that keeps what it says, under kills, stops, cuts and silences of everything: no token has
@@ -179,12 +130,6 @@ func (s *soak) run(seed uint64, kinds ...[]fault) {
 	all.Wait()
 }
 
-// fault is something that happens to a server, and is over when it returns.
-type fault struct {
-	name   string
-	happen func(m *mortal, draw *rand.Rand)
-}
-
 // hurt lets the faults happen in turn, to servers and for times that are drawn, until the soak is over.
 func (s *soak) hurt(faults []fault, draw *rand.Rand) {
 	for i := 0; s.rest(draw, 3*time.Second); i++ {
@@ -204,57 +149,6 @@ func (s *soak) rest(draw *rand.Rand, d time.Duration) bool {
 	}
 }
 
-func (s *soak) count(fault string) {
-	n, _ := s.faults.LoadOrStore(fault, &atomic.Int64{})
-	n.(*atomic.Int64).Add(1)
-}
-
-func (s *soak) serverFaults() []fault {
-	return []fault{
-		{"server killed", func(m *mortal, draw *rand.Rand) {
-			m.end()
-			s.rest(draw, 800*time.Millisecond)
-			if !m.start(s.t.Context()) {
-				s.t.Errorf("a server that was killed does not start: %s", m.stderr)
-			}
-		}},
-		{"server stopped", func(m *mortal, draw *rand.Rand) {
-			m.cmd.Process.Signal(syscall.SIGSTOP)
-			s.rest(draw, 1200*time.Millisecond)
-			m.cmd.Process.Signal(syscall.SIGCONT)
-		}},
-	}
-}
-
-func (s *soak) wireFaults() []fault {
-	silence := func(w *loopback.Wire, draw *rand.Rand) {
-		w.Hush()
-		s.rest(draw, 1200*time.Millisecond)
-		w.Speak()
-	}
-	return []fault{
-		{"wire to clients cut", func(m *mortal, _ *rand.Rand) { m.near.Cut() }},
-		{"wire to Redis cut", func(m *mortal, _ *rand.Rand) { m.far.Cut() }},
-		{"wire to clients silent", func(m *mortal, draw *rand.Rand) { silence(m.near, draw) }},
-		{"wire to Redis silent", func(m *mortal, draw *rand.Rand) { silence(m.far, draw) }},
-	}
-}
-
-func (s *soak) redisFaults() []fault {
-	return []fault{
-		{"Redis stopped", func(_ *mortal, draw *rand.Rand) {
-			s.redis.Stop()
-			s.rest(draw, 1200*time.Millisecond)
-			s.redis.Continue()
-		}},
-		{"Redis killed", func(_ *mortal, draw *rand.Rand) {
-			s.redis.Kill()
-			s.rest(draw, 800*time.Millisecond)
-			s.redis.Start()
-		}},
-	}
-}
-
 // live takes a token, keeps it for a while and gives it back, over and over.
 func (s *soak) live(client string, draw *rand.Rand) {
 	for s.rest(draw, 20*time.Millisecond) {
@@ -270,10 +164,11 @@ func (s *soak) ask(draw *rand.Rand, method, path string, body object) (reply, bo
 	defer cancel()
 	r, err := s.seen(draw.IntN(len(s.servers))).callUntil(ctx, method, path, body)
 	s.answered.Add(1)
-	if err != nil || r.Status >= 500 {
+	if err != nil || r.Status >= 500 && r.Code != "pool_settling" {
 		s.unknown.Add(1)
 		return r, false
 	}
+	s.gap.answered()
 	return r, true
 }
 
@@ -347,13 +242,19 @@ func (s *soak) until(draw *rand.Rand, method, path string, body object) {
 // verdict holds that all is as promised once the faults are over.
 func (s *soak) verdict() {
 	s.t.Helper()
+	s.says()
+	s.history.verdict(s.t)
+}
+
+// says prints what happened.
+func (s *soak) says() {
+	s.t.Helper()
 	s.faults.Range(func(kind, n any) bool {
 		s.t.Logf("%d times: %s", n.(*atomic.Int64).Load(), kind)
 		return true
 	})
 	s.t.Logf("%d leases; the outcome of %d of %d requests is unknown", len(s.history.leases), s.unknown.Load(),
 		s.answered.Load())
-	s.history.verdict(s.t)
 }
 
 // allComesBack holds that every token is there, free, and can be had.

@@ -48,7 +48,7 @@ func (w *Wire) accept(listener net.Listener) {
 }
 
 func (w *Wire) carry(near net.Conn) {
-	far, err := net.Dial("tcp", w.to)
+	far, err := net.Dial("tcp", w.target())
 	if err != nil {
 		reset(near)
 		return
@@ -121,6 +121,19 @@ func (w *Wire) Cut() {
 	for c := range w.conns {
 		reset(c)
 	}
+}
+
+// Turn lets new connections go to another address, as a proxy does that fails over.
+func (w *Wire) Turn(to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = to
+}
+
+func (w *Wire) target() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to
 }
 
 func reset(c net.Conn) {

@@ -38,8 +38,8 @@ func newFrailDisk(t *testing.T, dir string, left *vfs.MemFS) *frailDisk {
 	return d
 }
 
-// ReuseForWrite implements [vfs.FS]. That of the disk in memory takes a lock twice, between which a crash would wait for
-// ever.
+// ReuseForWrite implements [vfs.FS]. That of the disk in memory takes a lock twice, and a crash between the two would
+// wait for ever.
 func (d *frailDisk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := d.Rename(from, to); err != nil {
 		return nil, err

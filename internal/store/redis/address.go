@@ -22,8 +22,8 @@ import (
 //	rediss…                                                          the same over TLS
 //	unix:///path                                                     one server of this machine
 //
-// Parameters: sentinel_user and sentinel_password, where Sentinels ask for others; ca, cert and key, files in PEM, for
-// TLS.
+// Parameters: password_file, a file with the password, which is read for each connection; sentinel_user and
+// sentinel_password, where Sentinels ask for others; ca, cert and key, files in PEM, for TLS.
 
 var errURL = errors.New("redis: the URL cannot be read; it has the form redis://user:password@host:port/db, " +
 	"redis+sentinel://host,host,host/master-set or redis+cluster://host,host")
@@ -44,7 +44,8 @@ func clientOption(address string, timeout time.Duration) (rueidis.ClientOption, 
 	}
 	option.Sentinel.Username, option.Sentinel.Password = u.Query().Get("sentinel_user"),
 		u.Query().Get("sentinel_password")
-	if err := secure(&option, u.Query()); err != nil {
+	q := u.Query()
+	if err := errors.Join(secure(&option, q), readPassword(&option, q.Get("password_file"))); err != nil {
 		return option, err
 	}
 	option.Dialer.Timeout = timeout
@@ -137,6 +138,27 @@ func secure(option *rueidis.ClientOption, q url.Values) error {
 		option.Sentinel.TLSConfig = config
 	}
 	return nil
+}
+
+// readPassword lets the option take the password from a file whenever it connects, so that it can change while the
+// server runs; "" leaves the option as it is.
+func readPassword(option *rueidis.ClientOption, file string) error {
+	if file == "" {
+		return nil
+	}
+	if option.Sentinel.MasterSet != "" { // to which rueidis would say the same password
+		return errors.New("redis: password_file is not for Sentinels")
+	}
+	user := option.Username
+	option.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
+		password, err := os.ReadFile(file)
+		if err != nil {
+			err = fmt.Errorf("redis: the password: %w", err)
+		}
+		return rueidis.AuthCredentials{Username: user, Password: strings.TrimSpace(string(password))}, err
+	}
+	_, err := option.AuthCredentialsFn(rueidis.AuthCredentialsContext{})
+	return err
 }
 
 // trust lets the configuration trust the certificates in a file, and no others; "" leaves it as it is.

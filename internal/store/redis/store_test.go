@@ -29,8 +29,8 @@ func (c checked) Check(ctx context.Context) error { return checkRedis(ctx, c.cli
 func TestContract(t *testing.T)      { storetest.Run(t, onOneServer(t)) }
 func TestQueueContract(t *testing.T) { storetest.RunQueue(t, onOneServer(t)) }
 
-func TestContractOnTwoServersOfOneRedis(t *testing.T)      { storetest.Run(t, onTwoServers(t)) }
-func TestQueueContractOnTwoServersOfOneRedis(t *testing.T) { storetest.RunQueue(t, onTwoServers(t)) }
+func TestContractOnTwoServersOfOneRedis(t *testing.T)      { storetest.Run(t, asSmallest(t)) }
+func TestQueueContractOnTwoServersOfOneRedis(t *testing.T) { storetest.RunQueue(t, asSmallest(t)) }
 
 func onOneServer(t *testing.T) storetest.Opener {
 	server := redistest.New(t)
@@ -38,15 +38,6 @@ func onOneServer(t *testing.T) storetest.Opener {
 		c := raw(t, server)
 		ask(t, c, "FLUSHALL")
 		return []tms.Sweeper{checked{open(t, server, redis.Options{Now: clock.Now}), c}}
-	}
-}
-
-func onTwoServers(t *testing.T) storetest.Opener {
-	server := redistest.New(t)
-	return func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
-		c, o := raw(t, server), redis.Options{Now: clock.Now}
-		ask(t, c, "FLUSHALL")
-		return []tms.Sweeper{open(t, server, o), checked{open(t, server, o), c}}
 	}
 }
 

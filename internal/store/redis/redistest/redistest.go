@@ -186,6 +186,25 @@ func (s *Server) LoseDisk() {
 	}
 }
 
+// CopyData copies the data directory of a process that does not run, and PutBack puts such a copy in its place.
+func (s *Server) CopyData() (dir string) {
+	s.t.Helper()
+	dir = s.t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(s.dir)); err != nil {
+		s.t.Fatal(err)
+	}
+	return dir
+}
+
+// PutBack puts what CopyData has copied in the place of the data directory of a process that does not run.
+func (s *Server) PutBack(dir string) {
+	s.t.Helper()
+	s.LoseDisk()
+	if err := os.CopyFS(s.dir, os.DirFS(dir)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Stop makes the process hang: it keeps its connections and answers nothing. [Server.Continue] ends that.
 func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
 

@@ -69,34 +69,5 @@ func MasterOf(t testing.TB, sentinel *Server, nodes []*Server) *Server {
 	return nil
 }
 
-// Paired reports whether one of two nodes is the master, and the other has all its data.
-func Paired(nodes []*Server) bool {
-	masters, following := 0, 0
-	for _, node := range nodes {
-		said := node.say("INFO replication")
-		if strings.Contains(said, "role:master") {
-			masters++
-		}
-		if strings.Contains(said, "master_link_status:up") {
-			following++
-		}
-	}
-	return masters == 1 && following == 1
-}
-
 // Failover asks a Sentinel for a failover, which it may refuse, as while another is on its way.
-func Failover(sentinel *Server) { sentinel.say("SENTINEL FAILOVER " + MasterSet) }
-
-// say runs a command, and returns the beginning of its reply, or what went wrong.
-func (s *Server) say(command string) string {
-	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
-	if err != nil {
-		return err.Error()
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
-	fmt.Fprintf(conn, "%s\r\n", command)
-	reply := make([]byte, 4096)
-	size, _ := conn.Read(reply)
-	return string(reply[:size])
-}
+func Failover(sentinel *Server) { sentinel.Say("SENTINEL FAILOVER " + MasterSet) }
