@@ -9,7 +9,7 @@ EVIDENCE ?= 1m
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test tools check unit cross soak evidence bench cover
+.PHONY: help run build test tools check unit cross soak evidence mutants bench cover
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ soak: tools ## three servers and one Redis under random faults, for SOAK=5m
 evidence: tools ## what each way to keep tokens promises, under faults, for EVIDENCE=1m each
 	$(GO) test ./cmd/tms -run 'TestEvidence$$' -v -timeout 60m -evidence $(EVIDENCE)
 	$(GO) test ./internal/store/embedded -run 'TestTheMachine|TestTheDisk' -timeout 10m -all-operations
+
+mutants: tools ## plant one fault at a time, and print which test catches it, in about ten minutes
+	$(GO) test ./internal/mutants -run 'TestMutants$$' -v -mutants -timeout 60m
+	$(GO) test ./internal/store/storetest -run 'Mutants$$' -v
 
 bench: tools ## run the benchmarks, in about three minutes
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -p 1 -timeout 30m ./...

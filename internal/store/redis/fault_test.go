@@ -10,6 +10,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/loopback"
 	"github.com/manankarani/token-manager/internal/store/redis"
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 )
@@ -288,4 +289,31 @@ func useToken(ctx context.Context, s *redis.Store, unblock bool) int64 {
 		s.Unblock(ctx, "p", keys)
 	}
 	return token.Lease.Fence
+}
+
+// A master that becomes a replica keeps its connections. The store leaves them, and finds the new master at the same
+// address, whether somebody calls or only asks whether the store is ready.
+func TestADemotedMasterIsLeft(t *testing.T) {
+	for name, found := range map[string]func(*redis.Store) error{
+		"by who calls": func(s *redis.Store) error {
+			_, err := s.PutPool(t.Context(), "p", tms.PolicyChange{})
+			return err
+		},
+		"by who looks": func(s *redis.Store) error { return s.Ready(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			old, next := redistest.New(t, atOnce...), redistest.New(t, atOnce...)
+			redistest.Follow(t, next, old)
+			proxy := loopback.NewWire(t, old.Addr)
+			s := open(t, old, redis.Options{URL: "redis://" + proxy.Addr})
+			put(t, s, "p", tms.PolicyChange{})
+			c := raw(t, old)
+			ask(t, c, "SET", "tms:last", "1")
+			ask(t, c, "WAIT", "1", "10000")
+			ask(t, raw(t, next), "REPLICAOF", "NO", "ONE")
+			proxy.Turn(next.Addr)
+			redistest.Follow(t, old, next)
+			eventually(t, "the store finds the new master", func() bool { return found(s) == nil })
+		})
+	}
 }

@@ -33,8 +33,34 @@ func (l *link) dialer(dial dialFunc) dialFunc {
 			return nil, unsent{err}
 		}
 		l.dials.Add(1)
-		return conn, nil
+		l.conns.Store(conn, true)
+		return carried{conn, l}, nil
 	}
+}
+
+// carried is a connection of a link.
+type carried struct {
+	net.Conn
+	link *link
+}
+
+// Close implements [net.Conn].
+func (c carried) Close() error {
+	c.link.conns.Delete(c.Conn)
+	return c.Conn.Close()
+}
+
+// leave gives up the connections, so that the client dials again: at the same address, or behind the same name, another
+// server may be by now. It does so once a second at most.
+func (l *link) leave() {
+	now, last := time.Now().UnixNano(), l.left.Load()
+	if now-last < int64(time.Second) || !l.left.CompareAndSwap(last, now) {
+		return
+	}
+	l.conns.Range(func(conn, _ any) bool {
+		conn.(net.Conn).Close()
+		return true
+	})
 }
 
 func dialTCP(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
@@ -58,6 +84,8 @@ type link struct {
 	loading sync.Mutex   // held while the library is loaded
 	suspect atomic.Bool  // set while nothing was answered since a connection was dialled or broke
 	dials   atomic.Int64 // how many connections there have been
+	conns   sync.Map     // those that there are: net.Conn → true
+	left    atomic.Int64 // when they were given up last, Unix time in ns
 
 	mu      sync.Mutex
 	attempt *attempt // the last one

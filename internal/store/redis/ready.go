@@ -32,7 +32,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	if err := s.sentinels.vouch(); err != nil {
 		return err
 	}
-	if err := s.recognise(ctx, s.do); err != nil {
+	if err := s.recognise(ctx); err != nil {
 		return nilOr(err)
 	}
 	_, err = s.names(ctx, "", 1) // a cluster may be down although its servers are well
@@ -56,23 +56,24 @@ func (s *Store) prepare(ctx context.Context, client rueidis.Client) error {
 	if err := s.judge(ctx, client); err != nil && !errors.As(err, &unfit) {
 		return err
 	}
-	err := s.recognise(ctx,
-		func(ctx context.Context, build func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage,
-			error) {
-			return client.Do(ctx, build(client.B())).ToMessage()
-		})
+	err := s.recogniseOn(ctx, client)
 	if tms.CodeOf(err) == tms.ErrStoreReset {
 		return nil // the calls say so
 	}
 	return err
 }
 
+var errReplica = errors.New("it is a replica, which takes no writes")
+
 // unfitness is why a Redis that answers is not fit for new leases.
 type unfitness struct{ error }
+
+func (u unfitness) Unwrap() error { return u.error }
 
 // judge says why Redis is not fit, and remembers it for the calls. What it cannot ask, it does not judge.
 func (s *Store) judge(ctx context.Context, client rueidis.Client) error {
 	err := s.link.examine(ctx, client)
+	s.heed(err)
 	var unfit unfitness
 	switch {
 	case err == nil:
@@ -145,7 +146,7 @@ func (i info) check(cluster bool) error {
 	case i["loading"] == "1":
 		return errors.New("it is still loading its data")
 	case i["role"] == "slave" && !cluster:
-		return errors.New("it is a replica, which takes no writes")
+		return errReplica
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -191,7 +192,17 @@ func (s *Store) do(ctx context.Context, build func(rueidis.Builder) rueidis.Comp
 	}
 	result := s.send(ctx, client, build(client.B()))
 	s.link.suspect.Store(result.NonRedisError() != nil)
+	s.heed(result.Error())
 	return result.ToMessage()
+}
+
+// heed leaves a server that is a master no more, which keeps its connections. In a cluster the client sees to that.
+func (s *Store) heed(err error) {
+	text, _ := asRedis(err)
+	if (strings.HasPrefix(text, "READONLY") || errors.Is(err, errReplica)) && !s.onCluster() {
+		s.link.leave()
+		s.wakes.link.leave()
+	}
 }
 
 // send hands the command to rueidis, which watches ctx while it waits for the reply, but neither while it waits for

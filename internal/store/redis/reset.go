@@ -57,46 +57,64 @@ func (s *Store) turnedAway(function string) error {
 // reload loads the library after a server said that it has not got it, which may have lost more.
 func (s *Store) reload(ctx context.Context, function string) error {
 	if err := s.link.reload(ctx); err != nil {
+		s.heed(err)
 		return err
 	}
-	if err := s.recognise(ctx, s.do); err != nil && s.reset.Load() == nil {
+	if err := s.recognise(ctx); err != nil && s.reset.Load() == nil {
 		return err
 	}
 	return s.turnedAway(function)
 }
 
-type asker = func(context.Context, func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error)
-
 // recognise refuses with [tms.ErrStoreReset] if the data is not that which this server found first. A Redis that takes
 // no writes may have no ID yet.
-func (s *Store) recognise(ctx context.Context, ask asker) error {
+func (s *Store) recognise(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.link.timeout)
+	defer cancel()
+	client, err := s.link.connected(ctx)
+	if err != nil {
+		return err
+	}
+	return s.recogniseOn(ctx, client)
+}
+
+func (s *Store) recogniseOn(ctx context.Context, client rueidis.Client) error {
 	if r := s.reset.Load(); r != nil {
 		return r
 	}
-	known := s.id.Load()
-	m, err := ask(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(storeID).Build() })
-	if known == nil && rueidis.IsRedisNil(err) {
-		return s.found(ctx, ask)
+	same, err := s.isSame(ctx, client)
+	if same {
+		s.sentinels.differs(false)
 	}
-	if err != nil && !rueidis.IsRedisNil(err) {
+	if same || err != nil {
 		return err
 	}
-	found, _ := m.ToString()
-	switch {
-	case known == nil:
-		s.id.CompareAndSwap(nil, &found)
-	case found != *known:
-		return s.wasReset("redis was emptied, or holds other data than it did")
+	if s.id.Load() == nil {
+		return s.found(ctx, client)
 	}
-	return nil
+	if s.sentinels.differs(true) {
+		return tms.Refuse(tms.ErrStoreUnavailable, "redis holds other data than it did; there may be another master")
+	}
+	return s.wasReset("redis was emptied, or holds other data than it did")
+}
+
+// isSame reports whether the data is that which this server found first, or the first that it finds.
+func (s *Store) isSame(ctx context.Context, client rueidis.Client) (bool, error) {
+	found, err := s.send(ctx, client, client.B().Get().Key(storeID).Build()).ToString()
+	if rueidis.IsRedisNil(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	s.id.CompareAndSwap(nil, &found)
+	return found == *s.id.Load(), nil
 }
 
 // found gives data that has no ID one, and takes that of another server that came first.
-func (s *Store) found(ctx context.Context, ask asker) error {
+func (s *Store) found(ctx context.Context, client rueidis.Client) error {
 	id := tms.NewValue()
-	m, err := ask(ctx, func(b rueidis.Builder) rueidis.Completed {
-		return b.Set().Key(storeID).Value(id).Nx().Get().Build()
-	})
+	m, err := s.send(ctx, client, client.B().Set().Key(storeID).Value(id).Nx().Get().Build()).ToMessage()
 	if err != nil && !rueidis.IsRedisNil(err) {
 		if neverRan(err) {
 			return nil
@@ -120,7 +138,7 @@ func (s *Store) wasReset(what string) error {
 
 // lookForPool reports whether a pool that is not there was lost with the data.
 func (s *Store) lookForPool(ctx context.Context, pool string) error {
-	if err := s.recognise(ctx, s.do); err != nil {
+	if err := s.recognise(ctx); err != nil {
 		return outcome(err)
 	}
 	if _, served := s.served.Load(pool); !served {
@@ -168,7 +186,7 @@ func (s *Store) lost(ctx context.Context, pool string) (bool, error) {
 
 // lookForIndex reports whether the index, which lacks the default pool, was lost with a node of a cluster.
 func (s *Store) lookForIndex(ctx context.Context) error {
-	if err := s.recognise(ctx, s.do); err != nil {
+	if err := s.recognise(ctx); err != nil {
 		return outcome(err)
 	}
 	if _, served := s.served.Load(tms.DefaultPool); served && s.onCluster() {

@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,9 +12,8 @@ import (
 )
 
 // underSentinels starts a master with a replica and three Sentinels, and a store that finds the master by them.
-func underSentinels(t *testing.T) (s *redis.Store, master *redistest.Server, sentinels []*redistest.Server) {
-	master = redistest.New(t, atOnce...)
-	replica := redistest.New(t, atOnce...)
+func underSentinels(t *testing.T) (s *redis.Store, nodes, sentinels []*redistest.Server) {
+	master, replica := redistest.New(t, atOnce...), redistest.New(t, atOnce...)
 	follow(t, raw(t, replica), master)
 	sentinels = redistest.NewSentinels(t, 3, master)
 	for _, one := range sentinels {
@@ -24,18 +24,18 @@ func underSentinels(t *testing.T) (s *redis.Store, master *redistest.Server, sen
 	}
 	s = open(t, master, redis.Options{URL: redistest.SentinelURL(sentinels)})
 	eventually(t, "the store is ready", func() bool { return s.Ready(t.Context()) == nil })
-	return s, master, sentinels
+	return s, []*redistest.Server{master, replica}, sentinels
 }
 
 // The master is lost, and the store goes on through the one that the Sentinels have made: what was drawn since is given
 // at once, what may be somebody's when the pool has settled. The holder of a lease keeps it.
 func TestSentinelsFailOver(t *testing.T) {
-	s, master, _ := underSentinels(t)
+	s, nodes, _ := underSentinels(t)
 	put(t, s, "p", tms.PolicyChange{LeaseTTL: new(5 * time.Second)})
 	fill(t, s, "p", "a", "b")
 	held := take(t, s, "p")
 	time.Sleep(1200 * time.Millisecond) // it is replicated
-	master.Kill()
+	nodes[0].Kill()
 	key := []tms.LeaseKey{{Token: held.Value, LeaseID: held.Lease.ID}}
 	eventually(t, "the lease is kept alive through the new master", func() bool {
 		results, err := s.KeepAlive(t.Context(), "p", key)
@@ -58,6 +58,46 @@ func TestSentinelsFailOver(t *testing.T) {
 		results, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
 		return err == nil && results[0].Err == nil && results[0].Tokens[0].Value != held.Value
 	})
+}
+
+// A master that was given up may come back empty. Until the Sentinels have made it a replica it takes itself for the
+// master, and servers that ask it once more do not take its data for that of the pools.
+func TestAMasterThatComesBackEmpty(t *testing.T) {
+	s, nodes, _ := underSentinels(t)
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, "p", "a")
+	time.Sleep(1200 * time.Millisecond) // it is replicated
+	var clients sync.WaitGroup
+	done := make(chan struct{})
+	for range 16 {
+		clients.Go(func() { lookForReset(t, s, done) })
+	}
+	nodes[0].Kill()
+	eventually(t, "the replica is the master", func() bool { return redistest.Master(nodes) == nodes[1] })
+	nodes[0].Start()
+	time.Sleep(3 * time.Second)
+	close(done)
+	clients.Wait()
+	eventually(t, "the store goes on", func() bool {
+		_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})
+		return err == nil
+	})
+}
+
+// lookForReset uses the store until the channel is closed, and fails the test if it takes the data for another's.
+func lookForReset(t *testing.T, s *redis.Store, done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})
+		if tms.CodeOf(err) == tms.ErrStoreReset {
+			t.Error(err)
+			return
+		}
+	}
 }
 
 // A server that has lost sight of the majority of the Sentinels changes nothing, and still looks.

@@ -23,7 +23,8 @@ type sentinels struct {
 	agreed atomic.Int64 // when a majority confirmed the master last, in ns since began
 
 	mu   sync.Mutex
-	last string // the address of the master at the last beat; none where it was not confirmed; "" at first
+	odd  time.Time // since when the master holds other data than this server found first; zero: it does not
+	last string    // the address of the master at the last beat; none where it was not confirmed; "" at first
 }
 
 // confirmedFor is for how long a confirmation holds.
@@ -112,6 +113,26 @@ func (s *sentinels) votes(ctx context.Context, one *link, address string) bool {
 	}
 	master, err := client.Do(ctx, client.B().SentinelGetMasterAddrByName().Master(s.set).Build()).AsStrSlice()
 	return err == nil && len(master) == 2 && net.JoinHostPort(master[0], master[1]) == address
+}
+
+// oddFor is for how long the master has to hold other data before that counts. One that was given up may come back
+// without its data, while another is already the master and the Sentinels have yet to hear of that.
+const oddFor = 15 * time.Second
+
+// differs notes whether the master holds other data than it did, and reports whether that may pass.
+func (s *sentinels) differs(does bool) bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !does:
+		s.odd = time.Time{}
+	case s.odd.IsZero():
+		s.odd = time.Now()
+	}
+	return does && time.Since(s.odd) < oddFor
 }
 
 // vouch refuses a call while no majority has confirmed the master.
