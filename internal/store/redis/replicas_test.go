@@ -82,6 +82,7 @@ func TestAReplicaThatHangs(t *testing.T) {
 	s, _, replicas := replicated(t, 2, 2)
 	fill(t, s, "p", "a", "b")
 	take(t, s, "p")
+	time.Sleep(1500 * time.Millisecond) // in which the replicas say that they have all that was asked of the master
 	replicas[0].Stop()
 	for name, call := range map[string]func() error{
 		"assign": func() error {

@@ -161,10 +161,9 @@ func takenBrought(e *env) {
 func takenSigns(e *env) {
 	pool := e.pool(tms.PolicyChange{LeaseTTL: new(minute), Cooldown: new(second)})
 	e.fill(pool, "available", "cooling", "quarantined")
-	held := e.takeAs(pool, tms.AssignRequest{Count: 2})
-	for _, t := range held {
-		key := keyOf(t)
-		key.Quarantine = t.Value != "available" && t.Value != "cooling"
+	for _, value := range []string{"cooling", "quarantined"} {
+		key := keyOf(e.takeAs(pool, tms.AssignRequest{Prefer: value})[0])
+		key.Quarantine = value == "quarantined"
 		e.gives(pool, key)
 	}
 	e.takeOver()
@@ -434,7 +433,6 @@ func takenHanded(e *env) {
 	e.gives(pool, keys[0])
 	e.equal("holder", e.look(pool, "a").Lease.ClientID, "of one")
 	e.stores[0].(Taker).TakeOver(e.tester.(testing.TB))
-	e.waitsSettling(pool, "one")
 	e.equal("touched", e.generate(pool, "a").Existing, 1)
 	for range 5 {
 		e.advance(900 * ms)
