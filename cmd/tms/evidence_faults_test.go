@@ -160,16 +160,16 @@ func (s *soak) await(limit time.Duration, what string, is func() bool) {
 	}
 }
 
-// proxied are a master and a replica behind a proxy, of which each server has an end of its own.
+// proxied are a master and its replicas behind a proxy, of which each server has an end of its own.
 type proxied struct {
 	*soak
 	nodes []*redistest.Server
 }
 
-func (s *soak) behindProxy() proxied {
-	p := proxied{s, s.masterWith(1)}
+func (s *soak) behindProxy(replicas int, serve ...string) proxied {
+	p := proxied{s, s.masterWith(replicas)}
 	for range 2 {
-		s.serve(behindWire(s.t, p.nodes[0], "--redis-old-master", "5s"))
+		s.serve(behindWire(s.t, p.nodes[0], serve...))
 	}
 	return p
 }
@@ -196,21 +196,37 @@ func (p proxied) plannedFailover() []fault {
 	}}}
 }
 
-// parted parts the master, with one of the servers and its clients, from the replica, which takes over for the other
-// server. For up to that long both serve. What the old master did meanwhile is gone when it follows the new one.
+// parted parts the master, with one of the servers, its clients and all replicas but one, from that one, which takes
+// over for the other server. For up to that long both serve. What the old master did meanwhile is gone when it follows
+// the new one.
 func (p proxied) parted(most time.Duration) []fault {
 	return []fault{{"partition", func(*mortal, *rand.Rand) {
-		old, next := p.nodes[0], p.nodes[1]
+		next := p.nodes[1]
 		next.Say("REPLICAOF NO ONE")
 		p.servers[0].turn(next)
 		time.Sleep(most * 9 / 10)
 		p.servers[1].turn(next)
-		host, port := "127.0.0.1", next.Addr[len("127.0.0.1:"):]
-		old.Say("REPLICAOF " + host + " " + port)
-		p.nodes[0], p.nodes[1] = next, old
+		p.nodes[0], p.nodes[1] = next, p.nodes[0]
+		for _, node := range p.nodes[1:] {
+			node.Say("REPLICAOF 127.0.0.1 " + next.Addr[len("127.0.0.1:"):])
+		}
 		p.untilPaired(p.nodes)
 		p.untilSettled()
 	}}}
+}
+
+// emptied empties Redis, and starts the servers again when no client holds a token any more.
+func (s *soak) emptied() fault {
+	return fault{"Redis emptied", func(*mortal, *rand.Rand) {
+		s.redis.Say("FLUSHALL")
+		time.Sleep(soakTTL + time.Second)
+		for _, m := range s.servers {
+			m.end()
+		}
+		s.startAll()
+		s.stock()
+		s.untilSettled()
+	}}
 }
 
 const aMillion = 1_000_000

@@ -61,6 +61,8 @@ var rows = []row{
 			s.twoServers("--store", s.redis.URL())
 			return []fault{s.redisPutBack()}
 		}},
+	{name: "Redis, appendfsync always", faults: "emptied", lossy: true,
+		begin: func(s *soak) []fault { return []fault{s.onRedis(keepsAll).emptied()} }},
 	{name: "Redis, appendfsync everysec", faults: "kill -9 of Redis", lossy: true, begin: func(s *soak) []fault {
 		s.redis = redistest.New(s.t, "--appendonly", "yes", "--appendfsync", "everysec")
 		s.twoServers("--store", s.redis.URL())
@@ -81,16 +83,28 @@ var rows = []row{
 	{name: "Sentinels, N = 2 of 2", faults: "SENTINEL FAILOVER, master killed and stopped, also for 20 s",
 		begin: func(s *soak) []fault { return s.underSentinels(2, "2") }},
 	{name: "behind a proxy, N = 0", faults: "FAILOVER",
-		begin: func(s *soak) []fault { return s.behindProxy().plannedFailover() }},
+		begin: func(s *soak) []fault { return s.behindProxy(1).plannedFailover() }},
 	{name: "behind a proxy, --redis-old-master 5s", faults: "the master parted from its replica for less",
-		lossy: true, quick: true, begin: func(s *soak) []fault { return s.behindProxy().parted(4 * time.Second) }},
+		lossy: true, quick: true,
+		begin: func(s *soak) []fault { return s.behindProxy(1, oldMaster...).parted(4 * time.Second) }},
 	{name: "behind a proxy, --redis-old-master 5s", faults: "the master parted from its replica for longer",
-		lossy: true, parts: true, begin: func(s *soak) []fault { return s.behindProxy().parted(15 * time.Second) }},
+		lossy: true, parts: true,
+		begin: func(s *soak) []fault { return s.behindProxy(1, oldMaster...).parted(15 * time.Second) }},
+	{name: "behind a proxy, N = 1 of 2, --redis-old-master 5s", faults: "the master parted with one of its replicas",
+		lossy: true, begin: func(s *soak) []fault {
+			return s.behindProxy(2, append(oldMaster, "--redis-replicas", "1")...).parted(4 * time.Second)
+		}},
+	{name: "behind a proxy, N = 2 of 2", faults: "the master parted with one of its replicas, for long",
+		begin: func(s *soak) []fault {
+			return s.behindProxy(2, "--redis-lossless", "--redis-replicas", "2").parted(10 * time.Second)
+		}},
 	{name: "Cluster, N = 0", faults: "CLUSTER FAILOVER, master killed and stopped", lossy: true,
 		begin: func(s *soak) []fault { return s.onCluster("0") }},
 	{name: "Cluster, N = 1 of 1", faults: "CLUSTER FAILOVER, master killed and stopped",
 		begin: func(s *soak) []fault { return s.onCluster("1") }},
 }
+
+var oldMaster = []string{"--redis-old-master", "5s"}
 
 var keepsAll = []string{"--appendonly", "yes", "--appendfsync", "always"}
 
