@@ -28,8 +28,8 @@ const (
 )
 
 const (
-	exists = "conn.B().Exists().Key(key).Build()"
-	waits  = "conn.B().Wait().Numreplicas(int64(r.need)).Timeout(r.within.Milliseconds()).Build()"
+	asks  = "processOf(conn.B(), key)"
+	waits = "conn.B().Wait().Numreplicas(int64(r.need)).Timeout(r.within.Milliseconds()).Build()"
 )
 
 const (
@@ -66,18 +66,23 @@ var mutants = []mutant{
 	{"a move over 1.5 s counts", redisDir + "served.lua", "local MOVE = 1500", "local MOVE = 1e12", clockOnRedis},
 	{"a move counts beyond the server's own clock", redisDir + "served.lua", "    to = min(to, line)\n", "",
 		clockOnRedis},
-	{"a step back is followed", redisDir + "served.lua", "served = max(served, to)", "served = to", clockOnRedis},
+	{"a step back is followed", redisDir + "served.lua",
+		"served, called = max(served, to), instant", "served, called = to, instant", clockOnRedis},
 	{"a restart counts its downtime", redisDir + "takeover.lua",
 		"pool.instant = pool.instant or wallInstant()\n  local another",
 		"pool.instant = wallInstant()\n  local another", clockOnRedis},
 	{"a WAIT is ignored", redisDir + "replicas.go", "n < int64(r.need)", "n < 0", "Replica"},
 	{"a WAIT asks on a connection that has not asked anything since", redisDir + "replicas.go",
-		exists + ",\n\t\t" + waits + ")",
-		waits + ",\n\t\t" + exists + ")\n\tresults[0], results[1] = results[1], results[0]", "Replica"},
+		asks + ",\n\t\t" + waits + ")",
+		waits + ",\n\t\t" + asks + ")\n\tresults[0], results[1] = results[1], results[0]", "Replica"},
+	{"a WAIT may ask another server", redisDir + "replicas.go", "asked != ran", "asked != ran && false",
+		"AnotherServer"},
+	{"a call counts though its connection was made anew", redisDir + "replicas.go",
+		"w.err == nil && r.calls.dials.Load() != dials", "false", "ConnectionMadeAnew"},
 	{"a refusal does not wait for the replicas", redisDir + "redis.go",
-		"if err := s.replicas.have(ctx, poolKeys(pool)[0], function); err != nil {",
+		"if err := s.replicas.have(ctx, poolKeys(pool)[0], function, dials); err != nil {",
 		"if _, no := readAnswer(pool, result); no != nil {\n\t} else if err := " +
-			"s.replicas.have(ctx, poolKeys(pool)[0], function); err != nil {", "Replica"},
+			"s.replicas.have(ctx, poolKeys(pool)[0], function, dials); err != nil {", "Replica"},
 	{"a library is downgraded", redisDir + "library.go", "loaded >= l.version", "loaded == l.version", "Version"},
 	{"what a master answered that is confirmed no more counts", redisDir + "redis.go",
 		"s.sentinels.vouch(); err != nil && !reads[function]", "s.sentinels.vouch(); err != nil && false", "Sentinel"},

@@ -49,10 +49,16 @@ func asSmallest(t *testing.T) storetest.Opener {
 	}
 }
 
+var refusedObject = regexp.MustCompile(`object\r\n\$\d+\r\n(\S+)`)
+
+// refusesNothing holds that Redis has refused the user of the rule nothing. From 7.2 on it refuses what the client says
+// of itself, which earlier ones do not know, so that the rule cannot name it.
 func refusesNothing(t *testing.T, server *redistest.Server) {
 	t.Helper()
-	if said := server.Say("ACL LOG"); !strings.HasPrefix(said, "*0") {
-		t.Errorf("Redis has refused the user of the rule: %s", said)
+	for _, refused := range refusedObject.FindAllStringSubmatch(server.Say("ACL LOG"), -1) {
+		if refused[1] != "client|setinfo" {
+			t.Errorf("Redis has refused the user of the rule: %s", refused[1])
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
--- What a server asks about Redis rather than about a pool: without KEYS, ARGV and an instant.
+-- What a server asks about Redis rather than about a pool: without an instant, and most without KEYS and ARGV.
 
 -- tms1_version answers the version of this library.
 local function version() return VERSION end
@@ -18,6 +18,14 @@ local function beat(_, args)
   return {life, replid}
 end
 
+-- tms1_process answers which process this is, and in which reign.
+-- KEYS: one of a pool, which leads the call to its node.
+local function process()
+  local run, replid = identity()
+  return run .. ' ' .. replid
+end
+
+register('process', process, {'no-writes', 'allow-stale'})
 register('beat', beat, {'no-writes', 'allow-stale'})
 register('version', version, {'no-writes', 'allow-stale'})
 register('fit', fit, {})

@@ -63,5 +63,6 @@ const (
 	fnReport  = "tms1_report"
 	fnBeat    = "tms1_beat"
 	fnVersion = "tms1_version"
+	fnProcess = "tms1_process"
 	fnFit     = "tms1_fit"
 )

@@ -98,7 +98,8 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
-	s.replicas, s.sentinels = newReplicas(o.Replicas, s.link), newSentinels(option, o)
+	s.replicas = newReplicas(o.Replicas, s.link, newLink(option, o.Timeout, o.Logger))
+	s.sentinels = newSentinels(option, o)
 	s.pulse = newPulse(o, option.Sentinel.MasterSet != "")
 	if option.SelectDB > 0 {
 		s.place = "@" + strconv.Itoa(option.SelectDB)
@@ -114,6 +115,7 @@ func Open(o Options) (*Store, error) {
 func (s *Store) Close() error {
 	s.pulse.end()
 	s.wakes.link.close()
+	s.replicas.waits.close()
 	s.link.close()
 	s.pulse.beating.Wait()
 	s.sentinels.close()
@@ -151,6 +153,7 @@ func (s *Store) callOnce(ctx context.Context, pool, function string, args []stri
 	if err := s.admit(ctx, function); err != nil {
 		return nil, err
 	}
+	dials := s.link.dials.Load()
 	build := func(b rueidis.Builder) rueidis.Completed {
 		keys := poolKeys(pool)
 		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.when()).Arg(args...).Build()
@@ -167,7 +170,7 @@ func (s *Store) callOnce(ctx context.Context, pool, function string, args []stri
 	if err := s.sentinels.vouch(); err != nil && !reads[function] {
 		return nil, fmt.Errorf("redis: the answer came from a server that may be the master no more: %v", err)
 	}
-	if err := s.replicas.have(ctx, poolKeys(pool)[0], function); err != nil {
+	if err := s.replicas.have(ctx, poolKeys(pool)[0], function, dials); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	a, err := readAnswer(pool, result)
@@ -200,8 +203,9 @@ func (s *Store) do(ctx context.Context, build func(rueidis.Builder) rueidis.Comp
 func (s *Store) heed(err error) {
 	text, _ := asRedis(err)
 	if (strings.HasPrefix(text, "READONLY") || errors.Is(err, errReplica)) && !s.onCluster() {
-		s.link.leave()
-		s.wakes.link.leave()
+		for _, l := range []*link{s.link, s.wakes.link, s.replicas.waits} {
+			l.leave()
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	tms "github.com/manankarani/token-manager"
 )
 
@@ -14,10 +16,14 @@ import (
 // connection of its own, so that one which hangs holds up nobody who does not need it. It is not about the writes of
 // its connection, of which there are none, but about all that the server had done when it carried out the command
 // before: that is how Redis counts.
+//
+// The connections may lead to two processes, as when one is made anew while a proxy or a Sentinel changes the master.
+// So both are asked which process is there, and a call counts only if its own was not made anew since it was sent.
 type replicas struct {
 	need   int
 	within time.Duration // the longest that one WAIT takes
-	link   *link
+	calls  *link         // over which the functions run
+	waits  *link         // over which the replicas are waited for
 
 	mu      sync.Mutex
 	gathers map[string]*waiting // by the key whose node is asked
@@ -33,26 +39,30 @@ type waiting struct {
 // slowestReplica is the longest that a call waits for replicas: a hung one is told in under a second.
 const slowestReplica = 700 * time.Millisecond
 
-func newReplicas(need int, l *link) *replicas {
-	return &replicas{need: need, within: min(slowestReplica, l.timeout), link: l, gathers: map[string]*waiting{}}
+func newReplicas(need int, calls, waits *link) *replicas {
+	return &replicas{need: need, within: min(slowestReplica, calls.timeout), calls: calls, waits: waits,
+		gathers: map[string]*waiting{}}
 }
 
 // unheld are the functions whose answers wait for no replica: they look, or nobody has asked for what they do.
 var unheld = map[string]bool{fnPool: true, fnToken: true, fnTokens: true, fnExpire: true, fnReport: true, fnPurge: true}
 
-// have waits until the replicas have what a function has done or seen. An error means that they may not, so that the
-// outcome is unknown.
-func (r *replicas) have(ctx context.Context, key, function string) error {
+// have waits until the replicas have what a function has done or seen, which was sent when the calls had been connected
+// so often. An error means that they may not, so that the outcome is unknown.
+func (r *replicas) have(ctx context.Context, key, function string, dials int64) error {
 	if r.need == 0 || unheld[function] {
 		return nil
 	}
 	w := r.gather(key)
 	select {
 	case <-w.done:
-		return w.err
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", tms.ErrNotDurable, ctx.Err())
 	}
+	if w.err == nil && r.calls.dials.Load() != dials {
+		return fmt.Errorf("%w: the connection was made anew meanwhile", tms.ErrNotDurable)
+	}
+	return w.err
 }
 
 // gather joins the calls that share the next WAIT.
@@ -91,21 +101,41 @@ func (r *replicas) run(key string, w *waiting) {
 func (r *replicas) wait(key string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.within+200*time.Millisecond)
 	defer cancel()
-	client, err := r.link.connected(ctx)
+	ran, err := r.process(ctx, key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", tms.ErrNotDurable, err)
+	}
+	client, err := r.waits.connected(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", tms.ErrNotDurable, err)
 	}
 	conn, free := client.Dedicate()
 	defer free()
-	results := conn.DoMulti(ctx, conn.B().Exists().Key(key).Build(),
+	results := conn.DoMulti(ctx, processOf(conn.B(), key),
 		conn.B().Wait().Numreplicas(int64(r.need)).Timeout(r.within.Milliseconds()).Build())
 	for _, result := range results {
 		if err := result.Error(); err != nil {
 			return fmt.Errorf("%w: %w", tms.ErrNotDurable, err)
 		}
 	}
+	if asked, _ := results[0].ToString(); asked != ran {
+		return fmt.Errorf("%w: another server was asked for its replicas", tms.ErrNotDurable)
+	}
 	if n, err := results[1].AsInt64(); err != nil || n < int64(r.need) {
 		return fmt.Errorf("%w: %d of %d replicas have it", tms.ErrNotDurable, n, r.need)
 	}
 	return nil
+}
+
+// process returns which process is at the end of the connection of the calls.
+func (r *replicas) process(ctx context.Context, key string) (string, error) {
+	client, err := r.calls.connected(ctx)
+	if err != nil {
+		return "", err
+	}
+	return client.Do(ctx, processOf(client.B(), key)).ToString()
+}
+
+func processOf(b rueidis.Builder, key string) rueidis.Completed {
+	return b.Fcall().Function(fnProcess).Numkeys(1).Key(key).Build()
 }

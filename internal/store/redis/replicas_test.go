@@ -8,6 +8,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/loopback"
 	"github.com/manankarani/token-manager/internal/store/redis"
 	"github.com/manankarani/token-manager/internal/store/redis/redistest"
 	"github.com/manankarani/token-manager/internal/store/storetest"
@@ -131,4 +132,60 @@ func TestTooFewReplicas(t *testing.T) {
 	if !errors.Is(err, tms.ErrNotDurable) {
 		t.Errorf("got %v, want that it is not durable", err)
 	}
+}
+
+// twins are a master, its replica, and another master that was its replica until now and has one itself.
+func twins(t *testing.T) (old, replica, next *redistest.Server) {
+	t.Helper()
+	old, replica, next = redistest.New(t, atOnce...), redistest.New(t, atOnce...), redistest.New(t, atOnce...)
+	redistest.Follow(t, next, old)
+	put(t, open(t, old, redis.Options{Replicas: 1}), "p", tms.PolicyChange{})
+	ask(t, raw(t, next), "REPLICAOF", "NO", "ONE")
+	redistest.Follow(t, replica, old)
+	redistest.Follow(t, redistest.New(t, atOnce...), next)
+	return old, replica, next
+}
+
+func generates(t *testing.T, s *redis.Store, value string) error {
+	_, err := s.Generate(t.Context(), "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: value}}})
+	return err
+}
+
+// Replicas count only if they are those of the server that carried out the call: the connection over which they are
+// waited for may lead to another one by now.
+func TestAnotherServersReplicasDoNotCount(t *testing.T) {
+	old, _, next := twins(t)
+	proxy := loopback.NewWire(t, old.Addr)
+	s := open(t, old, redis.Options{URL: "redis://" + proxy.Addr, Replicas: 1})
+	must(t, s.Ready(t.Context())) // the calls are connected to the old one
+	proxy.Turn(next.Addr)
+	if err := generates(t, s, "a"); !errors.Is(err, tms.ErrNotDurable) {
+		t.Errorf("got %v, want that it is not durable", err)
+	}
+}
+
+// A call counts only if the connection over which it was sent stands until the replicas have it. Over a new one another
+// server may be asked for everything.
+func TestAConnectionMadeAnewDoesNotCount(t *testing.T) {
+	old, replica, next := twins(t)
+	proxy := loopback.NewWire(t, old.Addr)
+	s := open(t, old, redis.Options{URL: "redis://" + proxy.Addr, Replicas: 1})
+	eventually(t, "the store is connected", func() bool { return generates(t, s, "first") == nil })
+	replica.Stop()
+	outcomes := make(chan error, 2)
+	for _, value := range []string{"waits", "waits behind it"} {
+		go func() { outcomes <- generates(t, s, value) }()
+		eventually(t, "the old master has the token", func() bool {
+			return number(t, raw(t, old), "EXISTS", "tms:{p}:available") == 1 &&
+				!ask(t, raw(t, old), "ZSCORE", "tms:{p}:available", value).IsNil()
+		})
+	}
+	proxy.Turn(next.Addr)
+	proxy.Cut()
+	for range 2 {
+		if err := <-outcomes; err == nil {
+			t.Error("what only the old master has is taken for durable")
+		}
+	}
+	replica.Continue()
 }

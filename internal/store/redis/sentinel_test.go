@@ -90,7 +90,7 @@ func lookForReset(t *testing.T, s *redis.Store, done <-chan struct{}) {
 		select {
 		case <-done:
 			return
-		default:
+		case <-time.After(time.Millisecond):
 		}
 		_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})
 		if tms.CodeOf(err) == tms.ErrStoreReset {

@@ -51,6 +51,12 @@ end
 
 local function within(least, n, most) return max(least, min(n, most)) end
 
+local called -- what this process's clock said at the last call
+
+-- Reports whether somebody has called just now. Then this process's clock is believed without the caller's at the first
+-- call of a server: a lease that begins in it would end early when another server's next call moves the clock on.
+local function fresh(instant) return called and instant >= called and instant - called < AHEAD end
+
 -- Moves served time on to the present call of a server.
 local function serve(server, reading)
   local instant = clock()
@@ -58,10 +64,10 @@ local function serve(server, reading)
   began = began or instant - served
   local to, line = min(instant - began, served + MOVE), nil
   if server then
-    line = (heard[server] or served - reading) + reading
+    line = heard[server] and heard[server] + reading or fresh(instant) and to or served
     to = min(to, line)
   end
-  served = max(served, to)
+  served, called = max(served, to), instant
   began = instant - within(served, instant - began, served + AHEAD)
   if not server then return end
   if not heard[server] then
