@@ -15,7 +15,7 @@ type row struct {
 	faults string
 	quick  bool // is a part of every test
 	lossy  bool // answers may be lost: it is a figure how many
-	parts  bool // a partition outlasts what the store can know of: what is doubled is a figure, too
+	parts  bool // a partition outlasts what the store can know of: what is doubled, or goes back, is a figure, too
 	begin  func(s *soak) []fault
 }
 
