@@ -1,11 +1,8 @@
 package redis_test
 
 import (
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/store/redis"
@@ -127,7 +124,7 @@ func TestFencesRiseOverALostReign(t *testing.T) {
 	r.rises("at first")
 	promoted := &reign{T: t, server: second, store: open(t, second, redis.Options{}), last: r.last, pass: moment}
 	for range 2 {
-		follow(t, b, r.server)
+		redistest.Follow(t, second, r.server)
 		ask(t, b, "REPLICAOF", "NO", "ONE")
 		promoted.rises("after a promotion")
 	}
@@ -140,10 +137,10 @@ func TestATakeoverBeginsAnEpoch(t *testing.T) {
 	s := open(t, first, redis.Options{Lossless: true})
 	fill(t, s, tms.DefaultPool, "a", "b", "c", "d")
 	fence := take(t, s, tms.DefaultPool).Lease.Fence
-	follow(t, b, first)
+	redistest.Follow(t, second, first)
 	ask(t, b, "REPLICAOF", "NO", "ONE")
 	onSecond := take(t, open(t, second, redis.Options{Lossless: true}), tms.DefaultPool).Lease.Fence
-	follow(t, a, second)
+	redistest.Follow(t, first, second)
 	ask(t, a, "REPLICAOF", "NO", "ONE")
 	back := take(t, s, tms.DefaultPool).Lease.Fence
 	if onSecond-fence < lost || back-onSecond < lost {
@@ -154,17 +151,6 @@ func TestATakeoverBeginsAnEpoch(t *testing.T) {
 	}
 }
 
-// follow makes a server the replica of another and waits until it has its data.
-func follow(t testing.TB, c rueidis.Client, master *redistest.Server) {
-	t.Helper()
-	host, port, _ := strings.Cut(master.Addr, ":")
-	ask(t, c, "REPLICAOF", host, port)
-	eventually(t, "the replica has followed", func() bool {
-		text, _ := ask(t, c, "INFO", "replication").ToString()
-		return strings.Contains(text, "master_link_status:up")
-	})
-}
-
 // A master that comes back to the office by a partial resynchronisation still has the library's memory of its pools.
 // What the other master did meanwhile, and has not replicated, is lost all the same.
 func TestAMasterThatComesBackSettles(t *testing.T) {
@@ -173,9 +159,9 @@ func TestAMasterThatComesBackSettles(t *testing.T) {
 	s := open(t, first, redis.Options{})
 	fill(t, s, tms.DefaultPool, "a", "b")
 	release(t, s, tms.DefaultPool, take(t, s, tms.DefaultPool).Value)
-	follow(t, b, first)
+	redistest.Follow(t, second, first)
 	ask(t, b, "REPLICAOF", "NO", "ONE")
-	follow(t, a, second)
+	redistest.Follow(t, first, second)
 	if n := field(t, b, "sync_partial_ok"); n != 1 {
 		t.Fatalf("%v resynchronisations were partial, want 1", n)
 	}

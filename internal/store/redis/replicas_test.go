@@ -20,7 +20,7 @@ func replicated(t testing.TB, n, need int) (*redis.Store, *redistest.Server, []*
 	replicas := make([]*redistest.Server, n)
 	for i := range replicas {
 		replicas[i] = redistest.New(t)
-		follow(t, raw(t, replicas[i]), master)
+		redistest.Follow(t, replicas[i], master)
 	}
 	s := open(t, master, redis.Options{Replicas: need})
 	if need <= n { // a replica that is new has told nothing yet

@@ -14,7 +14,7 @@ import (
 // underSentinels starts a master with a replica and three Sentinels, and a store that finds the master by them.
 func underSentinels(t *testing.T) (s *redis.Store, nodes, sentinels []*redistest.Server) {
 	master, replica := redistest.New(t, atOnce...), redistest.New(t, atOnce...)
-	follow(t, raw(t, replica), master)
+	redistest.Follow(t, replica, master)
 	sentinels = redistest.NewSentinels(t, 3, master)
 	for _, one := range sentinels {
 		eventually(t, "the Sentinels know each other and the replica", func() bool {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -43,13 +44,17 @@ func SentinelURL(sentinels []*Server) string {
 	return "redis+sentinel://" + strings.Join(hosts, ",") + "/" + MasterSet
 }
 
-// Follow makes a server the replica of another, and waits until it has its data.
+// Follow makes a server the replica of another, and waits until it has its data and the master counts it. A replica
+// that is new is sent nothing, and no WAIT finds it, until it has spoken first, which takes up to a second.
 func Follow(t testing.TB, replica, master *Server) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(master.Addr)
 	replica.do("REPLICAOF %s %s", host, port)
+	counted := regexp.MustCompile("port=" + portOf(replica.Addr) + ",state=online,offset=[1-9]")
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if strings.Contains(replica.do("INFO replication"), "master_link_status:up") {
+		master.Say("PUBLISH redistest follows\r\nWAIT 9 1") // which asks for its word
+		if strings.Contains(replica.do("INFO replication"), "master_link_status:up") &&
+			counted.MatchString(master.do("INFO replication")) {
 			return
 		}
 	}
