@@ -50,17 +50,52 @@ func (c carried) Close() error {
 	return c.Conn.Close()
 }
 
-// leave gives up the connections, so that the client dials again: at the same address, or behind the same name, another
-// server may be by now. It does so once a second at most.
-func (l *link) leave() {
+// leave gives up the connections, so that others are dialled: at the same address, or behind the same name, another
+// server may be by now. It does so once a second at most. What is on its way ends on the old connections, which are
+// closed when it must have ended, unless at once says that nothing is that could not be asked again.
+func (l *link) leave(atOnce bool) {
 	now, last := time.Now().UnixNano(), l.left.Load()
 	if now-last < int64(time.Second) || !l.left.CompareAndSwap(last, now) {
+		return
+	}
+	if !atOnce {
+		l.replace()
 		return
 	}
 	l.conns.Range(func(conn, _ any) bool {
 		conn.(net.Conn).Close()
 		return true
 	})
+}
+
+// replace makes another client.
+func (l *link) replace() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	old := l.client.Swap(nil)
+	if old == nil { // one is on its way
+		return
+	}
+	l.attempt = &attempt{done: make(chan struct{})}
+	go l.connect(l.attempt)
+	l.retired = append(l.retired, *old)
+	time.AfterFunc(2*l.timeout, l.discard)
+}
+
+// discard closes the client that was replaced first.
+func (l *link) discard() {
+	l.mu.Lock()
+	var first rueidis.Client
+	if len(l.retired) > 0 {
+		first, l.retired = l.retired[0], l.retired[1:]
+	}
+	l.mu.Unlock()
+	if first != nil {
+		first.Close()
+	}
 }
 
 func dialTCP(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
@@ -89,14 +124,16 @@ type link struct {
 
 	mu      sync.Mutex
 	attempt *attempt // the last one
+	retired []rueidis.Client
 	closed  bool
 }
 
 // attempt is one attempt to connect.
 type attempt struct {
-	done  chan struct{} // closed when err is set
-	err   error
-	until time.Time // how long a failure stands
+	done   chan struct{} // closed when client or err is set
+	client rueidis.Client
+	err    error
+	until  time.Time // how long a failure stands
 }
 
 func newLink(option rueidis.ClientOption, timeout time.Duration, log *slog.Logger) *link {
@@ -119,7 +156,7 @@ func (l *link) connected(ctx context.Context) (rueidis.Client, error) {
 	if a.err != nil {
 		return nil, unsent{a.err}
 	}
-	return *l.client.Load(), nil
+	return a.client, nil
 }
 
 // try returns the attempt under way, the last one while its failure stands, or else a new one.
@@ -164,6 +201,7 @@ func (l *link) connect(a *attempt) {
 		a.err, a.until = err, time.Now().Add(pause)
 		return
 	}
+	a.client = client
 	l.client.Store(&client)
 }
 
@@ -192,6 +230,9 @@ func (l *link) close() {
 	}
 	if client := l.client.Load(); client != nil {
 		(*client).Close()
+	}
+	for range len(l.retired) { // there come no more
+		l.discard()
 	}
 }
 

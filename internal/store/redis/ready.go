@@ -27,6 +27,7 @@ func (s *Store) Ready(ctx context.Context) error {
 		return outcome(err)
 	}
 	if err := s.judge(ctx, client); err != nil {
+		s.heed(err)
 		return err
 	}
 	if err := s.sentinels.vouch(); err != nil {
@@ -73,7 +74,6 @@ func (u unfitness) Unwrap() error { return u.error }
 // judge says why Redis is not fit, and remembers it for the calls. What it cannot ask, it does not judge.
 func (s *Store) judge(ctx context.Context, client rueidis.Client) error {
 	err := s.link.examine(ctx, client)
-	s.heed(err)
 	var unfit unfitness
 	switch {
 	case err == nil:

@@ -203,9 +203,9 @@ func (s *Store) do(ctx context.Context, build func(rueidis.Builder) rueidis.Comp
 func (s *Store) heed(err error) {
 	text, _ := asRedis(err)
 	if (strings.HasPrefix(text, "READONLY") || errors.Is(err, errReplica)) && !s.onCluster() {
-		for _, l := range []*link{s.link, s.wakes.link, s.replicas.waits} {
-			l.leave()
-		}
+		s.link.leave(false)
+		s.wakes.link.leave(true)
+		s.replicas.waits.leave(true)
 	}
 }
 
