@@ -17,6 +17,7 @@ type Lease struct {
 	// between, so that the protected resource can refuse the smaller one. It is below 2^53.
 	Fence int64
 
+	Holder     string    // the name of the key with which it was taken; empty: it was taken without one
 	ClientID   string    // who holds the lease, in the caller's words; may be empty
 	AssignedAt time.Time // when the lease began
 	ExpiresAt  time.Time // when the lease clock runs out
@@ -26,9 +27,12 @@ type Lease struct {
 	TTL time.Duration
 }
 
+// Who returns who holds the lease as people read it: "holder/client_id".
+func (l Lease) Who() string { return OwnerText(Owned(l.Holder, l.ClientID)) }
+
 // AssignRequest asks for tokens for one client.
 type AssignRequest struct {
-	ClientID string        // who asks, in the caller's words; may be empty
+	ClientID string        // who asks, in the caller's words, or as [Owned] has it; may be empty
 	Count    int           // how many tokens, all or none; zero: one
 	TTL      time.Duration // how long the leases last, at most the pool's MaxLease; zero: the pool's LeaseTTL
 
@@ -71,6 +75,10 @@ type LeaseKey struct {
 	// says; zero: not at all. It must be below the pool's TokenTTL, where that is not zero, so that the token outlives
 	// it.
 	Cooldown *time.Duration
+
+	// Strict means that the token alone is no proof, as in a pool that says RequireLeaseID: without a LeaseID the
+	// operation is refused with [ErrNotHolder] where somebody holds the token. It is not for the wire.
+	Strict bool
 }
 
 // TokenResult answers one LeaseKey: either the token as it now stands, or a refusal.

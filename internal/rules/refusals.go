@@ -12,12 +12,14 @@ import (
 // NoneAvailable refuses count tokens, and says in a sentence what r tells of the pool: how many tokens are available,
 // how many wait, whose lease ends first, and when the next token is due.
 func NoneAvailable(count int, r tms.Refusal) *tms.Refusal {
+	r.HeldBy = tms.OwnerText(r.HeldBy)
 	r.Code, r.Detail = tms.ErrNoTokenAvailable, stands(count, r)
 	return &r
 }
 
 // NotSettled refuses count tokens of a pool that settles after a takeover, and says how it stands.
 func NotSettled(count int, r tms.Refusal) *tms.Refusal {
+	r.HeldBy = tms.OwnerText(r.HeldBy)
 	r.Code, r.Detail = tms.ErrPoolSettling, tms.ErrPoolSettling.Meaning()+"; "+stands(count, r)
 	return &r
 }

@@ -267,7 +267,7 @@ func (r Record) mayAct(p Terms, key tms.LeaseKey) error {
 		return tms.ErrLeaseLost
 	case key.LeaseID == "" && r.Handed():
 		return OnItsWay()
-	case key.LeaseID == "" && r.State == tms.Assigned && p.RequireLeaseID:
+	case key.LeaseID == "" && r.State == tms.Assigned && (p.RequireLeaseID || key.Strict):
 		return tms.ErrNotHolder
 	}
 	return nil
@@ -291,11 +291,11 @@ func (r Record) Token(pool, value string, p Terms, now int64, reveal bool) tms.T
 
 // WithPast returns the token with what the record remembers of its leases.
 func (r Record) WithPast(t tms.Token) tms.Token {
-	t.Past = &tms.Past{Assigned: r.Past.Leases, Expired: r.Past.Expired, LastClient: r.Past.Client}
+	t.Past = &tms.Past{Assigned: r.Past.Leases, Expired: r.Past.Expired, LastClient: tms.OwnerText(r.Past.Client)}
 	since := r.Past.Since
 	if r.State == tms.Assigned && !r.Handed() {
 		t.Past.Assigned++
-		t.Past.LastClient, since = r.Lease.ClientID, r.Lease.AssignedAt
+		t.Past.LastClient, since = tms.OwnerText(r.Lease.ClientID), r.Lease.AssignedAt
 	}
 	if since > 0 {
 		t.Past.Since = Instant(since)
@@ -304,11 +304,8 @@ func (r Record) WithPast(t tms.Token) tms.Token {
 }
 
 func (r Record) lease(now int64, reveal bool) *tms.Lease {
-	l := &tms.Lease{
-		ClientID:  r.Lease.ClientID,
-		ExpiresAt: Instant(r.Until),
-		TTL:       time.Duration(r.Until-now) * time.Millisecond,
-	}
+	l := &tms.Lease{ExpiresAt: Instant(r.Until), TTL: time.Duration(r.Until-now) * time.Millisecond}
+	l.Holder, l.ClientID = tms.Owner(r.Lease.ClientID)
 	if !r.Handed() { // before that the lease has not begun
 		l.Fence, l.AssignedAt = r.Lease.Fence, Instant(r.Lease.AssignedAt)
 	}

@@ -157,9 +157,19 @@ func keyArgs(function string, keys []tms.LeaseKey) []string {
 		case fnUnblock:
 			own = howTo(key)
 		}
-		args = append(args, key.Token, key.LeaseID, own)
+		args = append(args, key.Token, proofOf(key), own)
 	}
 	return args
+}
+
+// strict stands for a lease_id that is required and missing. Nobody can send it, since it does not print.
+const strict = "\n"
+
+func proofOf(key tms.LeaseKey) string {
+	if key.Strict && key.LeaseID == "" {
+		return strict
+	}
+	return key.LeaseID
 }
 
 // howTo returns how a token comes back: "aside", the key's own cooldown, or "" for the pool's.

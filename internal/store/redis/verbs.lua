@@ -1,13 +1,15 @@
 -- Keep-alive, unblock, restore and delete.
 
--- Refuses a lease_id that is not the present lease's, and a missing one where the pool requires it, or where the
--- token is on its way to whom it was handed.
+local STRICT = '\n' -- in the place of a lease_id: there is none, and it is required
+
+-- Refuses a lease_id that is not the present lease's, and a missing one where it is required, or where the token is on
+-- its way to whom it was handed.
 local function mayAct(r, id)
-  if id ~= '' then
+  if id ~= '' and id ~= STRICT then
     if r.state ~= ASSIGNED or id ~= r.id or id == '-' then return 'lease_lost' end
   elseif r.state == ASSIGNED and r.at == '0' then
     return 'handed'
-  elseif r.state == ASSIGNED and policy.require_lease_id then
+  elseif r.state == ASSIGNED and (policy.require_lease_id or id == STRICT) then
     return 'not_holder'
   end
 end
@@ -62,8 +64,8 @@ local function delete(r, id)
 end
 
 -- tms1_keep_alive, tms1_unblock, tms1_restore and tms1_delete do so to tokens, in order.
--- ARGV: now, and for each token: token, lease_id or "", and of a keep-alive the ttl, of an unblock "aside" to put the
--- token aside, or the cooldown, or "" for the pool's. At most 1,000 tokens.
+-- ARGV: now, and for each token: token, lease_id or "" or STRICT, and of a keep-alive the ttl, of an unblock "aside" to
+-- put the token aside, or the cooldown, or "" for the pool's. At most 1,000 tokens.
 -- Answer: {now, token_ttl, a result for each token}: the token as it now stands (delete: an empty array), or the code
 -- of a refusal; "handed" is a not_holder, "long_rest" an invalid cooldown.
 local function each(act)

@@ -39,7 +39,7 @@ func Run(t *testing.T, open Opener) {
 func allRules() []rule {
 	return slices.Concat(generateRules, assignRules, keepAliveRules, unblockRules, deleteRules, clockRules, expiryRules,
 		poolRules, putRules, refusalRules, listRules, requestRules, repeatRules, choiceRules, asideRules, fairRules,
-		defectRules, raceRules,
+		defectRules, holderRules, raceRules,
 		randomRules)
 }
 
