@@ -14,6 +14,8 @@ type Code string
 // The codes of refusals. Those a request can meet before it reaches a store (a wrong method, a body that is too large)
 // stand here too, so that one list names every code. What each means is said by [Code.Meaning].
 const (
+	ErrUnauthenticated  Code = "unauthenticated"
+	ErrNotPermitted     Code = "not_permitted"
 	ErrInvalidRequest   Code = "invalid_request"
 	ErrForbidden        Code = "forbidden"
 	ErrNotFound         Code = "not_found"
@@ -45,6 +47,8 @@ const (
 )
 
 var meanings = map[Code]string{
+	ErrUnauthenticated:  "the request brings no key that the server knows",
+	ErrNotPermitted:     "the key has not the right that this needs",
 	ErrInvalidRequest:   "a field is missing, unknown, of the wrong type or out of its limits",
 	ErrForbidden:        "a page of another origin sent the request through a browser",
 	ErrNotFound:         "there is no such route",

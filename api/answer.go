@@ -35,7 +35,7 @@ func TokenOf(t tms.Token) Token {
 	}
 	if t.Lease != nil {
 		view.Fence = t.Lease.Fence
-		view.ClientID = t.Lease.ClientID
+		view.Holder, view.ClientID = t.Lease.Holder, t.Lease.ClientID
 		view.AssignedAt = Time{t.Lease.AssignedAt}
 		view.LeaseExpiresAt = Time{t.Lease.ExpiresAt}
 		view.TTLMS = t.Lease.TTL.Milliseconds()
@@ -69,6 +69,26 @@ func AssignedOf(tokens []tms.Token, count int) *Assigned {
 		answer.Leases[i] = LeaseOf(token)
 	}
 	return answer
+}
+
+// CallerOf returns what a caller is told of its key.
+func CallerOf(c tms.Caller) Caller {
+	caller := Caller{Key: c.Key, May: []string{}, Expires: Time{c.Expires}}
+	for _, grant := range c.May {
+		caller.May = append(caller.May, grant.String())
+	}
+	return caller
+}
+
+// TMS returns the caller. Rights that this version does not know are left out.
+func (c Caller) TMS() tms.Caller {
+	caller := tms.Caller{Key: c.Key, Expires: c.Expires.Time}
+	for _, text := range c.May {
+		if grant, err := tms.ParseGrant(text); err == nil {
+			caller.May = append(caller.May, grant)
+		}
+	}
+	return caller
 }
 
 // PoolOf returns the pool as it was put: with its policy, what of it has been changed, and what is to be known of it.
@@ -132,6 +152,7 @@ func (t Token) lease() *tms.Lease {
 	return &tms.Lease{
 		ID:         t.LeaseID,
 		Fence:      t.Fence,
+		Holder:     t.Holder,
 		ClientID:   t.ClientID,
 		AssignedAt: t.AssignedAt.Time,
 		ExpiresAt:  t.LeaseExpiresAt.Time,

@@ -24,6 +24,7 @@ const (
 	PathPools     = "/pools"
 	PathPool      = "/pools/{pool}"
 	PathTokens    = "/pools/{pool}/tokens"
+	PathWhoami    = "/whoami"
 	PathLive      = "/livez"
 	PathReady     = "/readyz"
 	PathMetrics   = "/metrics"

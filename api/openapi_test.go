@@ -38,7 +38,8 @@ func TestOneListOfCodes(t *testing.T) {
 func TestStatuses(t *testing.T) {
 	for status, codes := range map[int][]tms.Code{
 		400: {tms.ErrInvalidRequest},
-		403: {tms.ErrForbidden},
+		401: {tms.ErrUnauthenticated},
+		403: {tms.ErrForbidden, tms.ErrNotPermitted},
 		404: {tms.ErrNotFound, tms.ErrNoTokenAvailable, tms.ErrTokenNotFound, tms.ErrPoolNotFound},
 		405: {tms.ErrMethodNotAllowed},
 		409: {tms.ErrPoolFull, tms.ErrPoolInUse, tms.ErrNotAssigned, tms.ErrNotQuarantined, tms.ErrNotHolder,
@@ -62,8 +63,7 @@ func TestStatuses(t *testing.T) {
 
 func TestEveryCodeHasAnErrorStatusAndASentence(t *testing.T) {
 	for code, status := range statuses {
-		denied := status == 401 || status == 403 // kept for who may do what
-		if status < 400 || status > 599 || denied && code != tms.ErrForbidden || meaningOf(code) == "" {
+		if status < 400 || status > 599 || meaningOf(code) == "" {
 			t.Errorf("%s: status %d, meaning %q", code, status, meaningOf(code))
 		}
 	}

@@ -13,6 +13,8 @@ const CodeFailed = "failed"
 
 // statuses is the one table of what each code is over HTTP.
 var statuses = map[tms.Code]int{
+	tms.ErrUnauthenticated:  http.StatusUnauthorized,
+	tms.ErrNotPermitted:     http.StatusForbidden,
 	tms.ErrInvalidRequest:   http.StatusBadRequest,
 	tms.ErrForbidden:        http.StatusForbidden,
 	tms.ErrNotFound:         http.StatusNotFound,

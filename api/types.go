@@ -189,6 +189,7 @@ type Token struct {
 	State          tms.State         `json:"state,omitzero"`
 	LeaseID        string            `json:"lease_id,omitzero"`
 	Fence          int64             `json:"fence,omitzero"`
+	Holder         string            `json:"holder,omitzero"`
 	ClientID       string            `json:"client_id,omitzero"`
 	AssignedAt     Time              `json:"assigned_at,omitzero"`
 	LeaseExpiresAt Time              `json:"lease_expires_at,omitzero"`
@@ -290,6 +291,13 @@ type Pools struct {
 type Tokens struct {
 	Tokens     []Token `json:"tokens"`
 	NextCursor string  `json:"next_cursor,omitzero"`
+}
+
+// Caller says to a caller who it is to the server.
+type Caller struct {
+	Key     string   `json:"key,omitzero"` // the name of its key; left out where the server asks for none
+	May     []string `json:"may"`          // as configurations have it
+	Expires Time     `json:"expires_at,omitzero"`
 }
 
 // Health answers that the server lives, or is ready to serve.

@@ -114,6 +114,9 @@ func (c *Client) request(ctx context.Context, a ask) (*http.Request, error) {
 		return nil, c.failed(a, bare(err))
 	}
 	request.Header.Set("User-Agent", c.userAgent)
+	if err := c.authenticate(request); err != nil {
+		return nil, &failure{error: fmt.Errorf("%s: %w", c.doing(a), err), unchanged: true}
+	}
 	if header := api.ConditionHeaders[a.on]; header != "" {
 		request.Header.Set(header, "*")
 	}
@@ -121,6 +124,18 @@ func (c *Client) request(ctx context.Context, a ask) (*http.Request, error) {
 		request.Header.Set("Content-Type", api.JSON)
 	}
 	return request, nil
+}
+
+// authenticate puts the key into the request. One that is empty is none.
+func (c *Client) authenticate(request *http.Request) error {
+	if c.key == nil {
+		return nil
+	}
+	key, err := c.key()
+	if err == nil && key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+	return err
 }
 
 func read(response *http.Response) ([]byte, error) {

@@ -19,6 +19,7 @@ type Option func(*options)
 type options struct {
 	http           *http.Client
 	userAgent      string
+	key            func() (string, error) // nil: none is sent
 	requestTimeout time.Duration
 	retryFor       time.Duration
 	clock          clock
@@ -29,6 +30,14 @@ type options struct {
 // silent, requests go through a clone of it from then on; another [http.RoundTripper] has to see to that itself.
 // Default: a client of its own that keeps up to 100 connections open.
 func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
+
+// WithKey sends the key with every request, for a server that asks for one. Send it over TLS only: who reads a request
+// on its way has the key. Default: none is sent.
+func WithKey(key string) Option { return WithKeyFrom(func() (string, error) { return key, nil }) }
+
+// WithKeyFrom is [WithKey] for a key that changes: f is called for each request, by many goroutines at once. Where it
+// returns an error, no request is sent.
+func WithKeyFrom(f func() (string, error)) Option { return func(o *options) { o.key = f } }
 
 // WithUserAgent sets the User-Agent of the requests. Default: "tms-client".
 func WithUserAgent(text string) Option { return func(o *options) { o.userAgent = text } }

@@ -129,6 +129,13 @@ func (c *Client) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) (
 	})
 }
 
+// Whoami returns who the server takes the client for. Codes: [tms.ErrUnauthenticated].
+func (c *Client) Whoami(ctx context.Context) (tms.Caller, error) {
+	var answer api.Caller
+	_, _, err := c.do(ctx, ask{verb: "whoami", method: http.MethodGet, path: api.PathWhoami, repeat: true}, &answer)
+	return answer.TMS(), err
+}
+
 // inBatches calls verb with as many keys at a time as one request may hold. Where those are too long for the server or
 // a proxy, so that nothing was done, it goes on with half as many.
 func inBatches[Key, Result any](keys []Key, verb func([]Key) ([]Result, error)) ([]Result, error) {

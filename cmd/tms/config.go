@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/access"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/store/redis"
 )
@@ -38,7 +39,10 @@ type config struct {
 	LogFormat string
 	LogLevel  logLevel
 
+	Auth string
+
 	Pools map[string]tms.PolicyChange
+	Keys  []access.Key
 }
 
 // settings is the one table of all settings: name, default and meaning. The flag --read-timeout is TMS_READ_TIMEOUT in
@@ -51,7 +55,9 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.StringVar(&c.Config, configFlag, "", "YAML `file` with settings and pools")
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	fs.BoolVar(&c.Insecure, "insecure", false,
-		"listen beyond loopback, and answer to any Host, although authentication is off")
+		"listen beyond loopback, and answer to any Host, although there is no TLS and perhaps no authentication")
+
+	fs.StringVar(&c.Auth, "auth", authOff, "`whom` to let in: off (everybody, for all), or keys (those of the file)")
 
 	fs.StringVar(&c.Store, "store", "embedded:./data",
 		"`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT, redis+sentinel://HOST,HOST,HOST/NAME, "+
@@ -105,6 +111,7 @@ func (c *config) validate() error {
 	return errors.Join(
 		err,
 		oneOf("log_format", c.LogFormat, "text", "json"),
+		c.validateAuth(),
 		positive("store_timeout", c.StoreTimeout),
 		notNegative("redis_replicas", c.RedisReplicas),
 		notNegative("redis_old_master", c.RedisOldMaster),

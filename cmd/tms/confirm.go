@@ -76,7 +76,7 @@ func (r *remote) holding(args []string) (all []holder) {
 		found, err := r.Token(r.Context(), r.pool, token)
 		if err == nil && found.Lease != nil {
 			ends := asked.Add(found.Lease.TTL)
-			all = append(all, holder{token, found.Lease.ClientID, found.Lease.AssignedAt, ends})
+			all = append(all, holder{token, found.Lease.Who(), found.Lease.AssignedAt, ends})
 		}
 	}
 	return all

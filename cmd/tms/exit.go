@@ -49,6 +49,8 @@ var advice = map[tms.Code]struct {
 	try  string
 }{
 	tms.ErrInvalidRequest:   {exitUsage, ""},
+	tms.ErrUnauthenticated:  {exitDenied, "TMS_KEY or --key-file PATH, with a key that tms key new has made"},
+	tms.ErrNotPermitted:     {exitDenied, "tms whoami, to see what the key may"},
 	tms.ErrForbidden:        {exitDenied, ""},
 	tms.ErrNotFound:         {exitFailure, "tms version, to see whether the server is as new as this command"},
 	tms.ErrMethodNotAllowed: {exitFailure, "tms version, to see whether the server is as new as this command"},

@@ -132,7 +132,9 @@ func completePools(cmd *cobra.Command, args []string, begin string) ([]string, c
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	server, _ := cmd.Flags().GetString("server")
-	c, err := client.New(serverURL(server), client.WithRetryFor(0))
+	file, _ := cmd.Flags().GetString("key-file")
+	key := client.WithKeyFrom(func() (string, error) { return keyFrom(file) })
+	c, err := client.New(serverURL(server), client.WithRetryFor(0), key)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -156,6 +158,7 @@ var choices = map[string][]string{
 	"on-lease-expiry": {string(tms.ExpiryReleases), string(tms.ExpiryDeletes), string(tms.ExpiryQuarantines)},
 	"selection":       {string(tms.SelectRandom), string(tms.SelectFIFO), string(tms.SelectLIFO)},
 	"state":           states,
+	"auth":            {authOff, authKeys},
 	"log-format":      {"text", "json"},
 	"log-level":       {"debug", "info", "warn", "error"},
 	"sync":            {"always"},

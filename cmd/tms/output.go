@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
 )
 
@@ -149,8 +150,9 @@ func (r *remote) tokenRow(t api.Token) []string {
 	if t.Deleted {
 		state = "deleted"
 	}
+	who := tms.OwnerText(tms.Owned(t.Holder, t.ClientID))
 	return []string{
-		t.Token, state, t.LeaseID, number(t.Fence), t.ClientID, r.instant(t.AssignedAt), r.instant(t.LeaseExpiresAt),
+		t.Token, state, t.LeaseID, number(t.Fence), who, r.instant(t.AssignedAt), r.instant(t.LeaseExpiresAt),
 		r.instant(t.ReadyAt), r.instant(t.ExpiresAt), pairs(t.Metadata),
 	}
 }

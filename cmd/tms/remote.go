@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/access"
 )
 
 const (
@@ -25,6 +27,7 @@ type remote struct {
 	*client.Client
 
 	server   string
+	keyFile  string
 	retryFor time.Duration
 	pool     string
 	output   string
@@ -70,6 +73,8 @@ func (r *remote) prepare(forms []string, run func(r *remote, args []string) erro
 	flags.BoolVarP(&r.quiet, "quiet", "q", false, "say nothing but data and errors")
 	flags.StringVar(&r.server, "server", "",
 		fmt.Sprintf("`URL` of the server (default $%s, or %s)", serverVariable, defaultServer))
+	flags.StringVar(&r.keyFile, "key-file", "",
+		fmt.Sprintf("`PATH` of the file with the key for the server (default $%s, the key itself)", keyVariable))
 	flags.DurationVar(&r.retryFor, "retry-for", time.Second, "`time` for which a request that failed is repeated")
 	r.RunE = func(_ *cobra.Command, args []string) error {
 		if err := r.connect(forms); err != nil {
@@ -94,8 +99,12 @@ func (r *remote) connect(forms []string) (err error) {
 			return usage("%v", err)
 		}
 	}
+	if _, err := r.key(); err != nil {
+		return usage("--key-file: %v", detailOf(err))
+	}
 	r.server = serverURL(r.server)
-	options := []client.Option{client.WithRetryFor(r.retryFor), client.WithUserAgent("tms/" + versionText())}
+	options := []client.Option{client.WithRetryFor(r.retryFor), client.WithUserAgent("tms/" + versionText()),
+		client.WithKeyFrom(r.key)}
 	if r.connections > 0 {
 		options = append(options, client.WithHTTPClient(httpClient(r.connections)))
 	}
@@ -104,6 +113,21 @@ func (r *remote) connect(forms []string) (err error) {
 		return usage("--server: %v", err)
 	}
 	return nil
+}
+
+func (r *remote) key() (string, error) { return keyFrom(r.keyFile) }
+
+// keyFrom returns the key of the file, which may change, or where no flag names one, of the environment, or none.
+func keyFrom(file string) (string, error) {
+	if file == "" {
+		return strings.TrimSpace(os.Getenv(keyVariable)), nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimSpace(string(text))
+	return key, access.ValidateKey(key)
 }
 
 // checkGiven refuses a flag with an empty text, as --pool "$UNSET" is: to take it for one that was not given would mean

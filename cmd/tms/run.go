@@ -31,6 +31,7 @@ type jobRun struct {
 	killAfter time.Duration
 	onLost    string
 	noneFree  int // the exit code where no token is free
+	passKey   bool
 
 	helds  []*client.Held
 	aside  sync.Map // of helds, those whose token is known to have been put aside
@@ -61,6 +62,7 @@ func newRun() *cobra.Command {
 	j.wish.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&j.file, "file", "", "`PATH` of a file for the token, with mode 0600, instead of the environment")
+	flags.BoolVar(&j.passKey, "pass-key", false, "let the job find the key, in its environment as TMS_KEY")
 	flags.DurationVar(&j.killAfter, "kill-after", 5*time.Second,
 		"`time` that the job, or what its command left, has to end")
 	flags.StringVar(&j.onLost, "on-lost", onLostStop, "`what` to do when the lease is lost: stop the job, or only warn")

@@ -27,10 +27,13 @@ const (
 	fencesVariable   = envPrefix + "FENCES"
 )
 
-// jobVariables are all that tms run sets. They say nothing to tms serve.
+// keyVariable has the key of the commands. A job finds it only if it is meant to.
+const keyVariable = envPrefix + "KEY"
+
+// jobVariables are all that tms run sets, or keeps from the job. They say nothing to tms serve.
 var jobVariables = []string{
 	serverVariable, poolVariable, tokenVariable, leaseIDVariable, fenceVariable,
-	tokensVariable, leaseIDsVariable, fencesVariable,
+	tokensVariable, leaseIDsVariable, fencesVariable, keyVariable,
 }
 
 // variable is one that a job finds, with its values.
@@ -66,6 +69,9 @@ func (j *jobRun) environment(v []variable) []string {
 		name, _, _ := strings.Cut(entry, "=")
 		return slices.Contains(jobVariables, name) // of a tms run around this one
 	})
+	if key, err := j.key(); j.passKey && err == nil && key != "" {
+		environment = append(environment, keyVariable+"="+key)
+	}
 	if j.file != "" {
 		return append(environment, serverVariable+"="+j.server, poolVariable+"="+j.pool)
 	}

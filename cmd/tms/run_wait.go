@@ -100,7 +100,7 @@ func (r *remote) holders() string {
 	}
 	var all []string
 	for _, t := range page.Tokens[:min(holdersShown, len(page.Tokens))] {
-		who := t.Lease.ClientID
+		who := t.Lease.Who()
 		if who == "" {
 			who = "somebody"
 		}

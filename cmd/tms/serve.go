@@ -53,10 +53,12 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	if err != nil {
 		return err
 	}
+	ring := c.keyring()
 	registry := telemetry.NewRegistry(versionText())
 	telemetry.Dropped(registry, logged.dropped.Load)
 	n := node.New(opened, node.Options{
-		Pools: c.Pools,
+		Pools:   c.Pools,
+		Keyring: ring,
 		HTTP: server.Config{Version: versionText(), Durability: durability(c), LocalOnly: !c.Insecure,
 			Backup: backups(opened), Limits: c.Limits},
 		Sweeps:   expiry.Options{Limit: c.SweepLimit, Interval: c.SweepInterval},
@@ -69,6 +71,9 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		return err
 	}
 	greet(said, c, listener.Addr(), unready)
+	if ring != nil {
+		go watchKeys(ctx, c, ring, logger)
+	}
 	return n.Serve(ctx, listener, unready)
 }
 
@@ -88,6 +93,12 @@ func (c *config) address() (*net.TCPAddr, error) {
 // machines can reach, unless the operator insists.
 func (c *config) ownAddress() (*net.TCPAddr, error) {
 	address, err := c.address()
+	if err == nil && !address.IP.IsLoopback() && !c.Insecure && c.Auth == authKeys {
+		return nil, &ended{exitUsage,
+			fmt.Errorf("listen: %s is reachable from other machines, and keys would go there in plain text; listen on "+
+				"127.0.0.1 behind a proxy that speaks TLS, or, where the network keeps strangers out, say --insecure "+
+				"(TMS_INSECURE=true)", c.Listen)}
+	}
 	if err == nil && !address.IP.IsLoopback() && !c.Insecure {
 		return nil, &ended{exitUsage,
 			fmt.Errorf("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
@@ -122,9 +133,17 @@ func greet(out io.Writer, c *config, address net.Addr, unready error) {
 	fmt.Fprintf(out, "tms %s serves on http://%s\n", versionText(), tcp)
 	fmt.Fprintf(out, "store: %s\n", describeStore(c))
 	fmt.Fprintf(out, "durability: %s\n", durability(c))
-	fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
+	if c.Auth == authKeys {
+		fmt.Fprintf(out, "authentication: by keys, of which the server has %d\n", len(c.Keys))
+	} else {
+		fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
+	}
 	if unready != nil {
 		fmt.Fprintf(out, "not ready: %s\n", node.Reason(unready))
+		return
+	}
+	if c.Auth == authKeys {
+		fmt.Fprintf(out, "try: TMS_KEY=… tms whoami --server http://%s\n", reachable(tcp))
 		return
 	}
 	fmt.Fprintf(out, "try: curl -X POST http://%s/generate-token\n", reachable(tcp))

@@ -56,7 +56,11 @@ func (c *config) loadFile(settings *pflag.FlagSet) error {
 	if c.Pools, err = decodePools(keys[poolsKey]); err != nil {
 		return err
 	}
+	if c.Keys, err = decodeKeys(keys[keysKey]); err != nil {
+		return err
+	}
 	delete(keys, poolsKey)
+	delete(keys, keysKey)
 	return set(settings, keys, "key", keyOf)
 }
 

@@ -4,7 +4,9 @@
 //	store = wait.Wrap(store)                          // an assign may wait its turn
 //	store = telemetry.Wrap(store)                     // where there is a registry
 //	store = configured{store}                         // with the pools of the configuration; this one is swept
-//	server.New(server.Config{Store: sweeper.Store()}) // which tells the expiry manager what is used
+//	store = sweeper.Store()                           // which tells the expiry manager what is used
+//	store = access.Wrap(store)                        // where callers are asked for keys
+//	server.New(server.Config{Store: store})
 package node
 
 import (
@@ -18,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/access"
 	"github.com/manankarani/token-manager/internal/expiry"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/telemetry"
@@ -30,7 +33,8 @@ type Options struct {
 	// vanishes.
 	Pools map[string]tms.PolicyChange
 
-	HTTP     server.Config        // its Store, Logger, Metrics, Observe and Stopping are set by the node
+	Keyring  *access.Keyring      // who may do what; nil: everybody may do everything
+	HTTP     server.Config        // its Store, Access, Logger, Metrics, Observe and Stopping are set by the node
 	Sweeps   expiry.Options       // its Observe is set by the node
 	Registry *prometheus.Registry // where the node keeps its metrics; nil: nowhere
 	Logger   *slog.Logger         // nil: no logs
@@ -66,6 +70,9 @@ func New(opened tms.Sweeper, o Options) *Node {
 	}
 	n.sweeper = expiry.New(n.store, o.Sweeps)
 	o.HTTP.Store, o.HTTP.Logger, o.HTTP.Stopping = n.sweeper.Store(), o.Logger, n.waiting.Stop
+	if o.Keyring != nil {
+		o.HTTP.Store, o.HTTP.Access = access.Wrap(n.sweeper.Store(), o.Keyring), o.Keyring
+	}
 	n.server = server.New(o.HTTP)
 	return n
 }

@@ -19,6 +19,9 @@ func (s *Server) backup(c *call) (reply, error) {
 	if c.Method != http.MethodGet {
 		return reply{}, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes GET")
 	}
+	if err := s.everywhere(c, tms.Run); err != nil {
+		return reply{}, err
+	}
 	if s.config.Backup == nil {
 		return reply{}, tms.Refuse(tms.ErrNotFound,
 			"the store keeps no data directory of its own: back up what it is kept in")

@@ -101,6 +101,11 @@ func (s *Server) answer(c *call, route route) (_ reply, err error) {
 	if err := s.checkOrigin(c.Request); err != nil {
 		return reply{}, err
 	}
+	if s.config.Access != nil && !open[route.pattern] {
+		if err := s.enter(c); err != nil {
+			return reply{}, err
+		}
+	}
 	place := placeOf(c.Context())
 	place.arrives()
 	if takesBody(route.method) {
@@ -136,6 +141,28 @@ func (s *Server) checkOrigin(r *http.Request) error {
 				"say localhost or 127.0.0.1, or start the server with --insecure")
 	}
 	return nil
+}
+
+// open are the routes that ask for no key. They tell nothing of pools, and watch dogs have none.
+var open = map[string]bool{api.PathLive: true, api.PathReady: true, api.PathOpenAPI: true}
+
+// enter asks who sends the request, before its body is read.
+func (s *Server) enter(c *call) error {
+	ctx, err := s.config.Access.Enter(c.Context(), c.Header["Authorization"])
+	if err != nil {
+		c.writer.Header().Set("WWW-Authenticate", "Bearer")
+		return err
+	}
+	c.Request = c.WithContext(ctx)
+	return nil
+}
+
+// everywhere refuses a caller who has not the right in all pools. Where nobody is asked for a key, all have it.
+func (s *Server) everywhere(c *call, right tms.Right) error {
+	if s.config.Access == nil {
+		return nil
+	}
+	return s.config.Access.Everywhere(c.Context(), right)
 }
 
 func takesBody(method string) bool {

@@ -23,6 +23,9 @@ type Config struct {
 	// led here by the name of its own host. It is for a server that listens on loopback and asks nobody who they are.
 	LocalOnly bool
 
+	// Access says who may do what. Nil: everybody may do everything.
+	Access Access
+
 	Metrics http.Handler // answers /metrics; nil: that route is not found
 
 	// Backup, where it is set, makes a backup for /backup; nil: that route is not found.
@@ -38,6 +41,19 @@ type Config struct {
 	Stopping func()
 
 	Limits
+}
+
+// Access says who a caller is. What a caller may do is for the store to say, which finds the caller in the context.
+type Access interface {
+	// Enter returns the context in which the store is asked for a request with these Authorization headers, or a
+	// refusal with [tms.ErrUnauthenticated].
+	Enter(ctx context.Context, authorization []string) (context.Context, error)
+
+	// Everywhere refuses a caller who has not the right in all pools.
+	Everywhere(ctx context.Context, right tms.Right) error
+
+	// Who returns the caller.
+	Who(ctx context.Context) (tms.Caller, error)
 }
 
 // Limits bound what callers may use up. A zero field has its default.

@@ -39,11 +39,26 @@ func (s *Server) askStore(ctx context.Context) error {
 	return store.Ready(ctx)
 }
 
-func (s *Server) metrics(*call) (reply, error) {
+func (s *Server) metrics(c *call) (reply, error) {
+	if err := s.everywhere(c, tms.Watch); err != nil {
+		return reply{}, err
+	}
 	if s.config.Metrics == nil {
 		return reply{}, tms.Refuse(tms.ErrNotFound, "this server keeps no metrics")
 	}
 	return reply{body: s.config.Metrics}, nil
+}
+
+// whoami says to a caller what its key is and may.
+func (s *Server) whoami(c *call) (reply, error) {
+	if err := noQuery(c); err != nil {
+		return reply{}, err
+	}
+	if s.config.Access == nil {
+		return reply{body: api.CallerOf(tms.Caller{May: []tms.Grant{{Right: tms.Run, Pools: "*"}}})}, nil
+	}
+	caller, err := s.config.Access.Who(c.Context())
+	return reply{body: api.CallerOf(caller)}, err
 }
 
 func (s *Server) openAPI(*call) (reply, error) {

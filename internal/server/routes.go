@@ -32,6 +32,7 @@ func (s *Server) routes() []route {
 		{http.MethodPut, api.PathPool, s.putPool, false},
 		{http.MethodDelete, api.PathPool, s.deletePool, false},
 		{http.MethodGet, api.PathTokens, s.tokens, false},
+		{http.MethodGet, api.PathWhoami, s.whoami, false},
 		{http.MethodGet, api.PathLive, s.live, true},
 		{http.MethodGet, api.PathReady, s.ready, true},
 		{http.MethodGet, api.PathMetrics, s.metrics, true},
