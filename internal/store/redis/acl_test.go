@@ -84,6 +84,7 @@ func TestTheSmallestRuleIsTheSmallest(t *testing.T) {
 
 // The rule suffices on a Cluster, and under Sentinels with a user of their own.
 func TestTheSmallestRuleSuffices(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	t.Run("on a cluster", func(t *testing.T) {
 		nodes := redistest.NewCluster(t, 3)
 		for _, node := range nodes {

@@ -138,6 +138,7 @@ func TestADeletionElsewhereIsNoReset(t *testing.T) {
 
 // A node of a cluster that is emptied without the ID of the data gives itself away by a pool that was there.
 func TestAnEmptiedNodeOfAClusterIsNotANewOne(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	nodes := redistest.NewCluster(t, 3)
 	s := open(t, nodes[0], redis.Options{})
 	eventually(t, "the cluster is ready", func() bool { return s.Ready(t.Context()) == nil })

@@ -30,6 +30,7 @@ func underSentinels(t *testing.T) (s *redis.Store, nodes, sentinels []*redistest
 // The master is lost, and the store goes on through the one that the Sentinels have made: what was drawn since is given
 // at once, what may be somebody's when the pool has settled. The holder of a lease keeps it.
 func TestSentinelsFailOver(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	s, nodes, _ := underSentinels(t)
 	put(t, s, "p", tms.PolicyChange{LeaseTTL: new(5 * time.Second)})
 	fill(t, s, "p", "a", "b")
@@ -63,6 +64,7 @@ func TestSentinelsFailOver(t *testing.T) {
 // A master that was given up may come back empty. Until the Sentinels have made it a replica it takes itself for the
 // master, and servers that ask it once more do not take its data for that of the pools.
 func TestAMasterThatComesBackEmpty(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	s, nodes, _ := underSentinels(t)
 	put(t, s, "p", tms.PolicyChange{})
 	fill(t, s, "p", "a")
@@ -102,6 +104,7 @@ func lookForReset(t *testing.T, s *redis.Store, done <-chan struct{}) {
 
 // A server that has lost sight of the majority of the Sentinels changes nothing, and still looks.
 func TestAMajorityOfTheSentinelsVouches(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	s, _, sentinels := underSentinels(t)
 	put(t, s, "p", tms.PolicyChange{})
 	fill(t, s, "p", "a")

@@ -51,6 +51,7 @@ func (s *takenCluster) TakeOver(t testing.TB) {
 }
 
 func TestTakeoverContractOnACluster(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	nodes := redistest.NewCluster(t, 3, "--appendonly", "yes", "--appendfsync", "always")
 	storetest.RunTakeover(t, func(t testing.TB, clock *storetest.Clock) []tms.Sweeper {
 		return []tms.Sweeper{&takenCluster{open(t, nodes[0], redis.Options{Now: clock.Now, OldMaster: -1}), nodes}}
