@@ -53,9 +53,20 @@ local function within(least, n, most) return max(least, min(n, most)) end
 
 local called -- what this process's clock said at the last call
 
--- Reports whether somebody has called just now. Then this process's clock is believed without the caller's at the first
--- call of a server: a lease that begins in it would end early when another server's next call moves the clock on.
-local function fresh(instant) return called and instant >= called and instant - called < AHEAD end
+-- How far served time may lag at a call of some server, since that server was new when nobody had called for a while:
+-- its line begins where served time stood, and another server's next call moves that on. Leases last so much longer.
+-- What this process's clock says of that while is no reason to move served time, for it may have been set.
+local behind = 0
+
+-- Heeds a server that is new.
+local function welcome(instant)
+  if hearing == HEARD then heard, hearing = {}, 0 end
+  hearing = hearing + 1
+  if not called then return end
+  local idle = instant - called
+  if idle < 0 or idle > MOVE then idle = MOVE end
+  behind = min(MOVE, behind + idle)
+end
 
 -- Moves served time on to the present call of a server.
 local function serve(server, reading)
@@ -64,16 +75,13 @@ local function serve(server, reading)
   began = began or instant - served
   local to, line = min(instant - began, served + MOVE), nil
   if server then
-    line = heard[server] and heard[server] + reading or fresh(instant) and to or served
+    if not heard[server] then welcome(instant) end
+    line = heard[server] and heard[server] + reading or served
     to = min(to, line)
   end
   served, called = max(served, to), instant
   began = instant - within(served, instant - began, served + AHEAD)
   if not server then return end
-  if not heard[server] then
-    if hearing == HEARD then heard, hearing = {}, 0 end
-    hearing = hearing + 1
-  end
   heard[server] = within(served - LATE, line, served) - reading
 end
 
@@ -107,7 +115,9 @@ function hear(when)
   local text = sub(when, at)
   local said, number = sayings[text] or introduce(text), tonumber(sub(when, 1, at - 1))
   modern, wait, lossless, brought = true, said.wait, said.lossless, said.brings and number
-  if not brought then serve(said.server, number) end
+  if brought then return said.database end
+  serve(said.server, number)
+  wait = wait + behind
   return said.database
 end
 

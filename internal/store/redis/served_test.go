@@ -207,3 +207,45 @@ func TestNothingEndsWhileNobodyCalls(t *testing.T) {
 	time.Sleep(ttl + time.Second)
 	l.stands("after a time without calls", 0)
 }
+
+// A server that is new moves no clock, whatever was done to that of Redis meanwhile: its first call says nothing of how
+// much time has passed.
+func TestANewServerMovesNoClock(t *testing.T) {
+	const ttl = 3 * time.Second
+	l := newLeased(t, ttl, redis.Options{})
+	for i := range 8 {
+		l.clock.Set(time.Duration(i%2) * 10 * time.Second)
+		l.stands("after a jump", 0)
+		must(t, open(t, l.server, redis.Options{}).Ready(t.Context()))
+		l.stands("after a server was new", 0)
+	}
+	l.ends(ttl, 20*time.Second)
+}
+
+// A lease that a new server grants lasts as long as it says, although an older one knows better what time it is.
+func TestALeaseOfANewServerLasts(t *testing.T) {
+	const ttl = time.Second
+	server := redistest.New(t)
+	older := open(t, server, redis.Options{})
+	put(t, older, "p", tms.PolicyChange{LeaseTTL: new(ttl)})
+	fill(t, older, "p", "a")
+	older.StopBeats()
+	for range 3 {
+		s := open(t, server, redis.Options{})
+		time.Sleep(600 * time.Millisecond)
+		newer := open(t, server, redis.Options{})
+		newer.StopBeats()
+		s.StopBeats()
+		began, token := time.Now(), take(t, newer, "p")
+		for time.Since(began) < ttl-100*time.Millisecond {
+			if seen, err := s.Token(t.Context(), "p", token.Value); err != nil || seen.State != tms.Assigned {
+				t.Fatalf("after %v the token is %q, error %v", time.Since(began), seen.State, err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		eventually(t, "the lease ends", func() bool {
+			seen, err := older.Token(t.Context(), "p", token.Value)
+			return err == nil && seen.State == tms.Available
+		})
+	}
+}
