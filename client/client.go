@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,7 +37,7 @@ func New(address string, opts ...Option) (*Client, error) {
 		set(&c.options)
 	}
 	if c.http == nil {
-		c.http = &http.Client{Transport: newTransport(), CheckRedirect: stay}
+		c.http = &http.Client{Transport: newTransport(c.tls), CheckRedirect: stay}
 	}
 	c.wire.now = c.http
 	c.keepers = newKeepers(c.keepAliveOnce, c.Unblock)
@@ -71,11 +72,12 @@ const (
 
 // newTransport returns a transport that keeps as many connections as a busy program uses. It drops idle ones before the
 // server does.
-func newTransport() *http.Transport {
+func newTransport(secure *tls.Config) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 100, 100
 	t.IdleConnTimeout = time.Minute
 	t.DisableCompression = true
+	t.TLSClientConfig = secure.Clone()
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingFor}
 	return t
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"net/http"
 	"time"
 
@@ -18,6 +19,7 @@ type Option func(*options)
 
 type options struct {
 	http           *http.Client
+	tls            *tls.Config // nil: that of package net/http
 	userAgent      string
 	key            func() (string, error) // nil: none is sent
 	requestTimeout time.Duration
@@ -30,6 +32,10 @@ type options struct {
 // silent, requests go through a clone of it from then on; another [http.RoundTripper] has to see to that itself.
 // Default: a client of its own that keeps up to 100 connections open.
 func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
+
+// WithTLS sets whom the client trusts, and what it shows of itself, over https. It is not heeded with WithHTTPClient,
+// whose transport has its own. Default: the certificates that the machine trusts.
+func WithTLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
 
 // WithKey sends the key with every request, for a server that asks for one. Send it over TLS only: who reads a request
 // on its way has the key. Default: none is sent.

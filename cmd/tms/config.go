@@ -39,7 +39,10 @@ type config struct {
 	LogFormat string
 	LogLevel  logLevel
 
-	Auth string
+	Auth        string
+	TLSCert     string
+	TLSKey      string
+	TLSClientCA string
 
 	Pools map[string]tms.PolicyChange
 	Keys  []access.Key
@@ -55,9 +58,15 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.StringVar(&c.Config, configFlag, "", "YAML `file` with settings and pools")
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	fs.BoolVar(&c.Insecure, "insecure", false,
-		"listen beyond loopback, and answer to any Host, although there is no TLS and perhaps no authentication")
+		"listen beyond loopback, and answer to any Host, although authentication or TLS is off")
 
 	fs.StringVar(&c.Auth, "auth", authOff, "`whom` to let in: off (everybody, for all), or keys (those of the file)")
+
+	fs.StringVar(&c.TLSCert, "tls-cert", "",
+		"`file` with the certificate of the server, and those that vouch for it, as PEM; with it the server speaks TLS")
+	fs.StringVar(&c.TLSKey, "tls-key", "", "`file` with the key of that certificate, as PEM")
+	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "",
+		"`file` with the certificates of those who vouch for clients, as PEM; what such a client may, keys say")
 
 	fs.StringVar(&c.Store, "store", "embedded:./data",
 		"`where` the tokens are: embedded:DIR, memory, redis://HOST:PORT, redis+sentinel://HOST,HOST,HOST/NAME, "+
@@ -112,6 +121,7 @@ func (c *config) validate() error {
 		err,
 		oneOf("log_format", c.LogFormat, "text", "json"),
 		c.validateAuth(),
+		c.validateTLS(),
 		positive("store_timeout", c.StoreTimeout),
 		notNegative("redis_replicas", c.RedisReplicas),
 		notNegative("redis_old_master", c.RedisOldMaster),

@@ -21,7 +21,7 @@ const (
 	authOff  = "off"
 	authKeys = "keys"
 
-	readKeysEvery = time.Second
+	readAgainEvery = time.Second
 )
 
 // decodeKeys reads the keys of the file: names, each with a hash or the file of one, and what it may.
@@ -34,19 +34,26 @@ func decodeKeys(value any) ([]access.Key, error) {
 		return nil, fmt.Errorf("%s: must be names of keys, each with its hash and what it may", keysKey)
 	}
 	var keys []access.Key
-	names := map[access.Hash]string{}
+	names := map[proof]string{}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		key, err := decodeKey(name, raw[name])
 		if err != nil {
 			return nil, fmt.Errorf("%s.%s: %w", keysKey, name, err)
 		}
-		if other, twice := names[key.Hash]; twice {
-			return nil, fmt.Errorf("%s.%s: has the hash of %s; each needs a key of its own", keysKey, name, other)
+		is := proof{key.Hash, key.Certificate}
+		if other, twice := names[is]; twice {
+			return nil, fmt.Errorf("%s.%s: has the hash or certificate of %s; each needs its own", keysKey, name, other)
 		}
-		names[key.Hash] = name
+		names[is] = name
 		keys = append(keys, key)
 	}
 	return keys, nil
+}
+
+// proof is by what a key is known.
+type proof struct {
+	hash        access.Hash
+	certificate string
 }
 
 func decodeKey(name string, value any) (key access.Key, err error) {
@@ -63,11 +70,15 @@ func decodeKey(name string, value any) (key access.Key, err error) {
 			return key, fmt.Errorf("%s: %w", field, err)
 		}
 	}
-	_, hash := fields["hash"]
-	_, file := fields["hash_file"]
+	proofs := 0
+	for _, field := range []string{"hash", "hash_file", "certificate"} {
+		if _, given := fields[field]; given {
+			proofs++
+		}
+	}
 	switch {
-	case hash == file:
-		return key, errors.New("must have a hash, or a hash_file, as tms key new prints it")
+	case proofs != 1:
+		return key, errors.New("must have a hash, or a hash_file, as tms key new prints it, or a certificate")
 	case len(key.May) == 0:
 		return key, errors.New("may: must say what the key may, as [hold@licences, watch]")
 	}
@@ -76,7 +87,7 @@ func decodeKey(name string, value any) (key access.Key, err error) {
 
 func decodeKeyField(key *access.Key, field string, value any) (err error) {
 	text, isText := value.(string)
-	if hash := field == "hash" || field == "hash_file"; hash && !isText {
+	if proof := field == "hash" || field == "hash_file" || field == "certificate"; proof && (!isText || text == "") {
 		return errors.New("must be a text")
 	}
 	switch field {
@@ -87,12 +98,14 @@ func decodeKeyField(key *access.Key, field string, value any) (err error) {
 		if content, err = os.ReadFile(text); err == nil {
 			key.Hash, err = access.ParseHash(strings.TrimSpace(string(content)))
 		}
+	case "certificate":
+		key.Certificate = text
 	case "may":
 		key.May, err = decodeGrants(value)
 	case "expires":
 		key.Expires, err = decodeInstant(value)
 	default:
-		err = errors.New("is no field of a key; there are hash, hash_file, may and expires")
+		err = errors.New("is no field of a key; there are hash, hash_file, certificate, may and expires")
 	}
 	return err
 }
@@ -167,28 +180,39 @@ func (c *config) keysNow() ([]access.Key, error) {
 	return decodeKeys(values[keysKey])
 }
 
-// watchKeys reads the keys again until ctx ends, so that one that is added, changed or taken out is so within two
-// seconds. While the file cannot be read those stay that were read last.
-func watchKeys(ctx context.Context, c *config, ring *access.Keyring, logger *slog.Logger) {
-	last, said := c.Keys, ""
+// rereadKeys returns a function that gives the keyring the keys of the file, if they have changed.
+func (c *config) rereadKeys(ring *access.Keyring) func() (bool, error) {
+	last := c.Keys
+	return func() (bool, error) {
+		keys, err := c.keysNow()
+		if err != nil || reflect.DeepEqual(keys, last) {
+			return false, err
+		}
+		ring.Set(keys)
+		last = keys
+		return true, nil
+	}
+}
+
+// watchFile reads something again until ctx ends, so that a change is heeded within two seconds. While it cannot be
+// read, what was read last stays.
+func watchFile(ctx context.Context, what string, reread func() (changed bool, err error), logger *slog.Logger) {
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(readKeysEvery):
+		case <-time.After(readAgainEvery):
 		}
-		keys, err := c.keysNow()
-		switch {
+		switch changed, err := reread(); {
 		case err != nil && err.Error() != said:
 			said = err.Error()
-			logger.Error("the keys cannot be read again; those that were read last stay", "error", err)
-		case err == nil && !reflect.DeepEqual(keys, last):
-			ring.Set(keys)
-			logger.Info("the keys have changed", "keys", len(keys))
-			last = keys
-		}
-		if err == nil {
+			logger.Error("a file cannot be read again; what was read last stays", "what", what, "error", err)
+		case err == nil:
 			said = ""
+			if changed {
+				logger.Info("a file has changed, and was read again", "what", what)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -253,10 +254,22 @@ func (s *soak) leaseACrowd() {
 	}
 	time.Sleep(time.Until(due))
 	s.await(time.Minute, "all leases are over", func() bool {
-		var pool poolNow
-		p.get(s.t, "/pools/crowd", &pool)
-		return pool.Tokens.Assigned == 0
+		return p.assigned("crowd") == 0
 	})
+}
+
+// assigned returns how many tokens of the pool are; -1: the server cannot say, for it has a million things to do.
+func (p *process) assigned(pool string) int {
+	response, err := p.client.Get(p.url + "/pools/" + pool)
+	if err != nil {
+		return -1
+	}
+	defer response.Body.Close()
+	var now poolNow
+	if response.StatusCode != http.StatusOK || json.NewDecoder(response.Body).Decode(&now) != nil {
+		return -1
+	}
+	return now.Tokens.Assigned
 }
 
 func (s *soak) told(r reply, err error) {

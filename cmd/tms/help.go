@@ -134,7 +134,8 @@ func completePools(cmd *cobra.Command, args []string, begin string) ([]string, c
 	server, _ := cmd.Flags().GetString("server")
 	file, _ := cmd.Flags().GetString("key-file")
 	key := client.WithKeyFrom(func() (string, error) { return keyFrom(file) })
-	c, err := client.New(serverURL(server), client.WithRetryFor(0), key)
+	trusted, _ := secrecy{}.orVariables().config()
+	c, err := client.New(serverURL(server), client.WithRetryFor(0), key, client.WithTLS(trusted))
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -24,7 +24,7 @@ type process struct {
 	stderr *output
 }
 
-var servesOn = regexp.MustCompile(`^tms \S+ serves on (http://\S+)\n`)
+var servesOn = regexp.MustCompile(`^tms \S+ serves on (https?://\S+)\n`)
 
 // output collects what a process writes, to be read while it runs.
 type output struct {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/manankarani/token-manager/internal/loopback"
 )
 
 var (
@@ -89,6 +91,38 @@ func TestTheCommandsOfTheReadme(t *testing.T) {
 	}
 	if ran < 5 {
 		t.Errorf("the README shows %d commands", ran)
+	}
+}
+
+// What the README shows to a team works as it stands, one line after the other, in one shell.
+func TestTheReadmeForATeam(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## For a team\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	address := loopback.Addr(t)
+	port := address[strings.LastIndex(address, ":"):]
+	onLoopback := strings.NewReplacer("--listen :8443", "--listen "+address, ":8443", port)
+	script := []string{"set -e", "trap 'kill $server' EXIT"}
+	for line := range strings.Lines(section) {
+		if line, shown := strings.CutPrefix(strings.TrimSpace(line), "$ "); shown {
+			script = append(script, onLoopback.Replace(line))
+		}
+		if strings.HasSuffix(script[len(script)-1], " &") {
+			script = append(script, "server=$!",
+				"until tms healthcheck --listen "+address+" --tls-cert cert.pem --tls-key key.pem; do sleep 0.1; done")
+		}
+	}
+	if len(script) > 2+2+10 {
+		t.Errorf("the README needs more than ten lines")
+	}
+	shell := exec.Command("sh", "-c", strings.Join(script, "\n"))
+	shell.Dir = t.TempDir()
+	out, err := shell.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "\nthis job has KEY-") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -28,6 +29,7 @@ type remote struct {
 
 	server   string
 	keyFile  string
+	secrecy  secrecy
 	retryFor time.Duration
 	pool     string
 	output   string
@@ -75,6 +77,7 @@ func (r *remote) prepare(forms []string, run func(r *remote, args []string) erro
 		fmt.Sprintf("`URL` of the server (default $%s, or %s)", serverVariable, defaultServer))
 	flags.StringVar(&r.keyFile, "key-file", "",
 		fmt.Sprintf("`PATH` of the file with the key for the server (default $%s, the key itself)", keyVariable))
+	r.secrecy.add(flags)
 	flags.DurationVar(&r.retryFor, "retry-for", time.Second, "`time` for which a request that failed is repeated")
 	r.RunE = func(_ *cobra.Command, args []string) error {
 		if err := r.connect(forms); err != nil {
@@ -102,11 +105,15 @@ func (r *remote) connect(forms []string) (err error) {
 	if _, err := r.key(); err != nil {
 		return usage("--key-file: %v", detailOf(err))
 	}
+	trusted, err := r.secrecy.orVariables().config()
+	if err != nil {
+		return usage("%v", err)
+	}
 	r.server = serverURL(r.server)
 	options := []client.Option{client.WithRetryFor(r.retryFor), client.WithUserAgent("tms/" + versionText()),
-		client.WithKeyFrom(r.key)}
+		client.WithKeyFrom(r.key), client.WithTLS(trusted)}
 	if r.connections > 0 {
-		options = append(options, client.WithHTTPClient(httpClient(r.connections)))
+		options = append(options, client.WithHTTPClient(httpClient(r.connections, trusted)))
 	}
 	r.Client, err = client.New(r.server, options...)
 	if err != nil {
@@ -142,10 +149,11 @@ func (r *remote) checkGiven() (err error) {
 }
 
 // httpClient returns one with so many connections, which stay open.
-func httpClient(connections int) *http.Client {
+func httpClient(connections int, trusted *tls.Config) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxConnsPerHost, t.MaxIdleConnsPerHost, t.MaxIdleConns = connections, connections, connections
 	t.DisableCompression = true
+	t.TLSClientConfig = trusted.Clone()
 	return &http.Client{Transport: t}
 }
 

@@ -36,6 +36,9 @@ var jobVariables = []string{
 	tokensVariable, leaseIDsVariable, fencesVariable, keyVariable,
 }
 
+// commandVariables are those of the commands that ask a server, which say nothing to tms serve either.
+var commandVariables = append([]string{caVariable, certVariable, certKeyVariable}, jobVariables...)
+
 // variable is one that a job finds, with its values.
 type variable struct {
 	name   string

@@ -54,13 +54,17 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		return err
 	}
 	ring := c.keyring()
+	certificate, err := c.certificate()
+	if err != nil {
+		return errors.Join(err, opened.Close())
+	}
 	registry := telemetry.NewRegistry(versionText())
 	telemetry.Dropped(registry, logged.dropped.Load)
 	n := node.New(opened, node.Options{
 		Pools:   c.Pools,
 		Keyring: ring,
-		HTTP: server.Config{Version: versionText(), Durability: durability(c), LocalOnly: !c.Insecure,
-			Backup: backups(opened), Limits: c.Limits},
+		HTTP: server.Config{Version: versionText(), Durability: durability(c), Certificate: certificate,
+			LocalOnly: !c.Insecure && c.Auth == authOff, Backup: backups(opened), Limits: c.Limits},
 		Sweeps:   expiry.Options{Limit: c.SweepLimit, Interval: c.SweepInterval},
 		Registry: registry,
 		Logger:   logger,
@@ -72,7 +76,10 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	}
 	greet(said, c, listener.Addr(), unready)
 	if ring != nil {
-		go watchKeys(ctx, c, ring, logger)
+		go watchFile(ctx, keysKey, c.rereadKeys(ring), logger)
+	}
+	if certificate != nil {
+		go watchFile(ctx, "tls_cert", certificate.Reread, logger)
 	}
 	return n.Serve(ctx, listener, unready)
 }
@@ -93,13 +100,13 @@ func (c *config) address() (*net.TCPAddr, error) {
 // machines can reach, unless the operator insists.
 func (c *config) ownAddress() (*net.TCPAddr, error) {
 	address, err := c.address()
-	if err == nil && !address.IP.IsLoopback() && !c.Insecure && c.Auth == authKeys {
+	if err == nil && !address.IP.IsLoopback() && !c.Insecure && c.Auth == authKeys && c.TLSCert == "" {
 		return nil, &ended{exitUsage,
-			fmt.Errorf("listen: %s is reachable from other machines, and keys would go there in plain text; listen on "+
-				"127.0.0.1 behind a proxy that speaks TLS, or, where the network keeps strangers out, say --insecure "+
-				"(TMS_INSECURE=true)", c.Listen)}
+			fmt.Errorf("listen: %s is reachable from other machines, and keys would go there in plain text; give it a "+
+				"certificate (--tls-cert, --tls-key), listen on 127.0.0.1 behind a proxy that speaks TLS, or, where "+
+				"the network keeps strangers out, say --insecure (TMS_INSECURE=true)", c.Listen)}
 	}
-	if err == nil && !address.IP.IsLoopback() && !c.Insecure {
+	if err == nil && !address.IP.IsLoopback() && !c.Insecure && c.Auth == authOff {
 		return nil, &ended{exitUsage,
 			fmt.Errorf("listen: %s is reachable from other machines, and authentication is off: whoever reaches it "+
 				"could use every pool; listen on 127.0.0.1, or, where the network keeps strangers out, say --insecure "+
@@ -130,7 +137,7 @@ func greet(out io.Writer, c *config, address net.Addr, unready error) {
 	if tcp.IP.IsUnspecified() {
 		reach = "any address of this machine, on port " + strconv.Itoa(tcp.Port) + ","
 	}
-	fmt.Fprintf(out, "tms %s serves on http://%s\n", versionText(), tcp)
+	fmt.Fprintf(out, "tms %s serves on %s://%s\n", versionText(), c.scheme(), tcp)
 	fmt.Fprintf(out, "store: %s\n", describeStore(c))
 	fmt.Fprintf(out, "durability: %s\n", durability(c))
 	if c.Auth == authKeys {
@@ -143,10 +150,10 @@ func greet(out io.Writer, c *config, address net.Addr, unready error) {
 		return
 	}
 	if c.Auth == authKeys {
-		fmt.Fprintf(out, "try: TMS_KEY=… tms whoami --server http://%s\n", reachable(tcp))
+		fmt.Fprintf(out, "try: TMS_KEY=… tms whoami --server %s://%s\n", c.scheme(), reachable(tcp))
 		return
 	}
-	fmt.Fprintf(out, "try: curl -X POST http://%s/generate-token\n", reachable(tcp))
+	fmt.Fprintf(out, "try: curl -X POST %s://%s/generate-token\n", c.scheme(), reachable(tcp))
 }
 
 // reachable returns an address of this machine for one that a server listens on.

@@ -73,7 +73,7 @@ func readEnvironment() (map[string]any, error) {
 // meantForTMS drops a variable that is empty, which is as good as not given, those of Kubernetes, and those of a tms
 // run around this process.
 func meantForTMS(name, value string) (string, any) {
-	if value == "" || serviceLink.MatchString(name) || slices.Contains(jobVariables, name) {
+	if value == "" || serviceLink.MatchString(name) || slices.Contains(commandVariables, name) {
 		return "", nil
 	}
 	return name, value

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"crypto/x509"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -9,12 +10,13 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// Key is what a server knows of a key.
+// Key is what a server knows of a key, which is a secret, or a certificate that its authority vouches for.
 type Key struct {
-	Name    string // the holder of the leases that are taken with it
-	Hash    Hash
-	May     []tms.Grant
-	Expires time.Time // from when on nobody may use it; zero: never
+	Name        string // the holder of the leases that are taken with it
+	Hash        Hash   // of the secret; zero: there is none
+	Certificate string // the URI or the common name of the certificate; empty: there is none
+	May         []tms.Grant
+	Expires     time.Time // from when on nobody may use it; zero: never
 }
 
 // may reports whether the key has the right in the pool.
@@ -30,7 +32,13 @@ func (k *Key) may(right tms.Right, pool string) bool {
 // Keyring knows the keys of a server. It is made with [NewKeyring], and safe for concurrent use.
 type Keyring struct {
 	now  func() time.Time
-	keys atomic.Pointer[map[Hash]*Key]
+	keys atomic.Pointer[keys]
+}
+
+// keys are those of a keyring. Each is in one of the maps.
+type keys struct {
+	byHash        map[Hash]*Key
+	byCertificate map[string]*Key
 }
 
 // NewKeyring returns a keyring without keys. Now tells which have expired; nil: the clock of the machine does.
@@ -45,18 +53,31 @@ func NewKeyring(now func() time.Time) *Keyring {
 
 // Set puts these keys in the place of all others, at once for every request that comes, and for those that wait when
 // their wait ends.
-func (r *Keyring) Set(keys []Key) {
-	byHash := make(map[Hash]*Key, len(keys))
-	for _, key := range keys {
-		byHash[key.Hash] = &key
+func (r *Keyring) Set(all []Key) {
+	set := &keys{map[Hash]*Key{}, map[string]*Key{}}
+	for _, key := range all {
+		if key.Certificate != "" {
+			set.byCertificate[key.Certificate] = &key
+		} else {
+			set.byHash[key.Hash] = &key
+		}
 	}
-	r.keys.Store(&byHash)
+	r.keys.Store(set)
+}
+
+// again returns the key as it is now, unless it has been taken out, or has expired.
+func (r *Keyring) again(key *Key) (*Key, error) {
+	if key.Certificate != "" {
+		return r.alive(r.keys.Load().byCertificate[key.Certificate])
+	}
+	return r.find(key.Hash)
 }
 
 // find returns the key of the hash, unless it has expired. Keys are found by their hash, whose bits an attacker cannot
 // choose, so that the time that it takes tells nothing of a key.
-func (r *Keyring) find(hash Hash) (*Key, error) {
-	key := (*r.keys.Load())[hash]
+func (r *Keyring) find(hash Hash) (*Key, error) { return r.alive(r.keys.Load().byHash[hash]) }
+
+func (r *Keyring) alive(key *Key) (*Key, error) {
 	switch {
 	case key == nil:
 		return nil, tms.Refuse(tms.ErrUnauthenticated, "the server does not know the key, or it was revoked")
@@ -66,9 +87,46 @@ func (r *Keyring) find(hash Hash) (*Key, error) {
 	return key, nil
 }
 
-// Enter returns the context in which a caller asks the store of [Wrap], who brings these Authorization headers. It is
-// refused with [tms.ErrUnauthenticated].
-func (r *Keyring) Enter(ctx context.Context, authorization []string) (context.Context, error) {
+// Enter returns the context in which a caller asks the store of [Wrap], who brings these Authorization headers, or
+// without any, this certificate, for which an authority of the server vouches. It is refused with
+// [tms.ErrUnauthenticated].
+func (r *Keyring) Enter(ctx context.Context, authorization []string, shown *x509.Certificate) (context.Context,
+	error) {
+	var key *Key
+	var err error
+	if len(authorization) == 0 && shown != nil {
+		key, err = r.certified(shown)
+	} else {
+		key, err = r.authorized(authorization)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return context.WithValue(ctx, callerKey{}, key), nil
+}
+
+// certified returns the key that a certificate is: that of one of its URIs, or else of its common name. A common name
+// is no URI, whatever it says, nor the other way round: there are authorities that look at one of the two only.
+func (r *Keyring) certified(shown *x509.Certificate) (*Key, error) {
+	if r.now().After(shown.NotAfter) { // on a connection that has outlived it
+		return nil, tms.Refuse(tms.ErrUnauthenticated, "the certificate has expired")
+	}
+	known := r.keys.Load().byCertificate
+	for _, uri := range shown.URIs {
+		if key := known[uri.String()]; key != nil && isURI(uri.String()) {
+			return r.alive(key)
+		}
+	}
+	name := shown.Subject.CommonName
+	if key := known[name]; key != nil && !isURI(name) {
+		return r.alive(key)
+	}
+	return nil, tms.Refuse(tms.ErrUnauthenticated, "no key of the server is this certificate")
+}
+
+func isURI(name string) bool { return strings.Contains(name, "://") }
+
+func (r *Keyring) authorized(authorization []string) (*Key, error) {
 	if len(authorization) != 1 {
 		return nil, tms.Refuse(tms.ErrUnauthenticated, "send one key: Authorization: Bearer tms_…")
 	}
@@ -80,11 +138,7 @@ func (r *Keyring) Enter(ctx context.Context, authorization []string) (context.Co
 	if err := ValidateKey(text); err != nil {
 		return nil, err
 	}
-	key, err := r.find(HashOf(text))
-	if err != nil {
-		return nil, err
-	}
-	return context.WithValue(ctx, callerKey{}, key), nil
+	return r.find(HashOf(text))
 }
 
 // callerKey is the key of a context's value: the caller's *Key.

@@ -117,7 +117,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 
 func (s *Store) stillPermitted(ctx context.Context, key *Key, pool string, results []tms.AssignResult) (
 	[]tms.AssignResult, error) {
-	now, err := s.ring.find(key.Hash)
+	now, err := s.ring.again(key)
 	if err == nil {
 		_, err = permit(context.WithValue(ctx, callerKey{}, now), pool, tms.Hold)
 	}

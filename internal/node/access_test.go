@@ -36,14 +36,24 @@ type guarded struct {
 
 func guard(t testing.TB) *guarded {
 	t.Helper()
+	return serveGuarded(t, true)
+}
+
+// serveGuarded starts a server, which asks for keys or not.
+func serveGuarded(t testing.TB, asks bool) *guarded {
+	t.Helper()
 	opened, err := embedded.Open(embedded.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &guarded{TB: t, keys: map[string]string{}, now: time.Now()}
 	g.ring = access.NewKeyring(func() time.Time { return g.now })
-	g.Node = New(opened, Options{Keyring: g.ring, Registry: prometheus.NewRegistry(),
-		HTTP: server.Config{Backup: func(context.Context) (server.Backup, error) { return emptyBackup{}, nil }}})
+	o := Options{Registry: prometheus.NewRegistry()}
+	o.HTTP.Backup = func(context.Context) (server.Backup, error) { return emptyBackup{}, nil }
+	if asks {
+		o.Keyring = g.ring
+	}
+	g.Node = New(opened, o)
 	srv := httptest.NewServer(g.Handler())
 	g.url = srv.URL
 	t.Cleanup(func() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -148,7 +149,11 @@ var open = map[string]bool{api.PathLive: true, api.PathReady: true, api.PathOpen
 
 // enter asks who sends the request, before its body is read.
 func (s *Server) enter(c *call) error {
-	ctx, err := s.config.Access.Enter(c.Context(), c.Header["Authorization"])
+	var shown *x509.Certificate
+	if c.TLS != nil && len(c.TLS.VerifiedChains) > 0 {
+		shown = c.TLS.VerifiedChains[0][0]
+	}
+	ctx, err := s.config.Access.Enter(c.Context(), c.Header["Authorization"], shown)
 	if err != nil {
 		c.writer.Header().Set("WWW-Authenticate", "Bearer")
 		return err

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"log/slog"
 	"net/http"
@@ -22,6 +23,9 @@ type Config struct {
 	// LocalOnly refuses requests whose Host header names another machine, as those do that a page of another origin has
 	// led here by the name of its own host. It is for a server that listens on loopback and asks nobody who they are.
 	LocalOnly bool
+
+	// Certificate, where it is set, has Serve speak TLS, of version 1.2 or later.
+	Certificate *Certificate
 
 	// Access says who may do what. Nil: everybody may do everything.
 	Access Access
@@ -46,8 +50,8 @@ type Config struct {
 // Access says who a caller is. What a caller may do is for the store to say, which finds the caller in the context.
 type Access interface {
 	// Enter returns the context in which the store is asked for a request with these Authorization headers, or a
-	// refusal with [tms.ErrUnauthenticated].
-	Enter(ctx context.Context, authorization []string) (context.Context, error)
+	// refusal with [tms.ErrUnauthenticated]. The certificate is that of the client; nil: it has shown none.
+	Enter(ctx context.Context, authorization []string, shown *x509.Certificate) (context.Context, error)
 
 	// Everywhere refuses a caller who has not the right in all pools.
 	Everywhere(ctx context.Context, right tms.Right) error

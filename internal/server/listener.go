@@ -3,6 +3,7 @@ package server
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -141,6 +142,14 @@ func placeOf(ctx context.Context) *place {
 	return p
 }
 
+// placeUnder returns the place that a connection has, which may speak TLS over it.
+func placeUnder(conn net.Conn) *place {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return conn.(*place)
+}
+
 // arrives says that the header of a request has arrived, whose body may follow.
 func (p *place) arrives() {
 	if p == nil {
@@ -176,7 +185,7 @@ func (p *place) begin(first bool) (reserved bool, err error) {
 
 // follow heeds what package http says of a connection: it is idle when a request has been answered.
 func follow(conn net.Conn, state http.ConnState) {
-	p := conn.(*place)
+	p := placeUnder(conn)
 	p.places.mu.Lock()
 	defer p.places.mu.Unlock()
 	if state != http.StateIdle || p.left {

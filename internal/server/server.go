@@ -8,6 +8,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,7 +58,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer s.cutOff()
 	hs := s.httpServer()
 	served := make(chan error, 1)
-	go func() { served <- hs.Serve(newPlaces(listener, s.config.MaxConnections)) }()
+	go func() { served <- s.serveOn(hs, newPlaces(listener, s.config.MaxConnections)) }()
 	select {
 	case err := <-served:
 		hs.Close()
@@ -71,12 +72,19 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
+func (s *Server) serveOn(hs *http.Server, listener net.Listener) error {
+	if s.config.Certificate == nil {
+		return hs.Serve(listener)
+	}
+	return hs.Serve(tls.NewListener(listener, s.config.Certificate.config()))
+}
+
 func (s *Server) httpServer() *http.Server {
 	return &http.Server{
 		Handler:     s.handler,
 		BaseContext: func(net.Listener) context.Context { return s.requests },
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, placeKey{}, conn)
+			return context.WithValue(ctx, placeKey{}, placeUnder(conn))
 		},
 		ConnState:         follow,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
