@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +34,7 @@ type guarded struct {
 	now  time.Time
 	all  []access.Key
 	made int // pools
+	log  log
 }
 
 func guard(t testing.TB) *guarded {
@@ -48,7 +51,7 @@ func serveGuarded(t testing.TB, asks bool) *guarded {
 	}
 	g := &guarded{TB: t, keys: map[string]string{}, now: time.Now()}
 	g.ring = access.NewKeyring(func() time.Time { return g.now })
-	o := Options{Registry: prometheus.NewRegistry()}
+	o := Options{Registry: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(&g.log, nil))}
 	o.HTTP.Backup = func(context.Context) (server.Backup, error) { return emptyBackup{}, nil }
 	if asks {
 		o.Keyring = g.ring
@@ -61,6 +64,24 @@ func serveGuarded(t testing.TB, asks bool) *guarded {
 		g.Node.Close()
 	})
 	return g
+}
+
+// log is what a server has logged.
+type log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 type emptyBackup struct{ io.Closer }
@@ -364,6 +385,38 @@ func TestWhoRunsNamesAnybodysClients(t *testing.T) {
 	}
 	if n, err := g.as("boss").UnblockClient(t.Context(), pool, "other/c"); err != nil || n != 1 {
 		t.Errorf("%d leases were ended, error %v", n, err)
+	}
+}
+
+// What is done to pools, and by force, is told with the key that did it, and tells of no token.
+func TestTheLogSaysWhoUsedForce(t *testing.T) {
+	g := guard(t)
+	ctx := t.Context()
+	g.admit("boss", time.Time{}, "all")
+	pool, lease := g.stock()
+	c := g.as("boss")
+	_, err := c.PutPool(ctx, "new", tms.PolicyChange{})
+	g.must(err)
+	_, err = c.PutPool(ctx, "new", tms.PolicyChange{MaxTokens: new(3)})
+	g.must(err)
+	_, err = c.PutPool(ctx, "new", tms.PolicyChange{MaxTokens: new(3)}) // which changes nothing
+	g.must(err)
+	g.must(c.DeletePool(ctx, "new"))
+	_, err = c.Unblock(ctx, pool, []tms.LeaseKey{{Token: "held"}})
+	g.must(err)
+	_, err = c.Delete(ctx, pool, []tms.LeaseKey{{Token: "held"}, {Token: "free"}, {Token: "none"}})
+	g.must(err)
+	for line, times := range map[string]int{
+		`msg="a pool was made" pool=new key=boss`:                                                     1,
+		`msg="the policy of a pool was changed" pool=new key=boss`:                                    1,
+		`msg="a pool was deleted" pool=new key=boss`:                                                  1,
+		`msg="tokens were taken without a lease_id" verb=unblock pool=` + pool + ` tokens=1 key=boss`: 1,
+		`msg="tokens were taken without a lease_id" verb=delete pool=` + pool + ` tokens=2 key=boss`:  1,
+		"held": 0, "free": 0, lease: 0, g.keys["boss"]: 0,
+	} {
+		if n := strings.Count(g.log.String(), line); n != times {
+			t.Errorf("the log has %d times %s, want %d:\n%s", n, line, times, &g.log)
+		}
 	}
 }
 

@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -134,7 +136,9 @@ func (s *Server) unblock(c *call) (reply, error) {
 	}
 	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
 		results, err := s.store.Unblock(c.Context(), pool, keys)
-		return outcomesOf(results, api.TokenOf), err
+		outcomes := outcomesOf(results, api.TokenOf)
+		s.tellForce(c, "unblock", pool, keys, outcomes)
+		return outcomes, err
 	})
 }
 
@@ -178,6 +182,7 @@ func (s *Server) delete(c *call) (reply, error) {
 		for i, refusal := range refusals {
 			outcomes[i] = outcome{api.Token{Pool: pool, Token: keys[i].Token, Deleted: true}, refusal}
 		}
+		s.tellForce(c, "delete", pool, keys, outcomes)
 		return outcomes, err
 	})
 }
@@ -283,11 +288,18 @@ func (s *Server) putPool(c *call) (reply, error) {
 		return reply{}, err
 	}
 	pool, err := s.store.PutPool(c.Context(), name, change)
-	status := http.StatusOK
-	if pool.Was == nil {
-		status = http.StatusCreated
+	if err != nil {
+		return reply{}, err
 	}
-	return reply{status: status, body: api.PoolOf(pool)}, err
+	status := http.StatusOK
+	switch {
+	case pool.Was == nil:
+		status = http.StatusCreated
+		s.tell(c, "a pool was made", slog.String("pool", name))
+	case !reflect.DeepEqual(*pool.Was, pool.Policy):
+		s.tell(c, "the policy of a pool was changed", slog.String("pool", name))
+	}
+	return reply{status: status, body: api.PoolOf(pool)}, nil
 }
 
 func (s *Server) deletePool(c *call) (reply, error) {
@@ -295,7 +307,9 @@ func (s *Server) deletePool(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = s.store.DeletePool(c.Context(), name)
+	if err = s.store.DeletePool(c.Context(), name); err == nil {
+		s.tell(c, "a pool was deleted", slog.String("pool", name))
+	}
 	return reply{body: api.PoolDeleted{Pool: name, Deleted: true}}, err
 }
 

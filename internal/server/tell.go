@@ -1,0 +1,33 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+
+	tms "github.com/manankarani/token-manager"
+)
+
+// tell logs what an operator wants to know afterwards, with the key that did it. It names pools, and no tokens.
+func (s *Server) tell(c *call, what string, attrs ...slog.Attr) {
+	if s.config.Access != nil {
+		if caller, err := s.config.Access.Who(c.Context()); err == nil {
+			attrs = append(attrs, slog.String("key", caller.Key))
+		}
+	}
+	s.log.LogAttrs(context.WithoutCancel(c.Context()), slog.LevelInfo, what, attrs...)
+}
+
+// tellForce tells how many tokens were taken without a lease_id. Where nobody is asked for a key that is as usual as
+// with one, and not told.
+func (s *Server) tellForce(c *call, verb, pool string, keys []tms.LeaseKey, outcomes []outcome) {
+	forced := 0
+	for i, o := range outcomes {
+		if o.err == nil && keys[i].LeaseID == "" {
+			forced++
+		}
+	}
+	if forced > 0 && s.config.Access != nil {
+		s.tell(c, "tokens were taken without a lease_id", slog.String("verb", verb), slog.String("pool", pool),
+			slog.Int("tokens", forced))
+	}
+}
