@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -89,7 +90,7 @@ func printDefault(out io.Writer) {
 		if f.Name == configFlag {
 			return
 		}
-		fmt.Fprintf(out, "\n# %s\n%s: %s\n", meaningOf(f), keyOf(f.Name), defaultOf(f))
+		fmt.Fprintf(out, "\n# %s\n%s: %s\n", meaningOf(f), keyOf(f.Name), cmp.Or(defaultOf(f), `""`))
 	})
 	fmt.Fprint(out, "\n", poolsExample)
 }
