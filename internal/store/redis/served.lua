@@ -102,8 +102,8 @@ local function hearOld(when)
   local instant, database = match(when, '^([^@]*)(.*)$')
   modern, brought, wait, lossless = false, tonumber(instant), 0, false
   if not brought then
-    wait = LAG
     serve()
+    wait = LAG + behind
   end
   return database
 end

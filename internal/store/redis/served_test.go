@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -222,22 +223,27 @@ func TestANewServerMovesNoClock(t *testing.T) {
 	l.ends(ttl, 20*time.Second)
 }
 
-// A lease that a new server grants lasts as long as it says, although an older one knows better what time it is.
+// A lease that a new server grants lasts as long as it says, although an older one knows better what time it is, and
+// whoever looks, be it a server of version 1.
 func TestALeaseOfANewServerLasts(t *testing.T) {
 	const ttl = time.Second
 	server := redistest.New(t)
+	c, keys := raw(t, server), redis.PoolKeys("p")
 	older := open(t, server, redis.Options{})
 	put(t, older, "p", tms.PolicyChange{LeaseTTL: new(ttl)})
 	fill(t, older, "p", "a")
 	older.StopBeats()
 	for range 3 {
 		s := open(t, server, redis.Options{})
+		_, _, err := s.Pool(t.Context(), "p") // with which it begins to know what time it is
+		must(t, err)
+		s.StopBeats()
 		time.Sleep(600 * time.Millisecond)
 		newer := open(t, server, redis.Options{})
 		newer.StopBeats()
-		s.StopBeats()
 		began, token := time.Now(), take(t, newer, "p")
 		for time.Since(began) < ttl-100*time.Millisecond {
+			ask(t, c, append(append([]string{"FCALL", "tms1_token", fmt.Sprint(len(keys))}, keys...), "", "a")...)
 			if seen, err := s.Token(t.Context(), "p", token.Value); err != nil || seen.State != tms.Assigned {
 				t.Fatalf("after %v the token is %q, error %v", time.Since(began), seen.State, err)
 			}
