@@ -136,6 +136,30 @@ func TestAMajorityOfTheSentinelsVouches(t *testing.T) {
 	})
 }
 
+// What a master answers late, when no majority of the Sentinels vouches for it any more, does not count: it may have been
+// given up meanwhile.
+func TestALateAnswerUnderSentinelsDoesNotCount(t *testing.T) {
+	t.Parallel() // it waits, mostly
+	s, nodes, sentinels := underSentinels(t)
+	put(t, s, "p", tms.PolicyChange{})
+	fill(t, s, "p", "a")
+	for _, sentinel := range sentinels {
+		sentinel.Stop()
+		defer sentinel.Continue()
+	}
+	nodes[0].Stop()
+	answered := make(chan error)
+	go func() {
+		_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})
+		answered <- err
+	}()
+	time.Sleep(2400 * time.Millisecond) // of the 3 s that the call may take
+	nodes[0].Continue()
+	if err := <-answered; err == nil {
+		t.Error("the answer counts")
+	}
+}
+
 // A master that is given up and taken back before it has heard of either has no sign of it. The servers tell it.
 func TestAMasterThatNeverKnewIsTold(t *testing.T) {
 	server := redistest.New(t)
