@@ -89,7 +89,8 @@ var mutants = []mutant{
 			"s.replicas.have(ctx, poolKeys(pool)[0], function, dials); err != nil {", "Replica"},
 	{"a library is downgraded", redisDir + "library.go", "loaded >= l.version", "loaded == l.version", "Version"},
 	{"what a master answered that is confirmed no more counts", redisDir + "redis.go",
-		"s.sentinels.vouch(); err != nil && !reads[function]", "s.sentinels.vouch(); err != nil && false", "ALateAnswer"},
+		"s.sentinels.vouch(); err != nil && !reads[function]", "s.sentinels.vouch(); err != nil && false",
+		"ALateAnswer"},
 
 	{"the epoch of a restored directory goes on", embeddedDir + "load.go",
 		"max(issued, fenceAt(s.clock.fresh()))", "issued", embeddedTests},

@@ -136,8 +136,8 @@ func TestAMajorityOfTheSentinelsVouches(t *testing.T) {
 	})
 }
 
-// What a master answers late, when no majority of the Sentinels vouches for it any more, does not count: it may have been
-// given up meanwhile.
+// What a master answers late, when no majority of the Sentinels vouches for it any more, does not count: it may have
+// been given up meanwhile.
 func TestALateAnswerUnderSentinelsDoesNotCount(t *testing.T) {
 	t.Parallel() // it waits, mostly
 	s, nodes, sentinels := underSentinels(t)
