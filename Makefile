@@ -29,8 +29,8 @@ check:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }
 	$(GO) vet ./...
 
-unit:
-	$(GO) test -race -p 2 -timeout 10m ./...
+unit: # those that take longest first, so that none of them runs alone in the end
+	$(GO) test -race -p 2 -timeout 10m ./cmd/tms ./internal/store/redis ./client ./...
 
 cross: ## build for every platform, as CI does after the tests
 	@for platform in $(PLATFORMS); do \

@@ -283,5 +283,5 @@ func byPlace(a, b rules.Cursor) int {
 // passes reports whether the filter lets the token through.
 func passes(f tms.Filter, t tms.Token) bool {
 	return (f.State == "" || t.State == f.State) &&
-		(f.ClientID == "" || t.Lease != nil && t.Lease.ClientID == f.ClientID)
+		(f.ClientID == "" || t.Lease != nil && tms.Owned(t.Lease.Holder, t.Lease.ClientID) == f.ClientID)
 }
