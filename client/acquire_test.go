@@ -170,8 +170,10 @@ func TestALeaseThatWasWaitedForIsCountedFromItsRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(4*time.Second), "KEY"))
 		first := acquire(t, s.Client())
-		time.AfterFunc(5*time.Second, func() { first.Close() })
+		closed := make(chan error, 1)
+		time.AfterFunc(5*time.Second, func() { closed <- first.Close() })
 		held := acquire(t, s.Client(), client.Wait(time.Minute))
+		defer func() { <-closed }() // its answer may be on its way yet
 		left := time.Until(held.Deadline())
 		if held.Err() != nil || left < 500*time.Millisecond || left > 3600*time.Millisecond {
 			t.Errorf("%v are left of the lease, error %v", left, held.Err())
@@ -186,9 +188,12 @@ func TestALeaseThatWasWaitedForAndCannotBeRenewedIsHeld(t *testing.T) {
 		policy.MaxLease = policy.LeaseTTL
 		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, policy))
 		c := s.Client()
+		generated := make(chan error, 1)
 		time.AfterFunc(5*time.Second, func() {
-			c.Generate(context.Background(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+			_, err := c.Generate(context.Background(), pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+			generated <- err
 		})
+		defer func() { <-generated }()
 		held := acquire(t, c, client.Wait(time.Minute))
 		if left := time.Until(held.Deadline()); held.Err() != nil || left > 3600*time.Millisecond {
 			t.Errorf("%v are left of the lease, error %v", left, held.Err())
