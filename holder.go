@@ -17,9 +17,6 @@ const (
 	Run   Right = "run"   // all of that by force, without a lease_id; policies and pools
 )
 
-// Rights are all of them, in the order in which they are shown.
-var Rights = []Right{Hold, Fill, Watch, Run}
-
 // Grant gives a right on all pools whose name matches a glob, as "ci-*".
 type Grant struct {
 	Right Right
@@ -39,10 +36,9 @@ func ParseGrant(text string) (Grant, error) {
 	if _, err := path.Match(pools, ""); err != nil || pools == "" {
 		return Grant{}, Invalid("may", "must have a glob of pools after the @, as hold@ci-*, is %q", text)
 	}
-	for _, known := range Rights {
-		if g.Right == known {
-			return g, nil
-		}
+	switch g.Right {
+	case Hold, Fill, Watch, Run:
+		return g, nil
 	}
 	return Grant{}, Invalid("may", "must be hold, fill, watch, run or all, and may have @POOLS, is %q", text)
 }
@@ -66,13 +62,10 @@ func (g Grant) Gives(right Right, pool string) bool {
 
 // Caller is who asks a server: the name of the key, what it may, and when it ends.
 type Caller struct {
-	Key     string // empty: the server asks for none
+	Key     string // as [ValidatePoolName] lets through; empty: the server asks for none
 	May     []Grant
 	Expires time.Time // zero: never
 }
-
-// ValidateHolder refuses a name for a key that is no name for a pool either.
-func ValidateHolder(field, name string) error { return ValidatePoolName(field, name) }
 
 // ownedBy stands between a holder and a name of its own. No client_id and no request_id has it, since it does not
 // print.

@@ -10,6 +10,8 @@ import "context"
 // is unknown. A result is durable to the store's stated level before it is returned. A method ends when its context
 // does; what it had asked for may then still be carried out.
 //
+// A client_id and a request_id are the caller's own words, or what [Owned] makes of them.
+//
 // Arguments must be within the limits that the Validate functions of this package check; whoever opens a door to a
 // store checks them there, once. A pool that does not exist is refused with [ErrPoolNotFound] by every method but
 // PutPool; the pool [DefaultPool] always exists. Every method can be refused with [ErrStoreUnavailable], and every

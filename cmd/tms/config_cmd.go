@@ -29,6 +29,9 @@ func newConfigCheck() *cobra.Command {
 		if _, err := c.ownAddress(); err != nil {
 			return err
 		}
+		if _, err := c.certificate(); err != nil {
+			return &ended{exitUsage, err}
+		}
 		for _, text := range c.warnings() {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning:", text)
 		}

@@ -57,7 +57,7 @@ type proof struct {
 }
 
 func decodeKey(name string, value any) (key access.Key, err error) {
-	if err := tms.ValidateHolder("name", name); err != nil {
+	if err := tms.ValidatePoolName("name", name); err != nil {
 		return key, err
 	}
 	fields, ok := value.(map[string]any)

@@ -134,7 +134,11 @@ func completePools(cmd *cobra.Command, args []string, begin string) ([]string, c
 	server, _ := cmd.Flags().GetString("server")
 	file, _ := cmd.Flags().GetString("key-file")
 	key := client.WithKeyFrom(func() (string, error) { return keyFrom(file) })
-	trusted, _ := secrecy{}.orVariables().config()
+	var files secrecy
+	files.caFile, _ = cmd.Flags().GetString("ca-file")
+	files.certFile, _ = cmd.Flags().GetString("cert-file")
+	files.certKeyFile, _ = cmd.Flags().GetString("cert-key-file")
+	trusted, _ := files.orVariables().config()
 	c, err := client.New(serverURL(server), client.WithRetryFor(0), key, client.WithTLS(trusted))
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

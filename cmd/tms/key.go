@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -36,21 +37,21 @@ func newKeyNew() *cobra.Command {
 	flags.StringVar(&expires, "expires", "",
 		"`time` after which the key ends, as 90d or 12h, or the day, as 2027-01-31; never if it is left out")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		entry, err := keyEntry(args[0], may, expires, time.Now())
+		key := access.NewKey()
+		entry, err := keyEntry(args[0], access.HashOf(key), may, expires, time.Now())
 		if err != nil {
 			return usage("%v", err)
 		}
-		key := access.NewKey()
 		fmt.Fprintln(cmd.OutOrStdout(), key)
-		fmt.Fprintf(cmd.ErrOrStderr(), entry, access.HashOf(key))
+		fmt.Fprint(cmd.ErrOrStderr(), entry)
 		return nil
 	}
 	return cmd
 }
 
-// keyEntry returns the lines of the file for a key, with a place for its hash.
-func keyEntry(name string, may []string, expires string, now time.Time) (string, error) {
-	if err := tms.ValidateHolder("NAME", name); err != nil {
+// keyEntry returns the lines of the file for a key.
+func keyEntry(name string, hash access.Hash, may []string, expires string, now time.Time) (string, error) {
+	if err := tms.ValidatePoolName("NAME", name); err != nil {
 		return "", fmt.Errorf("NAME: %w", detailOf(err))
 	}
 	if len(may) == 0 {
@@ -61,10 +62,10 @@ func keyEntry(name string, may []string, expires string, now time.Time) (string,
 		if err != nil {
 			return "", fmt.Errorf("--may: %w", detailOf(err))
 		}
-		may[i] = grant.String()
+		may[i] = asYAML(grant.String())
 	}
-	lines := []string{"auth: " + authKeys, "keys:", "  " + name + ":", "    hash: %s",
-		fmt.Sprintf("    may: [%s]", asYAML(may))}
+	lines := []string{"auth: " + authKeys, "keys:", "  " + name + ":", "    hash: " + hash.String(),
+		"    may: [" + strings.Join(may, ", ") + "]"}
 	if expires != "" {
 		at, err := endOf(expires, now)
 		if err != nil {
@@ -75,20 +76,26 @@ func keyEntry(name string, may []string, expires string, now time.Time) (string,
 	return strings.Join(lines, "\n") + "\n", nil
 }
 
-// asYAML returns the rights as YAML: a glob may hold what means something there.
-func asYAML(may []string) string {
-	var all []string
-	for _, text := range may {
-		if strings.ContainsAny(text, "*?[]\\") {
-			text = "'" + text + "'"
-		}
-		all = append(all, strings.ReplaceAll(text, "%", "%%"))
+var plainYAML = regexp.MustCompile(`^[a-z0-9@._-]+$`)
+
+// asYAML returns a right as YAML: a glob may hold what means something there.
+func asYAML(text string) string {
+	if plainYAML.MatchString(text) {
+		return text
 	}
-	return strings.Join(all, ", ")
+	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
 }
 
-// endOf reads when a key ends: after a time, or on a day.
+// endOf reads when a key ends: after a time, or on a day, which must be to come.
 func endOf(text string, now time.Time) (time.Time, error) {
+	at, err := endsAt(text, now)
+	if err == nil && !at.After(now) {
+		err = fmt.Errorf("must be in the future, is %q", text)
+	}
+	return at, err
+}
+
+func endsAt(text string, now time.Time) (time.Time, error) {
 	days, hours := 0, text
 	if n, err := fmt.Sscanf(text, "%dd", &days); err == nil && n == 1 {
 		_, hours, _ = strings.Cut(text, "d")
@@ -100,9 +107,6 @@ func endOf(text string, now time.Time) (time.Time, error) {
 			return decodeInstant(text)
 		}
 		after += d
-	}
-	if after <= 0 {
-		return time.Time{}, fmt.Errorf("must be in the future, is %q", text)
 	}
 	return now.Add(after), nil
 }

@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/manankarani/token-manager/internal/access"
 	"github.com/manankarani/token-manager/internal/expiry"
 	"github.com/manankarani/token-manager/internal/node"
 	"github.com/manankarani/token-manager/internal/server"
@@ -49,14 +51,14 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	if err := c.fitFiles(openFiles(), logger); err != nil {
 		return err
 	}
-	opened, err := openStore(c, logger)
-	if err != nil {
-		return err
-	}
 	ring := c.keyring()
 	certificate, err := c.certificate()
 	if err != nil {
-		return errors.Join(err, opened.Close())
+		return err
+	}
+	opened, err := openStore(c, logger)
+	if err != nil {
+		return err
 	}
 	registry := telemetry.NewRegistry(versionText())
 	telemetry.Dropped(registry, logged.dropped.Load)
@@ -75,13 +77,21 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		return err
 	}
 	greet(said, c, listener.Addr(), unready)
+	defer c.watch(ring, certificate, logger)()
+	return n.Serve(ctx, listener, unready)
+}
+
+// watch reads the keys and the certificate again when they change, until it is told to end.
+func (c *config) watch(ring *access.Keyring, certificate *server.Certificate, logger *slog.Logger) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watches sync.WaitGroup
 	if ring != nil {
-		go watchFile(ctx, keysKey, c.rereadKeys(ring), logger)
+		watches.Go(func() { watchFile(ctx, keysKey, c.rereadKeys(ring), logger) })
 	}
 	if certificate != nil {
-		go watchFile(ctx, "tls_cert", certificate.Reread, logger)
+		watches.Go(func() { watchFile(ctx, "tls_cert", certificate.Reread, logger) })
 	}
-	return n.Serve(ctx, listener, unready)
+	return func() { cancel(); watches.Wait() }
 }
 
 // address returns the configured address.

@@ -143,10 +143,12 @@ func TestServeRefusesHalfACertificate(t *testing.T) {
 		{"tls_cert, tls_key: ", []string{"--tls-cert", cert, "--tls-key", cert}},
 		{"tls_cert: open ", []string{"--tls-cert", "/none", "--tls-key", cert}},
 	} {
-		args := append([]string{"serve", "--listen", "127.0.0.1:0", "--store", "memory:"}, one.args...)
-		serve := exec.Command("tms", args...)
-		if out, err := serve.CombinedOutput(); err == nil || !strings.Contains(string(out), one.says) {
-			t.Errorf("%v: %q, error %v, want %q", one.args, out, err, one.says)
+		for _, command := range [][]string{{"serve"}, {"config", "check"}} {
+			args := append(append(command, "--listen", "127.0.0.1:0", "--store", "memory:"), one.args...)
+			out, err := exec.Command("tms", args...).CombinedOutput()
+			if err == nil || !strings.Contains(string(out), one.says) {
+				t.Errorf("%v: %q, error %v, want %q", args, out, err, one.says)
+			}
 		}
 	}
 }

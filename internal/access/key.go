@@ -6,6 +6,7 @@ package access
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
@@ -21,7 +22,6 @@ import (
 var form = regexp.MustCompile(`^tms_[0-9A-Za-z]{8}_[0-9A-Za-z]{22}_[0-9A-Za-z]{6}$`)
 
 const (
-	base62      = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	checkDigits = 6
 	hashPrefix  = "sha256:"
 )
@@ -46,13 +46,12 @@ func ValidateKey(key string) error {
 	return nil
 }
 
-// check returns the CRC-32 in base62.
+// check returns the CRC-32 in base62: the last digits of a value of which the rest is zero.
 func check(body string) string {
-	sum, digits := crc32.ChecksumIEEE([]byte(body)), [checkDigits]byte{}
-	for i := len(digits) - 1; i >= 0; i-- {
-		digits[i], sum = base62[sum%62], sum/62
-	}
-	return string(digits[:])
+	var number [16]byte
+	binary.BigEndian.PutUint32(number[12:], crc32.ChecksumIEEE([]byte(body)))
+	text := tms.Value(number)
+	return text[len(text)-checkDigits:]
 }
 
 // HashOf returns the hash of a key.

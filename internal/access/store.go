@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -115,6 +116,8 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 	return s.stillPermitted(ctx, key, pool, results)
 }
 
+const giveBackFor = 2 * time.Second
+
 func (s *Store) stillPermitted(ctx context.Context, key *Key, pool string, results []tms.AssignResult) (
 	[]tms.AssignResult, error) {
 	now, err := s.ring.again(key)
@@ -133,6 +136,8 @@ func (s *Store) stillPermitted(ctx context.Context, key *Key, pool string, resul
 	if len(given) == 0 {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackFor) // the caller may have gone as well
+	defer cancel()
 	if _, failed := s.store.Unblock(ctx, pool, given); failed != nil { // which must not lend its code
 		return nil, errors.New("access: the leases of a key that ended in its wait stay until they expire: " +
 			failed.Error())

@@ -3,155 +3,16 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	tms "github.com/manankarani/token-manager"
-	"github.com/manankarani/token-manager/client"
 	"github.com/manankarani/token-manager/internal/access"
-	"github.com/manankarani/token-manager/internal/server"
-	"github.com/manankarani/token-manager/internal/store/embedded"
 )
-
-// guarded is a server that asks for keys.
-type guarded struct {
-	testing.TB
-	*Node
-	ring *access.Keyring
-	url  string
-	keys map[string]string // by name
-	now  time.Time
-	all  []access.Key
-	made int // pools
-	log  log
-}
-
-func guard(t testing.TB) *guarded {
-	t.Helper()
-	return serveGuarded(t, true)
-}
-
-// serveGuarded starts a server, which asks for keys or not.
-func serveGuarded(t testing.TB, asks bool) *guarded {
-	t.Helper()
-	opened, err := embedded.Open(embedded.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &guarded{TB: t, keys: map[string]string{}, now: time.Now()}
-	g.ring = access.NewKeyring(func() time.Time { return g.now })
-	o := Options{Registry: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(&g.log, nil))}
-	o.HTTP.Backup = func(context.Context) (server.Backup, error) { return emptyBackup{}, nil }
-	if asks {
-		o.Keyring = g.ring
-	}
-	g.Node = New(opened, o)
-	srv := httptest.NewServer(g.Handler())
-	g.url = srv.URL
-	t.Cleanup(func() {
-		srv.Close()
-		g.Node.Close()
-	})
-	return g
-}
-
-// log is what a server has logged.
-type log struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *log) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-type emptyBackup struct{ io.Closer }
-
-func (emptyBackup) WriteTo(io.Writer) (int64, error) { return 0, nil }
-
-func (emptyBackup) Close() error { return nil }
-
-// admit lets a new key in, which may so much.
-func (g *guarded) admit(name string, expires time.Time, may ...string) string {
-	g.Helper()
-	text := access.NewKey()
-	key := access.Key{Name: name, Hash: access.HashOf(text), Expires: expires}
-	for _, one := range may {
-		grant, err := tms.ParseGrant(one)
-		if err != nil {
-			g.Fatal(err)
-		}
-		key.May = append(key.May, grant)
-	}
-	g.all = append(g.all, key)
-	g.ring.Set(g.all)
-	g.keys[name] = text
-	return text
-}
-
-// revoke takes a key out.
-func (g *guarded) revoke(name string) {
-	g.all = slices.DeleteFunc(g.all, func(k access.Key) bool { return k.Name == name })
-	g.ring.Set(g.all)
-}
-
-// as returns a client with the key of that name.
-func (g *guarded) as(name string) *client.Client {
-	g.Helper()
-	c, err := client.New(g.url, client.WithKey(g.keys[name]), client.WithRetryFor(0))
-	if err != nil {
-		g.Fatal(err)
-	}
-	g.Cleanup(func() { c.Close() })
-	return c
-}
-
-// stock makes a pool with a token that is free, one that is put aside, and one that somebody else holds, and returns
-// its name and that lease's ID.
-func (g *guarded) stock() (pool, leaseID string) {
-	g.Helper()
-	ctx := g.Context()
-	g.made++
-	pool = fmt.Sprintf("p-%d", g.made)
-	_, err := g.Store().PutPool(ctx, pool, tms.PolicyChange{MaxLeasesPerClient: new(3)})
-	g.must(err)
-	_, err = g.Store().Generate(ctx, pool, tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "held"}}})
-	g.must(err)
-	results, err := g.Store().Assign(ctx, pool, []tms.AssignRequest{{ClientID: tms.Owned("other", "c")}})
-	g.must(errors.Join(err, results[0].Err))
-	more := []tms.NewToken{{Value: "free"}, {Value: "aside"}}
-	_, err = g.Store().Generate(ctx, pool, tms.GenerateRequest{Tokens: more})
-	g.must(err)
-	_, err = g.Store().Unblock(ctx, pool, []tms.LeaseKey{{Token: "aside", Quarantine: true}})
-	g.must(err)
-	return pool, results[0].Tokens[0].Lease.ID
-}
-
-func (g *guarded) must(err error) {
-	g.Helper()
-	if err != nil {
-		g.Fatal(err)
-	}
-}
 
 // rows are the requests of the table in docs/security.md, each with its body, for the pool P and the lease L.
 var rows = map[string]string{
@@ -217,8 +78,9 @@ func (g *guarded) ask(row string, authorization ...string) (int, string) {
 }
 
 // Every request of the table, with every right alone, is answered as it says.
-func TestTheTableOfRightsIsTrue(t *testing.T) {
-	g := guard(t)
+func TestTheTableOfRightsIsTrue(t *testing.T) { onEachStore(t, theTableOfRightsIsTrue) }
+
+func theTableOfRightsIsTrue(t *testing.T, g *guarded) {
 	columns, seen := []string{"hold", "fill", "watch", "run"}, map[string]bool{}
 	for _, right := range columns {
 		g.admit(right, time.Time{}, right)
@@ -328,8 +190,9 @@ func TestAKeyExpires(t *testing.T) {
 }
 
 // Two keys do not meet: neither by a request_id, nor by a client_id, nor in a quota, nor in the list of pools.
-func TestKeysDoNotMeet(t *testing.T) {
-	g := guard(t)
+func TestKeysDoNotMeet(t *testing.T) { onEachStore(t, keysDoNotMeet) }
+
+func keysDoNotMeet(t *testing.T, g *guarded) {
 	ctx := t.Context()
 	g.admit("one", time.Time{}, "hold@p-*", "watch@p-*", "fill@p-*")
 	g.admit("two", time.Time{}, "hold@p-*", "fill@p-*")
@@ -372,8 +235,9 @@ func TestKeysDoNotMeet(t *testing.T) {
 }
 
 // Who may run ends and lists anybody's leases by "holder/client_id".
-func TestWhoRunsNamesAnybodysClients(t *testing.T) {
-	g := guard(t)
+func TestWhoRunsNamesAnybodysClients(t *testing.T) { onEachStore(t, whoRunsNamesAnybodysClients) }
+
+func whoRunsNamesAnybodysClients(t *testing.T, g *guarded) {
 	g.admit("boss", time.Time{}, "all")
 	pool, _ := g.stock()
 	page, err := g.as("boss").Tokens(t.Context(), pool, tms.Filter{ClientID: "other/c"}, "", 10)
@@ -421,8 +285,9 @@ func TestTheLogSaysWhoUsedForce(t *testing.T) {
 }
 
 // Whoever waits with a key that is taken out meanwhile gets nothing, and what it would have been given is free.
-func TestAKeyEndsDuringAWait(t *testing.T) {
-	g := guard(t)
+func TestAKeyEndsDuringAWait(t *testing.T) { onEachStore(t, aKeyEndsDuringAWait) }
+
+func aKeyEndsDuringAWait(t *testing.T, g *guarded) {
 	ctx := t.Context()
 	g.admit("short", time.Time{}, "hold")
 	_, err := g.Store().PutPool(ctx, "p", tms.PolicyChange{})
@@ -448,6 +313,36 @@ func TestAKeyEndsDuringAWait(t *testing.T) {
 	if token, err := g.Store().Token(ctx, "p", "a"); err != nil || token.State != tms.Available {
 		t.Errorf("the token is %+v, error %v", token, err)
 	}
+}
+
+// Whoever hangs up in a wait with a key that ends leaves nothing behind either.
+func TestAKeyEndsWhileItsCallerHangsUp(t *testing.T) {
+	onEachStore(t, func(t *testing.T, g *guarded) {
+		g.admit("short", time.Time{}, "hold")
+		pool, _ := g.stock()
+		store := access.Wrap(takesAndHangsUp{g.Store()}, g.ring)
+		ctx, err := g.ring.Enter(t.Context(), []string{"Bearer " + g.keys["short"]}, nil)
+		g.must(err)
+		ctx, hangUp := context.WithCancel(context.WithValue(ctx, hangsUp{}, func() { g.revoke("short") }))
+		hangUp()
+		_, err = store.Assign(ctx, pool, []tms.AssignRequest{{Wait: time.Second}})
+		if !errors.Is(err, tms.ErrUnauthenticated) {
+			t.Errorf("got %v", err)
+		}
+		if token, err := g.Store().Token(t.Context(), pool, "free"); err != nil || token.State != tms.Available {
+			t.Errorf("the token is %+v, error %v", token, err)
+		}
+	})
+}
+
+// takesAndHangsUp is a store that assigns although the caller's context has ended, as one does that was about to.
+type takesAndHangsUp struct{ tms.Store }
+
+type hangsUp struct{}
+
+func (s takesAndHangsUp) Assign(ctx context.Context, pool string, r []tms.AssignRequest) ([]tms.AssignResult, error) {
+	ctx.Value(hangsUp{}).(func())()
+	return s.Store.Assign(context.WithoutCancel(ctx), pool, r)
 }
 
 func waitUntil(t *testing.T, done func() bool) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -53,8 +54,7 @@ func (c *Certificate) Reread() (changed bool, err error) {
 			return false, fmt.Errorf("%s: %w", file.setting, err)
 		}
 	}
-	if c.current.Load() != nil && bytes.Equal(now[0], c.last[0]) && bytes.Equal(now[1], c.last[1]) &&
-		bytes.Equal(now[2], c.last[2]) {
+	if c.current.Load() != nil && slices.EqualFunc(now[:], c.last[:], bytes.Equal) {
 		return false, nil
 	}
 	config, err := secured(now[0], now[1], now[2])

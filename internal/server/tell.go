@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"log/slog"
 
 	tms "github.com/manankarani/token-manager"
@@ -14,7 +13,7 @@ func (s *Server) tell(c *call, what string, attrs ...slog.Attr) {
 			attrs = append(attrs, slog.String("key", caller.Key))
 		}
 	}
-	s.log.LogAttrs(context.WithoutCancel(c.Context()), slog.LevelInfo, what, attrs...)
+	s.log.LogAttrs(c.Context(), slog.LevelInfo, what, attrs...)
 }
 
 // tellForce tells how many tokens were taken without a lease_id. Where nobody is asked for a key that is as usual as

@@ -231,8 +231,12 @@ func (l *link) close() {
 	if client := l.client.Load(); client != nil {
 		(*client).Close()
 	}
-	for range len(l.retired) { // there come no more
-		l.discard()
+	l.mu.Lock()
+	retired := l.retired
+	l.retired = nil
+	l.mu.Unlock()
+	for _, client := range retired {
+		client.Close()
 	}
 }
 
