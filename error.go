@@ -41,6 +41,7 @@ const (
 
 	ErrRequestIDReused Code = "request_id_reused"
 
+	ErrRateLimited      Code = "rate_limited"
 	ErrOverloaded       Code = "overloaded"
 	ErrStoreUnavailable Code = "store_unavailable"
 	ErrStoreReset       Code = "store_reset"
@@ -74,6 +75,7 @@ var meanings = map[Code]string{
 
 	ErrRequestIDReused: "the request_id was used for another request before",
 
+	ErrRateLimited:      "more is asked than the rate limit allows; nothing changed, ask again a little later",
 	ErrOverloaded:       "the server has as much to do as it may; ask again a little later",
 	ErrStoreUnavailable: "the store cannot be asked for now, or the server stops; nothing changed",
 	ErrStoreReset:       "the store was emptied; nothing is changed until the server is restarted",

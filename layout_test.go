@@ -155,6 +155,10 @@ func mayImport(path, imported string) bool {
 		{"internal/store", "internal/rules"},
 		{"internal/wait", "internal/rules"},
 		{"internal/store/redis/redistest", "internal/loopback"},
+		{"internal/store/redis", "internal/limit"},
+		{"internal/limit/limittest", "internal/limit"},
+		{"internal/access", "internal/limit"},
+		{"internal/server", "internal/limit"},
 	} {
 		if within(path, allowed[0]) && within(imported, allowed[1]) {
 			return true

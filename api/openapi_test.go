@@ -49,7 +49,7 @@ func TestStatuses(t *testing.T) {
 		412: {tms.ErrPoolExists},
 		413: {tms.ErrBodyTooLarge},
 		415: {tms.ErrUnsupportedMedia},
-		429: {tms.ErrQuotaExceeded},
+		429: {tms.ErrQuotaExceeded, tms.ErrRateLimited},
 		500: {CodeFailed},
 		503: {tms.ErrPoolPaused, tms.ErrOverloaded, tms.ErrStoreUnavailable, tms.ErrStoreReset},
 	} {

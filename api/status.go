@@ -36,6 +36,7 @@ var statuses = map[tms.Code]int{
 	tms.ErrLeaseLost:        http.StatusGone,
 	tms.ErrMaxLeaseExceeded: http.StatusConflict,
 	tms.ErrRequestIDReused:  http.StatusConflict,
+	tms.ErrRateLimited:      http.StatusTooManyRequests,
 	tms.ErrOverloaded:       http.StatusServiceUnavailable,
 	tms.ErrStoreUnavailable: http.StatusServiceUnavailable,
 	tms.ErrStoreReset:       http.StatusServiceUnavailable,

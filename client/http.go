@@ -179,8 +179,8 @@ func (c *Client) refused(a ask, response *http.Response, body []byte) error {
 	case code == "":
 		return &failure{error: fmt.Errorf("%s: %w", c.doing(a), err), passing: status >= 500}
 	case passes(status, code):
-		pause := max(time.Duration(problem.RetryAfterMS)*time.Millisecond,
-			retryAfter(response.Header.Get("Retry-After")))
+		pause := cmp.Or(time.Duration(problem.RetryAfterMS)*time.Millisecond,
+			retryAfter(response.Header.Get("Retry-After"))) // which has whole seconds
 		return &failure{error: err, passing: true, unchanged: true, pause: pause}
 	}
 	return err

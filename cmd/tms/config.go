@@ -32,6 +32,7 @@ type config struct {
 	RedisLossless  bool
 
 	server.Limits
+	limitSettings
 
 	SweepLimit    int
 	SweepInterval time.Duration
@@ -105,6 +106,8 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.Int64Var(&c.MaxBodyMemory, "max-body-memory", http.MaxBodyMemory,
 		"most memory for the bodies of all requests, beyond 64 KiB each, in `bytes`; an address has a quarter")
 
+	c.limitSettings.add(fs)
+
 	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
 	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second,
 		"longest `time` between two sweeps of a pool that the server uses")
@@ -122,6 +125,7 @@ func (c *config) validate() error {
 		oneOf("log_format", c.LogFormat, "text", "json"),
 		c.validateAuth(),
 		c.validateTLS(),
+		c.validateLimits(),
 		positive("store_timeout", c.StoreTimeout),
 		notNegative("redis_replicas", c.RedisReplicas),
 		notNegative("redis_old_master", c.RedisOldMaster),

@@ -70,6 +70,9 @@ func decodeKey(name string, value any) (key access.Key, err error) {
 			return key, fmt.Errorf("%s: %w", field, err)
 		}
 	}
+	if err := decodeKeyRate(&key, fields); err != nil {
+		return key, err
+	}
 	proofs := 0
 	for _, field := range []string{"hash", "hash_file", "certificate"} {
 		if _, given := fields[field]; given {
@@ -104,8 +107,10 @@ func decodeKeyField(key *access.Key, field string, value any) (err error) {
 		key.May, err = decodeGrants(value)
 	case "expires":
 		key.Expires, err = decodeInstant(value)
+	case "rate_limit", "rate_burst": // together: see decodeKeyRate
 	default:
-		err = errors.New("is no field of a key; there are hash, hash_file, certificate, may and expires")
+		err = errors.New("is no field of a key; there are hash, hash_file, certificate, may, expires, rate_limit " +
+			"and rate_burst")
 	}
 	return err
 }

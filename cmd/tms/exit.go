@@ -72,6 +72,7 @@ var advice = map[tms.Code]struct {
 	tms.ErrLeaseLost:        {exitNotFound, "tms lookup --pool {pool} {token}"},
 	tms.ErrMaxLeaseExceeded: {exitFailure, "tms unblock, and tms assign for another lease"},
 	tms.ErrRequestIDReused:  {exitUsage, "another --request-id"},
+	tms.ErrRateLimited:      {exitUnreachable, "the same again, a little later, or a higher rate_limit of the server"},
 	tms.ErrOverloaded:       {exitUnreachable, "the same again, a little later"},
 	tms.ErrStoreUnavailable: {exitUnreachable, "tms healthcheck, on the server's machine"},
 	tms.ErrStoreReset:       {exitUnreachable, "the server's log; it must be restarted"},

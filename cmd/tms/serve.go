@@ -56,6 +56,11 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	if err != nil {
 		return err
 	}
+	rate, err := c.rate()
+	failedAuth, failed := c.failedAuth()
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
 	opened, err := openStore(c, logger)
 	if err != nil {
 		return err
@@ -65,8 +70,10 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	n := node.New(opened, node.Options{
 		Pools:   c.Pools,
 		Keyring: ring,
+		Rate:    rate,
 		HTTP: server.Config{Version: versionText(), Durability: durability(c), Certificate: certificate,
-			LocalOnly: !c.Insecure && c.Auth == authOff, Backup: backups(opened), Limits: c.Limits},
+			LocalOnly: !c.Insecure && c.Auth == authOff, Backup: backups(opened), Limits: c.Limits,
+			FailedAuth: failedAuth, TrustedProxies: c.TrustedProxies},
 		Sweeps:   expiry.Options{Limit: c.SweepLimit, Interval: c.SweepInterval},
 		Registry: registry,
 		Logger:   logger,
@@ -110,11 +117,12 @@ func (c *config) address() (*net.TCPAddr, error) {
 // machines can reach, unless the operator insists.
 func (c *config) ownAddress() (*net.TCPAddr, error) {
 	address, err := c.address()
-	if err == nil && !address.IP.IsLoopback() && !c.Insecure && c.Auth == authKeys && c.TLSCert == "" {
+	plain := c.TLSCert == "" && len(c.TrustedProxies) == 0
+	if err == nil && !address.IP.IsLoopback() && !c.Insecure && c.Auth == authKeys && plain {
 		return nil, &ended{exitUsage,
 			fmt.Errorf("listen: %s is reachable from other machines, and keys would go there in plain text; give it a "+
-				"certificate (--tls-cert, --tls-key), listen on 127.0.0.1 behind a proxy that speaks TLS, or, where "+
-				"the network keeps strangers out, say --insecure (TMS_INSECURE=true)", c.Listen)}
+				"certificate (--tls-cert, --tls-key), name the proxies that speak TLS for it (--trusted-proxies), or, "+
+				"where the network keeps strangers out, say --insecure (TMS_INSECURE=true)", c.Listen)}
 	}
 	if err == nil && !address.IP.IsLoopback() && !c.Insecure && c.Auth == authOff {
 		return nil, &ended{exitUsage,

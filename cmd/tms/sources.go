@@ -146,6 +146,9 @@ func set(settings *pflag.FlagSet, values map[string]any, what string, nameOf fun
 }
 
 func setOne(flag *pflag.Flag, value any) error {
+	if list, ok := value.([]any); ok && flag.Value.Type() == new(networks).Type() {
+		value = strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ","), "[]")
+	}
 	switch value.(type) {
 	case nil, []any, map[string]any:
 		return fmt.Errorf("must be one value (%s)", flag.Value.Type())

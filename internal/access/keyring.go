@@ -8,6 +8,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/limit"
 )
 
 // Key is what a server knows of a key, which is a secret, or a certificate that its authority vouches for.
@@ -16,7 +17,8 @@ type Key struct {
 	Hash        Hash   // of the secret; zero: there is none
 	Certificate string // the URI or the common name of the certificate; empty: there is none
 	May         []tms.Grant
-	Expires     time.Time // from when on nobody may use it; zero: never
+	Expires     time.Time   // from when on nobody may use it; zero: never
+	Rate        *limit.Rate // how often it may ask; nil: as often as keys may on the server
 }
 
 // may reports whether the key has the right in the pool.
@@ -151,6 +153,20 @@ func (r *Keyring) Who(ctx context.Context) (tms.Caller, error) {
 		return tms.Caller{}, err
 	}
 	return tms.Caller{Key: key.Name, May: key.May, Expires: key.Expires}, nil
+}
+
+// Payer returns who pays for the caller's calls, at the usual rate of keys unless the key has its own. Without a caller
+// nobody does.
+func (r *Keyring) Payer(ctx context.Context, usual limit.Rate) limit.Payer {
+	key, err := callerOf(ctx)
+	if err != nil {
+		return limit.Payer{}
+	}
+	payer := limit.Payer{Name: "key/" + key.Name, By: "key", Rate: usual}
+	if key.Rate != nil {
+		payer.Rate = *key.Rate
+	}
+	return payer
 }
 
 // callerOf returns the key of the caller.

@@ -66,9 +66,14 @@ func onEachStore(t *testing.T, test func(t *testing.T, g *guarded)) {
 
 func serveStore(t testing.TB, opened tms.Sweeper, asks bool) *guarded {
 	t.Helper()
+	return serveOptions(t, opened, asks, Options{})
+}
+
+func serveOptions(t testing.TB, opened tms.Sweeper, asks bool, o Options) *guarded {
+	t.Helper()
 	g := &guarded{TB: t, keys: map[string]string{}, now: time.Now()}
 	g.ring = access.NewKeyring(func() time.Time { return g.now })
-	o := Options{Registry: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(&g.log, nil))}
+	o.Registry, o.Logger = prometheus.NewRegistry(), slog.New(slog.NewTextHandler(&g.log, nil))
 	o.HTTP.Backup = func(context.Context) (server.Backup, error) { return emptyBackup{}, nil }
 	if asks {
 		o.Keyring = g.ring

@@ -6,6 +6,7 @@
 //	store = configured{store}                         // with the pools of the configuration; this one is swept
 //	store = sweeper.Store()                           // which tells the expiry manager what is used
 //	store = access.Wrap(store)                        // where callers are asked for keys
+//	store = limit.Wrap(store)                         // where there are rate limits
 //	server.New(server.Config{Store: store})
 package node
 
@@ -22,6 +23,7 @@ import (
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/access"
 	"github.com/manankarani/token-manager/internal/expiry"
+	"github.com/manankarani/token-manager/internal/limit"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/telemetry"
 	"github.com/manankarani/token-manager/internal/wait"
@@ -34,6 +36,7 @@ type Options struct {
 	Pools map[string]tms.PolicyChange
 
 	Keyring  *access.Keyring      // who may do what; nil: everybody may do everything
+	Rate     limit.Rate           // how often a key, or without keys an address, may ask; zero: as often as it likes
 	HTTP     server.Config        // its Store, Access, Logger, Metrics, Observe and Stopping are set by the node
 	Sweeps   expiry.Options       // its Observe is set by the node
 	Registry *prometheus.Registry // where the node keeps its metrics; nil: nowhere
@@ -58,10 +61,10 @@ func New(opened tms.Sweeper, o Options) *Node {
 	n := &Node{opened: opened, waiting: wait.Wrap(opened, wait.Options{Logger: o.Logger})}
 	n.store = &configured{Sweeper: n.waiting, pools: o.Pools, logger: o.Logger}
 	n.store.set.Store(len(o.Pools) == 0)
-	count := func(string, tms.Expired, error) {}
+	count, limited := func(string, tms.Expired, error) {}, func(string) {}
 	if o.Registry != nil {
 		n.store.Sweeper = telemetry.Wrap(n.waiting, o.Registry)
-		count = telemetry.Sweeps(o.Registry)
+		count, limited = telemetry.Sweeps(o.Registry), telemetry.Limited(o.Registry)
 		o.HTTP.Metrics, o.HTTP.Observe = telemetry.Handler(o.Registry), telemetry.Requests(o.Registry)
 	}
 	o.Sweeps.Observe = func(pool string, e tms.Expired, err error) {
@@ -73,8 +76,35 @@ func New(opened tms.Sweeper, o Options) *Node {
 	if o.Keyring != nil {
 		o.HTTP.Store, o.HTTP.Access = access.Wrap(n.sweeper.Store(), o.Keyring), o.Keyring
 	}
+	if o.HTTP.Limited = limited; o.Keyring != nil || !o.Rate.IsZero() {
+		o.HTTP.Store = limit.Wrap(o.HTTP.Store, limiterOf(opened), o.payer(), limited)
+		o.HTTP.TellsVisits = true
+	}
 	n.server = server.New(o.HTTP)
 	return n
+}
+
+// limiterOf returns a limiter for all servers of the store, or where it is one server's own, for that.
+func limiterOf(opened tms.Store) limit.Limiter {
+	if source, ok := opened.(limit.Source); ok {
+		return limit.NewShared(source)
+	}
+	return limit.NewLocal(nil)
+}
+
+// payer returns who pays for the call of a context: the caller's key, or where nobody is asked for one, the address.
+func (o Options) payer() func(context.Context) limit.Payer {
+	rate := o.Rate
+	if ring := o.Keyring; ring != nil {
+		return func(ctx context.Context) limit.Payer { return ring.Payer(ctx, rate) }
+	}
+	return func(ctx context.Context) limit.Payer {
+		visit := limit.VisitOf(ctx)
+		if visit == nil {
+			return limit.Payer{}
+		}
+		return limit.Payer{Name: "address/" + visit.Address.String(), By: "address", Rate: rate}
+	}
 }
 
 // Store returns the store of the node: what it holds can be looked at and changed there without HTTP.

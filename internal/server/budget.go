@@ -56,20 +56,6 @@ func (b *budget) give(from netip.Addr, n int64) {
 	}
 }
 
-// addressOf returns the address of a request's client; of IPv6, which gives one machine many, the network of it.
-func addressOf(remote string) netip.Addr {
-	at, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr := at.Addr().Unmap()
-	if addr.Is6() {
-		network, _ := addr.WithZone("").Prefix(64)
-		return network.Addr()
-	}
-	return addr
-}
-
 // reading fills a buffer from a body, with room from the budget.
 type reading struct {
 	*budget

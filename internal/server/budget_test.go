@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -21,7 +23,7 @@ func TestBodiesTakeWhatThereIs(t *testing.T) {
 	const kib = 1 << 10
 	b := newBudget(1_000*kib, 100*kib)
 	fill := func(from string, size int, announced int64) (*reading, error) {
-		r := &reading{budget: b, from: addressOf(from), size: announced}
+		r := &reading{budget: b, from: at(from), size: announced}
 		var buffer bytes.Buffer
 		err := r.fill(&buffer, io.LimitReader(zeros{}, int64(size)))
 		if int64(buffer.Cap()) > freeBytes+r.taken {
@@ -63,6 +65,39 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
+// at returns the address of a client that has connected from there, or from behind proxies.
+func at(remote string, forwarded ...string) netip.Addr {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	s := New(Config{TrustedProxies: trusted})
+	return s.addressOf(&http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": forwarded}})
+}
+
+// Only what a trusted proxy says counts, and of that the last address that is none of theirs.
+func TestWhoseForwardingCounts(t *testing.T) {
+	const proxy, stranger = "10.0.0.1:80", "192.0.2.1:80"
+	for _, c := range []struct {
+		remote    string
+		forwarded []string
+		want      string
+	}{
+		{stranger, []string{"198.51.100.7"}, "192.0.2.1"},
+		{proxy, nil, "10.0.0.1"},
+		{proxy, []string{""}, "10.0.0.1"},
+		{proxy, []string{"198.51.100.7"}, "198.51.100.7"},
+		{proxy, []string{"1.1.1.1, 198.51.100.7"}, "198.51.100.7"},
+		{proxy, []string{"1.1.1.1", "198.51.100.7,10.1.2.3"}, "198.51.100.7"},
+		{proxy, []string{"10.9.9.9 , 10.1.2.3"}, "10.9.9.9"},
+		{proxy, []string{"198.51.100.7, unknown"}, "10.0.0.1"},
+		{proxy, []string{"198.51.100.7, unknown, 10.1.2.3"}, "10.1.2.3"},
+		{"[::1]:80", []string{"2001:db8:1:2:3::4"}, "2001:db8:1:2::"},
+		{proxy, []string{"::ffff:198.51.100.7"}, "198.51.100.7"},
+	} {
+		if got := at(c.remote, c.forwarded...).String(); got != c.want {
+			t.Errorf("from %s, forwarded for %q: %s, want %s", c.remote, c.forwarded, got, c.want)
+		}
+	}
+}
+
 func TestOneMachineIsOneAddress(t *testing.T) {
 	for remote, want := range map[string]string{
 		"10.0.0.1:80":            "10.0.0.1",
@@ -70,7 +105,7 @@ func TestOneMachineIsOneAddress(t *testing.T) {
 		"[2001:db8:1:2:3::4]:80": "2001:db8:1:2::",
 		"pipe":                   "invalid IP",
 	} {
-		if got := addressOf(remote).String(); got != want {
+		if got := at(remote).String(); got != want {
 			t.Errorf("%s is of %s, want %s", remote, got, want)
 		}
 	}

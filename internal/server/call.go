@@ -21,6 +21,7 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/internal/limit"
 )
 
 // StatusClientGone is what is counted, in place of a status, for a request whose client gave up.
@@ -59,7 +60,7 @@ func (s *Server) serve(route route) http.HandlerFunc {
 		s.active.Add(1)
 		defer s.active.Add(-1)
 		c := call{Request: r, writer: w, buffer: buffers.Get().(*bytes.Buffer)}
-		c.room = reading{budget: s.budget, from: addressOf(r.RemoteAddr), size: r.ContentLength}
+		c.room = reading{budget: s.budget, from: s.addressOf(r), size: r.ContentLength}
 		defer c.done()
 		reply, err := s.answer(&c, route)
 		status, err := s.deliver(&c, reply, err)
@@ -102,10 +103,8 @@ func (s *Server) answer(c *call, route route) (_ reply, err error) {
 	if err := s.checkOrigin(c.Request); err != nil {
 		return reply{}, err
 	}
-	if s.config.Access != nil && !open[route.pattern] {
-		if err := s.enter(c); err != nil {
-			return reply{}, err
-		}
+	if err := s.enter(c, route); err != nil {
+		return reply{}, err
 	}
 	place := placeOf(c.Context())
 	place.arrives()
@@ -147,19 +146,43 @@ func (s *Server) checkOrigin(r *http.Request) error {
 // open are the routes that ask for no key. They tell nothing of pools, and watch dogs have none.
 var open = map[string]bool{api.PathLive: true, api.PathReady: true, api.PathOpenAPI: true}
 
-// enter asks who sends the request, before its body is read.
-func (s *Server) enter(c *call) error {
+// enter asks who sends the request, before its body is read, where the route or the store wants to know.
+func (s *Server) enter(c *call, route route) error {
+	ctx, err := c.Context(), error(nil)
+	if s.config.TellsVisits {
+		ctx = limit.With(ctx, &limit.Visit{Address: c.room.from, Header: c.writer.Header()})
+	}
+	if s.config.Access != nil && !open[route.pattern] {
+		if ctx, err = s.authenticate(ctx, c); err != nil {
+			return s.keepOut(c, err)
+		}
+	}
+	if ctx != c.Context() {
+		c.Request = c.WithContext(ctx)
+	}
+	return nil
+}
+
+func (s *Server) authenticate(ctx context.Context, c *call) (context.Context, error) {
 	var shown *x509.Certificate
 	if c.TLS != nil && len(c.TLS.VerifiedChains) > 0 {
 		shown = c.TLS.VerifiedChains[0][0]
 	}
-	ctx, err := s.config.Access.Enter(c.Context(), c.Header["Authorization"], shown)
-	if err != nil {
-		c.writer.Header().Set("WWW-Authenticate", "Bearer")
-		return err
+	return s.config.Access.Enter(ctx, c.Header["Authorization"], shown)
+}
+
+// keepOut returns the refusal of a caller whom the server does not know. An address that fails too often hears that in
+// the place of what was wrong.
+func (s *Server) keepOut(c *call, err error) error {
+	rate, from := s.config.FailedAuth, c.room.from
+	if !rate.IsZero() {
+		if drawn, _ := s.strangers.Take(c.Context(), from.String(), rate, 1); drawn.Units == 0 {
+			s.config.Limited("authentication")
+			return limit.Refusal(rate, drawn.Wait)
+		}
 	}
-	c.Request = c.WithContext(ctx)
-	return nil
+	c.writer.Header().Set("WWW-Authenticate", "Bearer")
+	return err
 }
 
 // everywhere refuses a caller who has not the right in all pools. Where nobody is asked for a key, all have it.

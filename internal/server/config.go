@@ -6,10 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/internal/limit"
 )
 
 // Config says what a Server serves and within which limits. Store must be set; a zero field has its default, see below.
@@ -26,6 +28,19 @@ type Config struct {
 
 	// Certificate, where it is set, has Serve speak TLS, of version 1.2 or later.
 	Certificate *Certificate
+
+	// FailedAuth is how often requests of one address may fail for want of a key that counts, before they are refused
+	// as rate_limited instead. The zero value sets no limit. A key that counts is let in all the same.
+	FailedAuth limit.Rate
+
+	// TellsVisits has the store find in the context where a request comes from: see [limit.VisitOf].
+	TellsVisits bool
+
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For says where a request comes from.
+	TrustedProxies []netip.Prefix
+
+	// Limited, where it is set, is called for each request that is refused for FailedAuth, with "authentication".
+	Limited func(by string)
 
 	// Access says who may do what. Nil: everybody may do everything.
 	Access Access
@@ -110,6 +125,9 @@ func (c Config) WithDefaults() Config {
 	byDefault(&c.ShutdownTimeout, 10*time.Second)
 	if c.Stopping == nil {
 		c.Stopping = func() {}
+	}
+	if c.Limited == nil {
+		c.Limited = func(string) {}
 	}
 	if c.Observe == nil {
 		c.Observe = func(string, string, int, time.Duration) {}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/limit"
 )
 
 // Server serves a store over HTTP. It is made with [New].
@@ -34,6 +35,8 @@ type Server struct {
 	waiting  crowd
 	budget   *budget
 	heavy    heavy
+
+	strangers *limit.Local // how often addresses bring no key that counts
 }
 
 // New returns a server for the store of the configuration. It does nothing before [Server.Serve], which is called once.
@@ -42,6 +45,7 @@ func New(config Config) *Server {
 	s := &Server{config: config, store: config.Store, log: config.Logger, origins: http.NewCrossOriginProtection()}
 	s.budget, s.heavy = newBudget(config.MaxBodyMemory, config.MaxBodyBytes), newHeavy()
 	s.requests, s.cutOff = context.WithCancel(context.Background())
+	s.strangers = limit.NewLocal(nil)
 	s.waiting.most = int64(config.MaxWaiting)
 	s.handler = s.mux()
 	return s

@@ -39,6 +39,18 @@ func Dropped(registry prometheus.Registerer, lines func() int64) {
 	}, func() float64 { return float64(lines()) }))
 }
 
+// Limited registers the metric of calls that a rate limit refused, and returns the function that counts one: by what
+// the caller was known.
+func Limited(registry prometheus.Registerer) func(by string) {
+	total := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tms_limited_total",
+		Help: "Requests that a rate limit refused, by what it counts: key, address, or authentication, which are " +
+			"those that bring no key that counts.",
+	}, []string{"by"})
+	registry.MustRegister(total)
+	return func(by string) { total.WithLabelValues(by).Inc() }
+}
+
 // Requests registers the metrics of HTTP requests and returns the function that counts one: it is meant for
 // [github.com/manankarani/token-manager/internal/server.Config]. The function is safe for concurrent use. The status
 // 499 is that of a request whose client gave up.

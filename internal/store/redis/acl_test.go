@@ -106,7 +106,7 @@ func TestTheSmallestRuleSuffices(t *testing.T) {
 			"?sentinel_user=watcher&sentinel_password=PASSWORD"
 		s := open(t, master, redis.Options{URL: url, Replicas: 1})
 		lives(t, s, append(sentinels, master, replica))
-		redistest.Failover(sentinels[0])
+		eventually(t, "a failover begins", func() bool { return redistest.Failover(sentinels[0]) })
 		eventually(t, "the replica is the master", func() bool {
 			_, err := s.PutPool(t.Context(), "p", tms.PolicyChange{})
 			return err == nil && redistest.Master([]*redistest.Server{replica}) != nil

@@ -57,6 +57,8 @@ const (
 	fnToken      = "tms1_token"
 	fnTokens     = "tms1_tokens"
 
+	fnDraw = "tms1_draw"
+
 	fnUnblockClient  = "tms1_unblock_client"
 	fnUnblockRequest = "tms1_unblock_request"
 

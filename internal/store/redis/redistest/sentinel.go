@@ -74,5 +74,6 @@ func MasterOf(t testing.TB, sentinel *Server, nodes []*Server) *Server {
 	return nil
 }
 
-// Failover asks a Sentinel for a failover, which it may refuse, as while another is on its way.
-func Failover(sentinel *Server) { sentinel.Say("SENTINEL FAILOVER " + MasterSet) }
+// Failover asks a Sentinel for a failover, and reports whether it begins one. It refuses while another is on its way,
+// and while it knows of no replica that is fit.
+func Failover(sentinel *Server) bool { return strings.HasPrefix(sentinel.Say("SENTINEL FAILOVER "+MasterSet), "+OK") }
