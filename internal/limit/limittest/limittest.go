@@ -23,6 +23,7 @@ func Rules(t *testing.T, new func(t testing.TB) []limit.Limiter) {
 		"MoreThanTheBurstCostsIt":     moreThanTheBurstCostsIt,
 		"ARateThatChangesHoldsAtOnce": aRateThatChangesHoldsAtOnce,
 		"AFullBucketHoldsNoMore":      aFullBucketHoldsNoMore,
+		"NothingIsSavedUp":            nothingIsSavedUp,
 		"NobodyIsForgotten":           nobodyIsForgotten,
 		"NoMoreThanTheRatePasses":     noMoreThanTheRatePasses,
 	} {
@@ -145,6 +146,20 @@ func aFullBucketHoldsNoMore(b *bench) {
 	time.Sleep(3 * rate.Window() / 2)
 	b.pass("x", rate, 2, true)
 	b.pass("x", rate, 1, false)
+}
+
+// What a server has fetched ahead and not used is no more than what the bucket holds, once that is full again.
+func nothingIsSavedUp(b *bench) {
+	rate := every(1000, time.Second, 200)
+	b.pass("x", rate, 100, true)
+	time.Sleep(1100 * time.Millisecond)
+	begun, passed := time.Now(), 0
+	for b.take("x", rate, 1).Units > 0 {
+		passed++
+	}
+	if most := 200 + time.Since(begun).Milliseconds() + 1; int64(passed) > most {
+		b.Errorf("%d passed, want at most %d", passed, most)
+	}
 }
 
 // However many names there are, each has its bucket.
