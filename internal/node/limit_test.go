@@ -208,7 +208,8 @@ func waitsForItsTurn(t *testing.T, g *guarded) {
 	var asking sync.WaitGroup
 	for range 20 {
 		asking.Go(func() {
-			if _, err := c.Generate(t.Context(), "default", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)}); err != nil {
+			one := tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)}
+			if _, err := c.Generate(t.Context(), "default", one); err != nil {
 				t.Error(err)
 			}
 			results, err := c.Assign(t.Context(), "default", []tms.AssignRequest{{Wait: 10 * time.Second}})
