@@ -76,4 +76,6 @@ func MasterOf(t testing.TB, sentinel *Server, nodes []*Server) *Server {
 
 // Failover asks a Sentinel for a failover, and reports whether it begins one. It refuses while another is on its way,
 // and while it knows of no replica that is fit.
-func Failover(sentinel *Server) bool { return strings.HasPrefix(sentinel.Say("SENTINEL FAILOVER "+MasterSet), "+OK") }
+func Failover(sentinel *Server) bool {
+	return strings.HasPrefix(sentinel.Say("SENTINEL FAILOVER "+MasterSet), "+OK")
+}
