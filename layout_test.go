@@ -158,6 +158,7 @@ func mayImport(path, imported string) bool {
 		{"internal/store/redis", "internal/limit"},
 		{"internal/limit/limittest", "internal/limit"},
 		{"internal/access", "internal/limit"},
+		{"internal/audit", "internal/limit"},
 		{"internal/server", "internal/limit"},
 	} {
 		if within(path, allowed[0]) && within(imported, allowed[1]) {

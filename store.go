@@ -149,6 +149,13 @@ type Page struct {
 	Next   string // the cursor of the next page; empty: this was the last
 }
 
+// Keyed is a store that keeps a secret for its servers.
+type Keyed interface {
+	// InstallationKey returns 32 random bytes, which are drawn when they are first asked for, and are the same for all
+	// servers of the store, and after a restart, from then on. No other method tells of them.
+	InstallationKey(ctx context.Context) ([32]byte, error)
+}
+
 // Readier is a store that can say whether it is fit to serve.
 type Readier interface {
 	// Ready returns nil, or an error that tells an operator what is wrong. It may ask the store's server.

@@ -33,6 +33,7 @@ type config struct {
 
 	server.Limits
 	limitSettings
+	auditSettings
 
 	SweepLimit    int
 	SweepInterval time.Duration
@@ -107,6 +108,7 @@ func (c *config) settings() *pflag.FlagSet {
 		"most memory for the bodies of all requests, beyond 64 KiB each, in `bytes`; an address has a quarter")
 
 	c.limitSettings.add(fs)
+	c.auditSettings.add(fs)
 
 	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
 	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second,
@@ -126,6 +128,7 @@ func (c *config) validate() error {
 		c.validateAuth(),
 		c.validateTLS(),
 		c.validateLimits(),
+		c.auditSettings.validate(),
 		positive("store_timeout", c.StoreTimeout),
 		notNegative("redis_replicas", c.RedisReplicas),
 		notNegative("redis_old_master", c.RedisOldMaster),

@@ -61,16 +61,25 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
+	audited, endAudit, err := c.auditSettings.open(logger)
+	if err != nil {
+		return err
+	}
+	defer endAudit()
 	opened, err := openStore(c, logger)
 	if err != nil {
 		return err
 	}
 	registry := telemetry.NewRegistry(versionText())
 	telemetry.Dropped(registry, logged.dropped.Load)
+	if audited != nil {
+		telemetry.AuditDropped(registry, audited.Dropped)
+	}
 	n := node.New(opened, node.Options{
 		Pools:   c.Pools,
 		Keyring: ring,
 		Rate:    rate,
+		Audit:   audited, Required: c.Audit == auditRequired,
 		HTTP: server.Config{Version: versionText(), Durability: durability(c), Certificate: certificate,
 			LocalOnly: !c.Insecure && c.Auth == authOff, Backup: backups(opened), Limits: c.Limits,
 			FailedAuth: failedAuth, TrustedProxies: c.TrustedProxies},
@@ -162,6 +171,9 @@ func greet(out io.Writer, c *config, address net.Addr, unready error) {
 		fmt.Fprintf(out, "authentication: by keys, of which the server has %d\n", len(c.Keys))
 	} else {
 		fmt.Fprintf(out, "authentication is off: whoever reaches %s can use every pool\n", reach)
+	}
+	if c.Audit != auditOff {
+		fmt.Fprintf(out, "audit: %s\n", c.auditSettings.describe())
 	}
 	if unready != nil {
 		fmt.Fprintf(out, "not ready: %s\n", node.Reason(unready))

@@ -70,6 +70,15 @@ func unasked(ctx context.Context, err error) error {
 	return tms.Refuse(tms.ErrStoreUnavailable, "the rate limit cannot be asked: %v", err)
 }
 
+// Network returns the address, or of IPv6, which gives one machine many, the network of it.
+func Network(addr netip.Addr) netip.Addr {
+	if addr.Is6() {
+		network, _ := addr.WithZone("").Prefix(64)
+		return network.Addr()
+	}
+	return addr
+}
+
 // Visit is what a door knows of a request, and hears of the limit.
 type Visit struct {
 	Address netip.Addr          // the client's

@@ -6,6 +6,7 @@
 //	store = configured{store}                         // with the pools of the configuration; this one is swept
 //	store = sweeper.Store()                           // which tells the expiry manager what is used
 //	store = access.Wrap(store)                        // where callers are asked for keys
+//	store = audit.Wrap(store)                         // where changes are written down
 //	store = limit.Wrap(store)                         // where there are rate limits
 //	server.New(server.Config{Store: store})
 package node
@@ -22,6 +23,7 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/access"
+	"github.com/manankarani/token-manager/internal/audit"
 	"github.com/manankarani/token-manager/internal/expiry"
 	"github.com/manankarani/token-manager/internal/limit"
 	"github.com/manankarani/token-manager/internal/server"
@@ -37,6 +39,8 @@ type Options struct {
 
 	Keyring  *access.Keyring      // who may do what; nil: everybody may do everything
 	Rate     limit.Rate           // how often a key, or without keys an address, may ask; zero: as often as it likes
+	Audit    *audit.Log           // where changes are written down; nil: nowhere
+	Required bool                 // nothing is changed that cannot be written down before
 	HTTP     server.Config        // its Store, Access, Logger, Metrics, Observe and Stopping are set by the node
 	Sweeps   expiry.Options       // its Observe is set by the node
 	Registry *prometheus.Registry // where the node keeps its metrics; nil: nowhere
@@ -76,12 +80,35 @@ func New(opened tms.Sweeper, o Options) *Node {
 	if o.Keyring != nil {
 		o.HTTP.Store, o.HTTP.Access = access.Wrap(n.sweeper.Store(), o.Keyring), o.Keyring
 	}
+	if o.Audit != nil {
+		written := audit.Wrap(o.HTTP.Store, o.audits(opened))
+		o.HTTP.Store, o.HTTP.Denied, o.HTTP.TellsVisits = written, written.Denied, true
+	}
 	if o.HTTP.Limited = limited; o.Keyring != nil || !o.Rate.IsZero() {
 		o.HTTP.Store = limit.Wrap(o.HTTP.Store, limiterOf(opened), o.payer(), limited)
 		o.HTTP.TellsVisits = true
 	}
 	n.server = server.New(o.HTTP)
 	return n
+}
+
+// audits says how changes of the store that was opened are written down.
+func (o Options) audits(opened tms.Store) audit.Config {
+	c := audit.Config{Log: o.Audit, Required: o.Required, Who: func(context.Context) string { return "" }}
+	c.Key = func(context.Context) (audit.Key, error) { return audit.Key{}, nil }
+	if ring := o.Keyring; ring != nil {
+		c.Who = func(ctx context.Context) string {
+			caller, _ := ring.Who(ctx)
+			return caller.Key
+		}
+	}
+	if keyed, ok := opened.(tms.Keyed); ok {
+		c.Key = func(ctx context.Context) (audit.Key, error) {
+			key, err := keyed.InstallationKey(ctx)
+			return audit.Key(key), err
+		}
+	}
+	return c
 }
 
 // limiterOf returns a limiter for all servers of the store, or where it is one server's own, for that.
@@ -103,7 +130,7 @@ func (o Options) payer() func(context.Context) limit.Payer {
 		if visit == nil {
 			return limit.Payer{}
 		}
-		return limit.Payer{Name: "address/" + visit.Address.String(), By: "address", Rate: rate}
+		return limit.Payer{Name: "address/" + limit.Network(visit.Address).String(), By: "address", Rate: rate}
 	}
 }
 

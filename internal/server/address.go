@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// addressOf returns the address of a request's client; of IPv6, which gives one machine many, the network of it.
+// addressOf returns the address of a request's client.
 func (s *Server) addressOf(r *http.Request) netip.Addr {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
 	}
-	return networkOf(s.clientOf(at.Addr().Unmap(), r.Header["X-Forwarded-For"]))
+	return s.clientOf(at.Addr().Unmap(), r.Header["X-Forwarded-For"])
 }
 
 // clientOf returns the last address that no trusted proxy has, of those through which a request has come: each proxy
@@ -40,12 +40,4 @@ func (s *Server) trusts(proxy netip.Addr) bool {
 	return slices.ContainsFunc(s.config.TrustedProxies, func(p netip.Prefix) bool {
 		return p.Contains(proxy.WithZone(""))
 	})
-}
-
-func networkOf(addr netip.Addr) netip.Addr {
-	if addr.Is6() {
-		network, _ := addr.WithZone("").Prefix(64)
-		return network.Addr()
-	}
-	return addr
 }

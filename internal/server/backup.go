@@ -19,7 +19,7 @@ func (s *Server) backup(c *call) (reply, error) {
 	if c.Method != http.MethodGet {
 		return reply{}, tms.Refuse(tms.ErrMethodNotAllowed, "the route takes GET")
 	}
-	if err := s.everywhere(c, tms.Run); err != nil {
+	if err := s.everywhere(c, api.PathBackup, tms.Run); err != nil {
 		return reply{}, err
 	}
 	if s.config.Backup == nil {

@@ -15,6 +15,7 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
+	"github.com/manankarani/token-manager/internal/limit"
 )
 
 // TestBodiesTakeWhatThereIs: what has arrived of a body counts, not what is announced; one address has a quarter, and
@@ -69,7 +70,8 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 func at(remote string, forwarded ...string) netip.Addr {
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	s := New(Config{TrustedProxies: trusted})
-	return s.addressOf(&http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": forwarded}})
+	header := http.Header{"X-Forwarded-For": forwarded}
+	return limit.Network(s.addressOf(&http.Request{RemoteAddr: remote, Header: header}))
 }
 
 // Only what a trusted proxy says counts, and of that the last address that is none of theirs.

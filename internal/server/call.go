@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -30,12 +31,13 @@ const StatusClientGone = 499
 // call is one request on its way.
 type call struct {
 	*http.Request
-	writer http.ResponseWriter // of the answer; an endpoint sets headers only
-	buffer *bytes.Buffer       // of the body, and then of the answer
-	body   []byte              // of the request; valid until the endpoint returns
-	cut    bool                // the answer ended in the middle, which the client must see
-	room   reading             // what the body takes of the budget, until the answer is written
-	leave  func()              // lets the next heavy request in; nil: this one is none
+	writer  http.ResponseWriter // of the answer; an endpoint sets headers only
+	buffer  *bytes.Buffer       // of the body, and then of the answer
+	body    []byte              // of the request; valid until the endpoint returns
+	address netip.Addr          // of the client
+	cut     bool                // the answer ended in the middle, which the client must see
+	room    reading             // what the body takes of the budget, until the answer is written
+	leave   func()              // lets the next heavy request in; nil: this one is none
 }
 
 // reply is what an endpoint answers.
@@ -60,7 +62,8 @@ func (s *Server) serve(route route) http.HandlerFunc {
 		s.active.Add(1)
 		defer s.active.Add(-1)
 		c := call{Request: r, writer: w, buffer: buffers.Get().(*bytes.Buffer)}
-		c.room = reading{budget: s.budget, from: s.addressOf(r), size: r.ContentLength}
+		c.address = s.addressOf(r)
+		c.room = reading{budget: s.budget, from: limit.Network(c.address), size: r.ContentLength}
 		defer c.done()
 		reply, err := s.answer(&c, route)
 		status, err := s.deliver(&c, reply, err)
@@ -148,14 +151,16 @@ var open = map[string]bool{api.PathLive: true, api.PathReady: true, api.PathOpen
 
 // enter asks who sends the request, before its body is read, where the route or the store wants to know.
 func (s *Server) enter(c *call, route route) error {
-	ctx, err := c.Context(), error(nil)
+	ctx := c.Context()
 	if s.config.TellsVisits {
-		ctx = limit.With(ctx, &limit.Visit{Address: c.room.from, Header: c.writer.Header()})
+		ctx = limit.With(ctx, &limit.Visit{Address: c.address, Header: c.writer.Header()})
 	}
 	if s.config.Access != nil && !open[route.pattern] {
-		if ctx, err = s.authenticate(ctx, c); err != nil {
-			return s.keepOut(c, err)
+		known, err := s.authenticate(ctx, c)
+		if err != nil {
+			return s.keepOut(ctx, c, route, err)
 		}
+		ctx = known
 	}
 	if ctx != c.Context() {
 		c.Request = c.WithContext(ctx)
@@ -173,24 +178,30 @@ func (s *Server) authenticate(ctx context.Context, c *call) (context.Context, er
 
 // keepOut returns the refusal of a caller whom the server does not know. An address that fails too often hears that in
 // the place of what was wrong.
-func (s *Server) keepOut(c *call, err error) error {
+func (s *Server) keepOut(ctx context.Context, c *call, route route, err error) error {
 	rate, from := s.config.FailedAuth, c.room.from
 	if !rate.IsZero() {
-		if drawn, _ := s.strangers.Take(c.Context(), from.String(), rate, 1); drawn.Units == 0 {
+		if drawn, _ := s.strangers.Take(ctx, from.String(), rate, 1); drawn.Units == 0 {
 			s.config.Limited("authentication")
 			return limit.Refusal(rate, drawn.Wait)
 		}
 	}
+	s.config.Denied(ctx, route.pattern, err)
 	c.writer.Header().Set("WWW-Authenticate", "Bearer")
 	return err
 }
 
-// everywhere refuses a caller who has not the right in all pools. Where nobody is asked for a key, all have it.
-func (s *Server) everywhere(c *call, right tms.Right) error {
+// everywhere refuses a caller of the route who has not the right in all pools. Where nobody is asked for a key, all
+// have it.
+func (s *Server) everywhere(c *call, route string, right tms.Right) error {
 	if s.config.Access == nil {
 		return nil
 	}
-	return s.config.Access.Everywhere(c.Context(), right)
+	err := s.config.Access.Everywhere(c.Context(), right)
+	if err != nil {
+		s.config.Denied(c.Context(), route, err)
+	}
+	return err
 }
 
 func takesBody(method string) bool {

@@ -33,6 +33,10 @@ type Config struct {
 	// as rate_limited instead. The zero value sets no limit. A key that counts is let in all the same.
 	FailedAuth limit.Rate
 
+	// Denied, where it is set, is called for each request that is refused for want of rights before the store is asked,
+	// with the pattern of its route.
+	Denied func(ctx context.Context, route string, err error)
+
 	// TellsVisits has the store find in the context where a request comes from: see [limit.VisitOf].
 	TellsVisits bool
 
@@ -128,6 +132,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Limited == nil {
 		c.Limited = func(string) {}
+	}
+	if c.Denied == nil {
+		c.Denied = func(context.Context, string, error) {}
 	}
 	if c.Observe == nil {
 		c.Observe = func(string, string, int, time.Duration) {}

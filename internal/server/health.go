@@ -40,7 +40,7 @@ func (s *Server) askStore(ctx context.Context) error {
 }
 
 func (s *Server) metrics(c *call) (reply, error) {
-	if err := s.everywhere(c, tms.Watch); err != nil {
+	if err := s.everywhere(c, api.PathMetrics, tms.Watch); err != nil {
 		return reply{}, err
 	}
 	if s.config.Metrics == nil {

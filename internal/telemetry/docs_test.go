@@ -31,6 +31,7 @@ func tableOfMetrics(t *testing.T) string {
 	registry := NewRegistry("1.2.3")
 	Wrap(open(t), registry)
 	Dropped(registry, func() int64 { return 0 })
+	AuditDropped(registry, func() int64 { return 0 })
 	Limited(registry)("key")
 	Requests(registry)("/livez", "GET", 200, 0)
 	Sweeps(registry)("p", tms.Expired{}, nil)

@@ -33,10 +33,19 @@ func Handler(registry *prometheus.Registry) http.Handler {
 
 // Dropped registers the metric of log lines that were dropped, of which lines returns how many there are.
 func Dropped(registry prometheus.Registerer, lines func() int64) {
-	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "tms_log_lines_dropped_total",
-		Help: "Lines of the log that were dropped because nobody read it in time.",
-	}, func() float64 { return float64(lines()) }))
+	countLines(registry, lines, "tms_log_lines_dropped_total",
+		"Lines of the log that were dropped because nobody read it in time.")
+}
+
+// AuditDropped registers the metric of lines of the audit that could not be written, of which lines returns how many
+// there are.
+func AuditDropped(registry prometheus.Registerer, lines func() int64) {
+	countLines(registry, lines, "tms_audit_lines_dropped_total", "Lines of the audit that could not be written.")
+}
+
+func countLines(registry prometheus.Registerer, lines func() int64, name, help string) {
+	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+		func() float64 { return float64(lines()) }))
 }
 
 // Limited registers the metric of calls that a rate limit refused, and returns the function that counts one: by what

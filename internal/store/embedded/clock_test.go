@@ -195,3 +195,26 @@ func TestALogWithoutAClock(t *testing.T) {
 		t.Errorf("the clock is %d ms behind the wall clock", ahead)
 	}
 }
+
+// The secret of an installation outlives the store, unless that is in memory; no two have the same.
+func TestTheSecretOutlivesTheStore(t *testing.T) {
+	secretOf := func(s *Store) [32]byte {
+		key, err := s.InstallationKey(t.Context())
+		if err != nil || key == ([32]byte{}) {
+			t.Errorf("the secret is %x, error %v", key, err)
+		}
+		return key
+	}
+	o := Options{Dir: t.TempDir()}
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, again := secretOf(s), secretOf(s)
+	s = reopened(t, s, o)
+	defer s.Close()
+	second := secretOf(s)
+	if first != again || first != second || first == secretOf(open(t, Options{})) {
+		t.Errorf("the secrets are %x, %x and %x", first, again, second)
+	}
+}

@@ -19,6 +19,7 @@ import (
 //	c                  the clock, JSON: see clockRecord
 //	f                  a number that no fence is above which was issued
 //	e                  the epoch of the last opening, in the layouts before the third
+//	k                  the secret of the installation, where one was asked for
 //	p name             the pool's policy, JSON
 //	x name             how often what expired in it
 //	s name             how it settles, JSON: see settlingRecord
@@ -43,6 +44,7 @@ var (
 	clockKey   = []byte{'c'}
 	fenceKey   = []byte{'f'}
 	epochKey   = []byte{'e'}
+	secretKey  = []byte{'k'}
 )
 
 func poolKey(name string) []byte    { return append([]byte{poolPrefix}, name...) }

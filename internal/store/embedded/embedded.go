@@ -59,6 +59,8 @@ type Store struct {
 	lossy      string   // see clockRecord
 	mostLease  int64    // see rules.Terms
 
+	secret secret
+
 	ended   chan struct{} // closed when the store is
 	beating sync.WaitGroup
 	closing sync.Once

@@ -10,6 +10,7 @@ var (
 
 	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnKeepAlive,
 		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient, fnUnblockRequest, fnVersion,
+		fnDraw,
 		fnFit, fnReport, fnBeat, fnProcess}
 )
 

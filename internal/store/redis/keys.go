@@ -6,6 +6,9 @@ const poolIndex = "tms:pools"
 // storeID is the string with a random ID of the data. It lies in a slot of its own.
 const storeID = "tms:store"
 
+// secretKey is the string with the secret of the installation, in hexadecimal digits. It lies in a slot of its own.
+const secretKey = "tms:secret"
+
 // keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. Those with a colon are prefixes: a
 // token's value follows. The last one is the prefix of the keys in someNames.
 var keyNames = [...]string{

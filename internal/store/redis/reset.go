@@ -114,19 +114,26 @@ func (s *Store) isSame(ctx context.Context, client rueidis.Client) (bool, error)
 
 // found gives data that has no ID one, and takes that of another server that came first.
 func (s *Store) found(ctx context.Context, client rueidis.Client) error {
-	id := tms.NewValue()
-	m, err := s.send(ctx, client, client.B().Set().Key(storeID).Value(id).Nx().Get().Build()).ToMessage()
+	id, err := s.first(ctx, client, storeID, tms.NewValue())
+	if neverRan(err) {
+		return nil
+	}
+	if err == nil {
+		s.id.CompareAndSwap(nil, &id)
+	}
+	return err
+}
+
+// first gives a key that has none a value, and returns that of another server that came first.
+func (s *Store) first(ctx context.Context, client rueidis.Client, key, value string) (string, error) {
+	m, err := s.send(ctx, client, client.B().Set().Key(key).Value(value).Nx().Get().Build()).ToMessage()
 	if err != nil && !rueidis.IsRedisNil(err) {
-		if neverRan(err) {
-			return nil
-		}
-		return err
+		return "", err
 	}
 	if first, err := m.ToString(); err == nil {
-		id = first
+		value = first
 	}
-	s.id.CompareAndSwap(nil, &id)
-	return nil
+	return value, nil
 }
 
 func (s *Store) wasReset(what string) error {

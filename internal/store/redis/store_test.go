@@ -96,3 +96,21 @@ var (
 	fill       = storetest.Fill
 	take       = storetest.Take
 )
+
+// All servers of a Redis have one secret, which outlives them.
+func TestTheSecretIsOne(t *testing.T) {
+	server := redistest.New(t)
+	first, err := open(t, server, redis.Options{}).InstallationKey(t.Context())
+	must(t, err)
+	second, err := open(t, server, redis.Options{}).InstallationKey(t.Context())
+	must(t, err)
+	other, err := open(t, redistest.New(t), redis.Options{}).InstallationKey(t.Context())
+	must(t, err)
+	if first != second || first == other || first == ([32]byte{}) {
+		t.Errorf("the secrets are %x and %x, and elsewhere %x", first, second, other)
+	}
+	ask(t, raw(t, server), "SET", "tms:secret", "abc")
+	if _, err := open(t, server, redis.Options{}).InstallationKey(t.Context()); err == nil {
+		t.Error("what is no secret is taken for one")
+	}
+}
