@@ -48,6 +48,8 @@ type config struct {
 
 	Pools map[string]tms.PolicyChange
 	Keys  []access.Key
+
+	Issuers []*access.Issuer
 }
 
 // settings is the one table of all settings: name, default and meaning. The flag --read-timeout is TMS_READ_TIMEOUT in
@@ -127,6 +129,7 @@ func (c *config) validate() error {
 		oneOf("log_format", c.LogFormat, "text", "json"),
 		c.validateAuth(),
 		c.validateTLS(),
+		c.validateIssuers(),
 		c.validateLimits(),
 		c.auditSettings.validate(),
 		positive("store_timeout", c.StoreTimeout),

@@ -41,7 +41,7 @@ func decodeKeys(value any) ([]access.Key, error) {
 			return nil, fmt.Errorf("%s.%s: %w", keysKey, name, err)
 		}
 		is := proof{key.Hash, key.Certificate}
-		if other, twice := names[is]; twice {
+		if other, twice := names[is]; twice && key.Issuer == "" {
 			return nil, fmt.Errorf("%s.%s: has the hash or certificate of %s; each needs its own", keysKey, name, other)
 		}
 		names[is] = name
@@ -74,14 +74,15 @@ func decodeKey(name string, value any) (key access.Key, err error) {
 		return key, err
 	}
 	proofs := 0
-	for _, field := range []string{"hash", "hash_file", "certificate"} {
+	for _, field := range []string{"hash", "hash_file", "certificate", "issuer"} {
 		if _, given := fields[field]; given {
 			proofs++
 		}
 	}
 	switch {
 	case proofs != 1:
-		return key, errors.New("must have a hash, or a hash_file, as tms key new prints it, or a certificate")
+		return key, errors.New("must have a hash, or a hash_file, as tms key new prints it, or a certificate, " +
+			"or an issuer with claims")
 	case len(key.May) == 0:
 		return key, errors.New("may: must say what the key may, as [hold@licences, watch]")
 	}
@@ -90,7 +91,8 @@ func decodeKey(name string, value any) (key access.Key, err error) {
 
 func decodeKeyField(key *access.Key, field string, value any) (err error) {
 	text, isText := value.(string)
-	if proof := field == "hash" || field == "hash_file" || field == "certificate"; proof && (!isText || text == "") {
+	texts := []string{"hash", "hash_file", "certificate", "issuer"}
+	if slices.Contains(texts, field) && (!isText || text == "") {
 		return errors.New("must be a text")
 	}
 	switch field {
@@ -103,14 +105,18 @@ func decodeKeyField(key *access.Key, field string, value any) (err error) {
 		}
 	case "certificate":
 		key.Certificate = text
+	case "issuer":
+		key.Issuer = text
+	case "claims":
+		key.Claims, err = decodeClaims(value)
 	case "may":
 		key.May, err = decodeGrants(value)
 	case "expires":
 		key.Expires, err = decodeInstant(value)
 	case "rate_limit", "rate_burst": // together: see decodeKeyRate
 	default:
-		err = errors.New("is no field of a key; there are hash, hash_file, certificate, may, expires, rate_limit " +
-			"and rate_burst")
+		err = errors.New("is no field of a key; there are hash, hash_file, certificate, issuer, claims, may, " +
+			"expires, rate_limit and rate_burst")
 	}
 	return err
 }
@@ -171,7 +177,7 @@ func (c *config) keyring() *access.Keyring {
 	if c.Auth != authKeys {
 		return nil
 	}
-	ring := access.NewKeyring(nil)
+	ring := access.NewKeyring(nil, c.Issuers...)
 	ring.Set(c.Keys)
 	return ring
 }
@@ -182,7 +188,11 @@ func (c *config) keysNow() ([]access.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeKeys(values[keysKey])
+	now := &config{Issuers: c.Issuers}
+	if now.Keys, err = decodeKeys(values[keysKey]); err != nil {
+		return nil, err
+	}
+	return now.Keys, now.validateIssuers()
 }
 
 // rereadKeys returns a function that gives the keyring the keys of the file, if they have changed.

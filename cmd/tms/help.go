@@ -133,7 +133,7 @@ func completePools(cmd *cobra.Command, args []string, begin string) ([]string, c
 	defer cancel()
 	server, _ := cmd.Flags().GetString("server")
 	file, _ := cmd.Flags().GetString("key-file")
-	key := client.WithKeyFrom(func() (string, error) { return keyFrom(file) })
+	key := client.WithKeyFrom((&keySource{file: file}).key)
 	var files secrecy
 	files.caFile, _ = cmd.Flags().GetString("ca-file")
 	files.certFile, _ = cmd.Flags().GetString("cert-file")

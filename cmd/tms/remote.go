@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,6 @@ import (
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/client"
-	"github.com/manankarani/token-manager/internal/access"
 )
 
 const (
@@ -27,8 +25,8 @@ type remote struct {
 	*cobra.Command
 	*client.Client
 
-	server   string
-	keyFile  string
+	server string
+	keySource
 	secrecy  secrecy
 	retryFor time.Duration
 	pool     string
@@ -75,7 +73,7 @@ func (r *remote) prepare(forms []string, run func(r *remote, args []string) erro
 	flags.BoolVarP(&r.quiet, "quiet", "q", false, "say nothing but data and errors")
 	flags.StringVar(&r.server, "server", "",
 		fmt.Sprintf("`URL` of the server (default $%s, or %s)", serverVariable, defaultServer))
-	flags.StringVar(&r.keyFile, "key-file", "",
+	flags.StringVar(&r.keySource.file, "key-file", "",
 		fmt.Sprintf("`PATH` of the file with the key for the server (default $%s, the key itself)", keyVariable))
 	r.secrecy.add(flags)
 	flags.DurationVar(&r.retryFor, "retry-for", time.Second, "`time` for which a request that failed is repeated")
@@ -103,7 +101,10 @@ func (r *remote) connect(forms []string) (err error) {
 		}
 	}
 	if _, err := r.key(); err != nil {
-		return usage("--key-file: %v", detailOf(err))
+		if r.keySource.file != "" {
+			err = fmt.Errorf("--key-file: %w", detailOf(err))
+		}
+		return usage("%v", err)
 	}
 	trusted, err := r.secrecy.orVariables().config()
 	if err != nil {
@@ -120,21 +121,6 @@ func (r *remote) connect(forms []string) (err error) {
 		return usage("--server: %v", err)
 	}
 	return nil
-}
-
-func (r *remote) key() (string, error) { return keyFrom(r.keyFile) }
-
-// keyFrom returns the key of the file, which may change, or where no flag names one, of the environment, or none.
-func keyFrom(file string) (string, error) {
-	if file == "" {
-		return strings.TrimSpace(os.Getenv(keyVariable)), nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	key := strings.TrimSpace(string(text))
-	return key, access.ValidateKey(key)
 }
 
 // checkGiven refuses a flag with an empty text, as --pool "$UNSET" is: to take it for one that was not given would mean

@@ -33,7 +33,7 @@ const keyVariable = envPrefix + "KEY"
 // jobVariables are all that tms run sets, or keeps from the job. They say nothing to tms serve.
 var jobVariables = []string{
 	serverVariable, poolVariable, tokenVariable, leaseIDVariable, fenceVariable,
-	tokensVariable, leaseIDsVariable, fencesVariable, keyVariable,
+	tokensVariable, leaseIDsVariable, fencesVariable, keyVariable, keyCommandVariable,
 }
 
 // commandVariables are those of the commands that ask a server, which say nothing to tms serve either.

@@ -59,8 +59,12 @@ func (c *config) loadFile(settings *pflag.FlagSet) error {
 	if c.Keys, err = decodeKeys(keys[keysKey]); err != nil {
 		return err
 	}
-	delete(keys, poolsKey)
-	delete(keys, keysKey)
+	if c.Issuers, err = decodeIssuers(keys[issuersKey]); err != nil {
+		return err
+	}
+	for _, own := range []string{poolsKey, keysKey, issuersKey} {
+		delete(keys, own)
+	}
 	return set(settings, keys, "key", keyOf)
 }
 

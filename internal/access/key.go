@@ -46,6 +46,15 @@ func ValidateKey(key string) error {
 	return nil
 }
 
+// ValidateBearer refuses what is neither a key by its form nor a token (JWT), of which an issuer knows whether it
+// counts.
+func ValidateBearer(text string) error {
+	if issuerOf(text) != "" {
+		return nil
+	}
+	return ValidateKey(text)
+}
+
 // check returns the CRC-32 in base62: the last digits of a value of which the rest is zero.
 func check(body string) string {
 	var number [16]byte

@@ -11,14 +11,26 @@ import (
 	"github.com/manankarani/token-manager/internal/limit"
 )
 
-// Key is what a server knows of a key, which is a secret, or a certificate that its authority vouches for.
+// Key is what a server knows of a key, which is a secret, a certificate that its authority vouches for, or a token that
+// an issuer vouches for.
 type Key struct {
 	Name        string // the holder of the leases that are taken with it
 	Hash        Hash   // of the secret; zero: there is none
 	Certificate string // the URI or the common name of the certificate; empty: there is none
+	Issuer      string // the name of the issuer of the token; empty: there is none
+	Claims      Match  // what the token must say
 	May         []tms.Grant
 	Expires     time.Time   // from when on nobody may use it; zero: never
 	Rate        *limit.Rate // how often it may ask; nil: as often as keys may on the server
+
+	shown *token // of a caller who has shown one
+}
+
+// token is what an issuer has said of a caller.
+type token struct {
+	issuer string
+	claims Claims
+	until  time.Time
 }
 
 // may reports whether the key has the right in the pool.
@@ -33,22 +45,28 @@ func (k *Key) may(right tms.Right, pool string) bool {
 
 // Keyring knows the keys of a server. It is made with [NewKeyring], and safe for concurrent use.
 type Keyring struct {
-	now  func() time.Time
-	keys atomic.Pointer[keys]
+	now     func() time.Time
+	issuers map[string]*Issuer // by URL
+	keys    atomic.Pointer[keys]
 }
 
 // keys are those of a keyring. Each is in one of the maps.
 type keys struct {
 	byHash        map[Hash]*Key
 	byCertificate map[string]*Key
+	byIssuer      map[string][]*Key
 }
 
-// NewKeyring returns a keyring without keys. Now tells which have expired; nil: the clock of the machine does.
-func NewKeyring(now func() time.Time) *Keyring {
+// NewKeyring returns a keyring without keys, with issuers that may vouch for some. Now tells which have expired; nil:
+// the clock of the machine does.
+func NewKeyring(now func() time.Time, issuers ...*Issuer) *Keyring {
 	if now == nil {
 		now = time.Now
 	}
-	r := &Keyring{now: now}
+	r := &Keyring{now: now, issuers: map[string]*Issuer{}}
+	for _, issuer := range issuers {
+		r.issuers[issuer.URL] = issuer
+	}
 	r.Set(nil)
 	return r
 }
@@ -56,11 +74,14 @@ func NewKeyring(now func() time.Time) *Keyring {
 // Set puts these keys in the place of all others, at once for every request that comes, and for those that wait when
 // their wait ends.
 func (r *Keyring) Set(all []Key) {
-	set := &keys{map[Hash]*Key{}, map[string]*Key{}}
+	set := &keys{map[Hash]*Key{}, map[string]*Key{}, map[string][]*Key{}}
 	for _, key := range all {
-		if key.Certificate != "" {
+		switch {
+		case key.Certificate != "":
 			set.byCertificate[key.Certificate] = &key
-		} else {
+		case key.Issuer != "":
+			set.byIssuer[key.Issuer] = append(set.byIssuer[key.Issuer], &key)
+		default:
 			set.byHash[key.Hash] = &key
 		}
 	}
@@ -69,8 +90,11 @@ func (r *Keyring) Set(all []Key) {
 
 // again returns the key as it is now, unless it has been taken out, or has expired.
 func (r *Keyring) again(key *Key) (*Key, error) {
-	if key.Certificate != "" {
+	switch {
+	case key.Certificate != "":
 		return r.alive(r.keys.Load().byCertificate[key.Certificate])
+	case key.shown != nil:
+		return r.vouched(key.shown)
 	}
 	return r.find(key.Hash)
 }
@@ -99,7 +123,7 @@ func (r *Keyring) Enter(ctx context.Context, authorization []string, shown *x509
 	if len(authorization) == 0 && shown != nil {
 		key, err = r.certified(shown)
 	} else {
-		key, err = r.authorized(authorization)
+		key, err = r.authorized(ctx, authorization)
 	}
 	if err != nil {
 		return nil, err
@@ -128,7 +152,7 @@ func (r *Keyring) certified(shown *x509.Certificate) (*Key, error) {
 
 func isURI(name string) bool { return strings.Contains(name, "://") }
 
-func (r *Keyring) authorized(authorization []string) (*Key, error) {
+func (r *Keyring) authorized(ctx context.Context, authorization []string) (*Key, error) {
 	if len(authorization) != 1 {
 		return nil, tms.Refuse(tms.ErrUnauthenticated, "send one key: Authorization: Bearer tms_…")
 	}
@@ -137,10 +161,42 @@ func (r *Keyring) authorized(authorization []string) (*Key, error) {
 	if !strings.EqualFold(scheme, "Bearer") || text == "" {
 		return nil, tms.Refuse(tms.ErrUnauthenticated, "send the key as Authorization: Bearer tms_…")
 	}
+	if issuer := r.issuers[issuerOf(text)]; issuer != nil {
+		claims, until, err := issuer.verify(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		return r.vouched(&token{issuer.Name, claims, until})
+	}
 	if err := ValidateKey(text); err != nil {
 		return nil, err
 	}
 	return r.find(HashOf(text))
+}
+
+// vouched returns the key that a token is: the one whose claims it has. A token that is several keys is none, since
+// which of them counted would be chance.
+func (r *Keyring) vouched(shown *token) (*Key, error) {
+	var found *Key
+	for _, key := range r.keys.Load().byIssuer[shown.issuer] {
+		if !key.Claims.matches(shown.claims) {
+			continue
+		}
+		if found != nil {
+			return nil, tms.Refuse(tms.ErrUnauthenticated, "the token is that of the keys %q and %q, and must be of "+
+				"one", found.Name, key.Name)
+		}
+		found = key
+	}
+	if found == nil {
+		return nil, tms.Refuse(tms.ErrUnauthenticated, "no key of the server is this token of %s", shown.issuer)
+	}
+	own := *found
+	own.shown = shown
+	if own.Expires.IsZero() || shown.until.Before(own.Expires) {
+		own.Expires = shown.until
+	}
+	return r.alive(&own)
 }
 
 // callerKey is the key of a context's value: the caller's *Key.

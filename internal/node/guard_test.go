@@ -72,7 +72,10 @@ func serveStore(t testing.TB, opened tms.Sweeper, asks bool) *guarded {
 func serveOptions(t testing.TB, opened tms.Sweeper, asks bool, o Options) *guarded {
 	t.Helper()
 	g := &guarded{TB: t, keys: map[string]string{}, now: time.Now()}
-	g.ring = access.NewKeyring(func() time.Time { return g.now })
+	g.ring = o.Keyring
+	if g.ring == nil {
+		g.ring = access.NewKeyring(func() time.Time { return g.now })
+	}
 	o.Registry, o.Logger = prometheus.NewRegistry(), slog.New(slog.NewTextHandler(&g.log, nil))
 	o.HTTP.Backup = func(context.Context) (server.Backup, error) { return emptyBackup{}, nil }
 	if asks {

@@ -179,6 +179,9 @@ func (s *Server) authenticate(ctx context.Context, c *call) (context.Context, er
 // keepOut returns the refusal of a caller whom the server does not know. An address that fails too often hears that in
 // the place of what was wrong.
 func (s *Server) keepOut(ctx context.Context, c *call, route route, err error) error {
+	if tms.CodeOf(err) != tms.ErrUnauthenticated { // who vouches for the caller cannot be asked
+		return err
+	}
 	rate, from := s.config.FailedAuth, c.room.from
 	if !rate.IsZero() {
 		if drawn, _ := s.strangers.Take(ctx, from.String(), rate, 1); drawn.Units == 0 {
