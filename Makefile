@@ -6,10 +6,11 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BENCHTIME ?= 3s
 SOAK     ?= 5m
 EVIDENCE ?= 1m
+ATTACK   ?= 5s
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test tools check unit cross soak evidence mutants bench cover
+.PHONY: help run build test tools check unit cross soak evidence attacks mutants bench cover
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,10 @@ soak: tools ## three servers and one Redis under random faults, for SOAK=5m
 evidence: tools ## what each way to keep tokens promises, under faults, for EVIDENCE=1m each
 	$(GO) test ./cmd/tms -run 'TestEvidence$$' -v -timeout 60m -evidence $(EVIDENCE)
 	$(GO) test ./internal/store/embedded -run 'TestTheMachine|TestTheDisk' -timeout 10m -all-operations
+
+attacks: ## attack a server in each of the ways of docs/security.md, for ATTACK=5s, and print what others feel of it
+	$(GO) test ./cmd/tms -run 'TestAttacks$$' -v -timeout 60m -attacks $(ATTACK) | grep '^|'
+	$(GO) test ./internal/server -run 'TestGeneratedRequests$$' -timeout 60m -generated 100000
 
 mutants: tools ## plant one fault at a time, and print which test catches it, in about ten minutes
 	$(GO) test ./internal/mutants -run 'TestMutants$$' -v -mutants -timeout 60m

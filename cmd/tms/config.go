@@ -23,6 +23,8 @@ type config struct {
 	Listen   string
 	Insecure bool
 
+	AdminListen string
+
 	Store        string
 	Sync         syncInterval
 	StoreTimeout time.Duration
@@ -63,6 +65,9 @@ func (c *config) settings() *pflag.FlagSet {
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	fs.BoolVar(&c.Insecure, "insecure", false,
 		"listen beyond loopback, and answer to any Host, although authentication or TLS is off")
+
+	fs.StringVar(&c.AdminListen, "admin-listen", "",
+		"`address` of this machine for profiles of the server (/debug/pprof/); without one there are none")
 
 	fs.StringVar(&c.Auth, "auth", authOff, "`whom` to let in: off (everybody, for all), or keys (those of the file)")
 

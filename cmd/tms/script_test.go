@@ -18,7 +18,7 @@ import (
 // TestMain makes this test binary the command tms as well, for the scripts and for the processes that tests start.
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // or a command under the race detector takes a second to end
-	testscript.Main(m, map[string]func(){"tms": main, "empty": serveEmpty})
+	testscript.Main(m, map[string]func(){"tms": main, "empty": serveEmpty, "attacker": attackerMain})
 }
 
 func TestScripts(t *testing.T) {

@@ -43,6 +43,11 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		return err
 	}
 	defer listener.Close()
+	admin, err := c.listenAdmin()
+	if err != nil {
+		return err
+	}
+	defer admin.serve()()
 	signal.Ignore(syscall.SIGPIPE) // or a reader that has gone would end the server
 	said := newSpool(out, sayMost, nil)
 	defer said.end()
@@ -93,6 +98,9 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		return err
 	}
 	greet(said, c, listener.Addr(), unready)
+	if admin.server != nil {
+		fmt.Fprintf(said, "admin: http://%s%s\n", admin.listener.Addr(), adminPath)
+	}
 	defer c.watch(ring, certificate, logger)()
 	return n.Serve(ctx, listener, unready)
 }

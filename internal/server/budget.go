@@ -69,7 +69,7 @@ func (r *reading) fill(buffer *bytes.Buffer, body io.Reader) error {
 		if err := r.grow(buffer); err != nil {
 			return err
 		}
-		room := buffer.AvailableBuffer()[:buffer.Available()]
+		room := buffer.AvailableBuffer()[:min(buffer.Available(), freeBytes)]
 		n, err := body.Read(room)
 		buffer.Write(room[:n])
 		switch {
@@ -78,6 +78,7 @@ func (r *reading) fill(buffer *bytes.Buffer, body io.Reader) error {
 		case err != nil:
 			return err
 		}
+		giveWay(buffer)
 	}
 }
 
@@ -102,9 +103,20 @@ func (r *reading) grow(buffer *bytes.Buffer) error {
 		return nil
 	}
 	larger := bytes.NewBuffer(make([]byte, 0, buffer.Len()+more))
-	larger.Write(buffer.Bytes())
+	for buffer.Len() > 0 {
+		larger.Write(buffer.Next(freeBytes))
+		giveWay(larger)
+	}
 	*buffer = *larger
 	return nil
+}
+
+// giveWay lets others run beside who fills a large buffer: without a pause that would keep a processor from them for up
+// to ten milliseconds.
+func giveWay(buffer *bytes.Buffer) {
+	if buffer.Len() >= freeBytes {
+		runtime.Gosched()
+	}
 }
 
 func (r *reading) done() {
