@@ -77,27 +77,30 @@ func TestWhatReplicasHaveOutlastsTheMaster(t *testing.T) {
 	}
 }
 
-// A replica that hangs makes the outcome unknown in less than a second, for changes and for refusals, and holds up
-// nobody who only looks.
+// A replica that hangs makes the outcome unknown in less than a second, for changes and for the refusals that come after
+// one, and holds up nobody who only looks. A refusal that rests on nothing but what it has is known.
 func TestAReplicaThatHangs(t *testing.T) {
 	s, _, replicas := replicated(t, 2, 2)
 	fill(t, s, "p", "a", "b")
 	take(t, s, "p")
 	time.Sleep(1500 * time.Millisecond) // in which the replicas say that they have all that was asked of the master
 	replicas[0].Stop()
-	for name, call := range map[string]func() error{
-		"assign": func() error {
+	for _, c := range []struct {
+		name string
+		call func() error
+	}{
+		{"assign", func() error {
 			_, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{}})
 			return err
-		},
-		"a refused keep-alive": func() error {
+		}},
+		{"a refused keep-alive", func() error {
 			_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a", LeaseID: "another"}})
 			return err
-		},
-		"a pool that exists": func() error {
+		}},
+		{"a pool that exists", func() error {
 			_, err := s.PutPool(t.Context(), "p", tms.PolicyChange{If: tms.IfMissing})
 			return err
-		},
+		}},
 	} {
 		began, looked := time.Now(), make(chan struct{})
 		go func() {
@@ -105,17 +108,17 @@ func TestAReplicaThatHangs(t *testing.T) {
 			s.Token(t.Context(), "p", "a")
 			close(looked)
 		}()
-		err := call()
+		err := c.call()
 		if !errors.Is(err, tms.ErrNotDurable) || tms.CodeOf(err) != "" {
-			t.Errorf("%s: got %v, want an unknown outcome that is not durable", name, err)
+			t.Errorf("%s: got %v, want an unknown outcome that is not durable", c.name, err)
 		}
 		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("%s took %v", name, took)
+			t.Errorf("%s took %v", c.name, took)
 		}
 		select {
 		case <-looked:
 		default:
-			t.Errorf("a lookup was held up beside %s", name)
+			t.Errorf("a lookup was held up beside %s", c.name)
 		}
 	}
 	replicas[0].Continue()
