@@ -279,7 +279,7 @@ func TestEveryMethodIsLimited(t *testing.T) {
 func TestTheRateIsOneForAllServers(t *testing.T) {
 	t.Parallel() // it waits, mostly
 	const servers, lasts = 3, 10 * time.Second
-	server, rate := redistest.New(t), limit.Rate{Units: 100, Per: time.Second, Burst: 100}
+	server, rate := redistest.New(t), limit.Rate{Units: 100, Per: time.Second, Burst: 300}
 	var nodes []*guarded
 	for range servers {
 		nodes = append(nodes, serveOptions(t, openRedis(t, server), true, Options{Rate: rate}))
