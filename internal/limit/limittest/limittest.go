@@ -173,8 +173,8 @@ func nobodyIsForgotten(b *bench) {
 	b.pass("other-0", slow(2), 1, false)
 }
 
-// However many ask at once, over all views, no more pass than the burst and what comes; and where they can ask for all of
-// it, no less than that, but for what a server has fetched and not used.
+// However many ask at once, over all views, no more pass than the burst and what comes; and where they can ask for all
+// of it, no less than that, but for what a server has fetched and not used.
 func noMoreThanTheRatePasses(b *bench) {
 	for _, rate := range []limit.Rate{every(40, time.Second, 80), every(1000, time.Second, 500)} {
 		start, asking := time.Now(), sync.WaitGroup{}

@@ -77,8 +77,8 @@ func TestWhatReplicasHaveOutlastsTheMaster(t *testing.T) {
 	}
 }
 
-// A replica that hangs makes the outcome unknown in less than a second, for changes and for the refusals that come after
-// one, and holds up nobody who only looks. A refusal that rests on nothing but what it has is known.
+// A replica that hangs makes the outcome unknown in less than a second, for changes and for the refusals that come
+// after one, and holds up nobody who only looks. A refusal that rests on nothing but what it has is known.
 func TestAReplicaThatHangs(t *testing.T) {
 	s, _, replicas := replicated(t, 2, 2)
 	fill(t, s, "p", "a", "b")
