@@ -80,8 +80,17 @@ func TestAMasterThatComesBackEmpty(t *testing.T) {
 	time.Sleep(3 * time.Second)
 	close(done)
 	clients.Wait()
+	var err error
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, node := range nodes {
+				t.Logf("%s: %.150q %q", node.Addr, node.Say("INFO replication"), node.Say("GET tms:store"))
+			}
+			t.Logf("at last: %v", err)
+		}
+	})
 	eventually(t, "the store goes on", func() bool {
-		_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})
+		_, err = s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})
 		return err == nil
 	})
 }
