@@ -113,6 +113,10 @@ func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
 		if tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded {
 			r.Token, r.Err = c.Token(ctx, pool, g.tokens[i].Value)
 		}
+		if tms.CodeOf(r.Err) == tms.ErrNotPermitted { // so that it counts from when it was asked for
+			g.tokens[i].Lease.TTL -= sent.Sub(g.sent)
+			continue
+		}
 		if gone := endOf(r); gone != nil {
 			return fmt.Errorf("client: %w before it could be held", gone)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/client"
 	"github.com/manankarani/token-manager/internal/access"
 )
 
@@ -352,4 +353,26 @@ func waitUntil(t *testing.T, done func() bool) {
 			t.Fatal("it did not come to that")
 		}
 	}
+}
+
+// A key that may only hold waits, in a pool whose leases last no longer than they do, for a token that it then has: it
+// may not look for how long, and counts from when it asked.
+func TestAHolderWaitsWhereLeasesAreNotProlonged(t *testing.T) {
+	t.Parallel() // it waits, mostly
+	g := guard(t)
+	g.admit("ci", time.Time{}, "hold")
+	ctx, ttl := t.Context(), 6*time.Second
+	_, err := g.Store().PutPool(ctx, "p", tms.PolicyChange{LeaseTTL: &ttl, MaxLease: &ttl})
+	g.must(err)
+	_, err = g.Store().Generate(ctx, "p", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
+	g.must(err)
+	taken, err := g.Store().Assign(ctx, "p", []tms.AssignRequest{{}})
+	g.must(errors.Join(err, taken[0].Err))
+	time.AfterFunc(4*time.Second, func() { g.Store().Unblock(ctx, "p", []tms.LeaseKey{proofOf(taken[0].Tokens[0])}) })
+	held, err := g.as("ci").Acquire(ctx, "p", client.Wait(20*time.Second))
+	g.must(err)
+	if left := time.Until(held.Deadline()); left > ttl-2*time.Second || left <= 0 {
+		t.Errorf("it takes the lease to last for %v yet", left)
+	}
+	g.must(held.Close())
 }
