@@ -178,6 +178,9 @@ func (s *attackedServer) under(a attack, f func()) {
 	s.t.Helper()
 	cmd := exec.Command("nice", "-n", "19", "attacker", a.name, s.target.url, s.noisy, strconv.Itoa(s.share))
 	cmd.Stderr = s.t.Output()
+	if _, err := cmd.StdinPipe(); err != nil {
+		s.t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -197,8 +200,12 @@ func share() int {
 	return 10
 }
 
-// attackerMain attacks until it is killed: ATTACK URL KEY SHARE.
+// attackerMain attacks until its standard input ends, as it does with whoever has started it: ATTACK URL KEY SHARE.
 func attackerMain() {
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
 	for _, a := range attacks {
 		if a.name == os.Args[1] {
 			share, _ := strconv.Atoi(os.Args[4])

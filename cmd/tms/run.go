@@ -185,10 +185,11 @@ func (j *jobRun) guard(running *job.Job, lost <-chan *client.Held) int {
 // finish gives the tokens back, and ends as the job did.
 func (j *jobRun) finish(code int, err error) error {
 	switch err := j.Close(); {
+	case err == nil:
 	case slices.ContainsFunc(j.helds, j.isAside):
 	case errors.Is(err, client.ErrLost), errors.Is(err, client.ErrDeleted):
 		j.herald.say("before the job was over the server had ended the lease")
-	case err != nil:
+	default:
 		j.herald.say("the token could not be given back, and is free when its lease ends: %v", err)
 	}
 	if code == 0 && err == nil {
