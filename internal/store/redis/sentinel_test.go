@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestSentinelsFailOver(t *testing.T) {
 // master, and servers that ask it once more do not take its data for that of the pools.
 func TestAMasterThatComesBackEmpty(t *testing.T) {
 	t.Parallel() // it waits, mostly
-	s, nodes, _ := underSentinels(t)
+	s, nodes, sentinels := underSentinels(t)
 	put(t, s, "p", tms.PolicyChange{})
 	fill(t, s, "p", "a")
 	time.Sleep(1200 * time.Millisecond) // it is replicated
@@ -75,7 +76,12 @@ func TestAMasterThatComesBackEmpty(t *testing.T) {
 		clients.Go(func() { lookForReset(t, s, done) })
 	}
 	nodes[0].Kill()
-	eventually(t, "the replica is the master", func() bool { return redistest.Master(nodes) == nodes[1] })
+	// before that they may turn back, and lose the data in earnest
+	eventually(t, "a Sentinel has made the replica the master", func() bool {
+		return slices.ContainsFunc(sentinels, func(one *redistest.Server) bool {
+			return redistest.MasterOf(t, one, nodes) == nodes[1]
+		})
+	})
 	nodes[0].Start()
 	time.Sleep(3 * time.Second)
 	close(done)
