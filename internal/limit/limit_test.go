@@ -19,6 +19,30 @@ func TestShared(t *testing.T) {
 	limittest.Rules(t, func(t testing.TB) []limit.Limiter { return views(t, redistest.New(t), 3) })
 }
 
+// The buckets lie on the nodes of a Cluster, whichever node a server has found it by; and so does the secret of the
+// installation.
+func TestSharedOnACluster(t *testing.T) {
+	nodes := redistest.NewCluster(t, 3)
+	var all []limit.Limiter
+	secrets := map[[32]byte]bool{}
+	for _, node := range nodes {
+		store, err := redis.Open(redis.Options{URL: "redis+cluster://" + node.Addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { store.Close() })
+		secret, err := store.InstallationKey(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets[secret], all = true, append(all, limit.NewShared(store))
+	}
+	if len(secrets) != 1 {
+		t.Errorf("there are %d secrets", len(secrets))
+	}
+	limittest.Rules(t, func(testing.TB) []limit.Limiter { return all })
+}
+
 func views(t testing.TB, server *redistest.Server, servers int) (all []limit.Limiter) {
 	t.Helper()
 	for range servers {

@@ -41,11 +41,11 @@ type bench struct {
 	next  int
 }
 
-// take takes units from a bucket, over each view in turn.
+// take takes units from a bucket of the rule's own, over each view in turn.
 func (b *bench) take(name string, rate limit.Rate, units int) limit.Drawn {
 	b.Helper()
 	b.next++
-	drawn, err := b.views[b.next%len(b.views)].Take(b.Context(), name, rate, units)
+	drawn, err := b.views[b.next%len(b.views)].Take(b.Context(), b.Name()+name, rate, units)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func noMoreThanTheRatePasses(b *bench) {
 			view := b.views[i%len(b.views)]
 			asking.Go(func() {
 				for time.Now().Before(until) {
-					drawn, err := view.Take(b.Context(), rate.String(), rate, 1)
+					drawn, err := view.Take(b.Context(), b.Name()+rate.String(), rate, 1)
 					if err != nil {
 						b.Error(err)
 						return
