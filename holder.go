@@ -13,7 +13,7 @@ type Right string
 const (
 	Hold  Right = "hold"  // take tokens, and keep, return or put aside by the lease_id what one holds
 	Fill  Right = "fill"  // generate tokens, restore them, and delete those that nobody holds
-	Watch Right = "watch" // see pools, tokens and metrics
+	Watch Right = "watch" // see pools, tokens behind masks, and metrics
 	Run   Right = "run"   // all of that by force, without a lease_id; policies and pools
 )
 

@@ -158,7 +158,9 @@ func mayImport(path, imported string) bool {
 		{"internal/store/redis", "internal/limit"},
 		{"internal/limit/limittest", "internal/limit"},
 		{"internal/access", "internal/limit"},
+		{"internal/access", "internal/secret"},
 		{"internal/audit", "internal/limit"},
+		{"internal/audit", "internal/secret"},
 		{"internal/server", "internal/limit"},
 	} {
 		if within(path, allowed[0]) && within(imported, allowed[1]) {

@@ -108,8 +108,9 @@ type Store interface {
 	// keys go in several steps. Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder].
 	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
 
-	// Token returns one token. Codes: [ErrTokenNotFound].
-	Token(ctx context.Context, pool, value string) (Token, error)
+	// Token returns the token of the key. With a LeaseID it does so only for the present lease, which the same step
+	// looks at; the rest of the key is not heeded. Codes: [ErrTokenNotFound], [ErrLeaseLost].
+	Token(ctx context.Context, pool string, key LeaseKey) (Token, error)
 
 	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are
 	// read, and has no deadline that passed unswept, is on exactly one of them. It looks at no more than limit tokens,

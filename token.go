@@ -44,6 +44,7 @@ type Token struct {
 	ExpiresAt time.Time         // when the token clock runs out; zero: never. A live lease outlasts it
 	ReadyAt   time.Time         // of a cooling token: when it becomes available; zero otherwise
 	Lease     *Lease            // of an assigned token; nil otherwise
+	Masked    bool              // Value is a mask, the same each time, and Metadata is left out
 	Past      *Past             // what was before, in the answers of Token and Tokens; nil in all others
 }
 

@@ -28,6 +28,7 @@ func TokenOf(t tms.Token) Token {
 	view := Token{
 		Pool:      t.Pool,
 		Token:     t.Value,
+		Masked:    t.Masked,
 		State:     t.State,
 		ReadyAt:   Time{t.ReadyAt},
 		ExpiresAt: Time{t.ExpiresAt},
@@ -129,6 +130,7 @@ func (t Token) TMS() tms.Token {
 	token := tms.Token{
 		Pool:      t.Pool,
 		Value:     t.Token,
+		Masked:    t.Masked,
 		State:     t.State,
 		Metadata:  t.Metadata,
 		ExpiresAt: t.ExpiresAt.Time,

@@ -162,10 +162,11 @@ type RestoreRequest struct {
 	Tokens Batch[string] `json:"tokens,omitzero"`
 }
 
-// LookupRequest asks for one token.
+// LookupRequest asks for one token, or with a LeaseID for what one holds.
 type LookupRequest struct {
-	Pool  string `json:"pool,omitzero"`
-	Token string `json:"token"`
+	Pool    string `json:"pool,omitzero"`
+	Token   string `json:"token"`
+	LeaseID string `json:"lease_id,omitzero"`
 }
 
 // Generated answers a GenerateRequest. Token is there when one token was asked for.
@@ -186,6 +187,7 @@ type Generated struct {
 type Token struct {
 	Pool           string            `json:"pool"`
 	Token          string            `json:"token"`
+	Masked         bool              `json:"masked,omitzero"`
 	State          tms.State         `json:"state,omitzero"`
 	LeaseID        string            `json:"lease_id,omitzero"`
 	Fence          int64             `json:"fence,omitzero"`

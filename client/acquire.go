@@ -111,11 +111,7 @@ func (c *Client) confirm(ctx context.Context, pool string, g *granted) error {
 	for i, r := range results {
 		// it lasts as long as it may; only a look tells how long that is
 		if tms.CodeOf(r.Err) == tms.ErrMaxLeaseExceeded {
-			r.Token, r.Err = c.Token(ctx, pool, g.tokens[i].Value)
-		}
-		if tms.CodeOf(r.Err) == tms.ErrNotPermitted { // so that it counts from when it was asked for
-			g.tokens[i].Lease.TTL -= sent.Sub(g.sent)
-			continue
+			r.Token, r.Err = c.Token(ctx, pool, keysOf(g.tokens)[i])
 		}
 		if gone := endOf(r); gone != nil {
 			return fmt.Errorf("client: %w before it could be held", gone)

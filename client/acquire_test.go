@@ -69,7 +69,7 @@ func TestAcquireHoldsATokenUntilClose(t *testing.T) {
 		s := tmstest.New(t, tmstest.InMemory(), tmstest.WithPool(pool, short(4*time.Second), "KEY"))
 		held := acquire(t, s.Client(), client.ClientID("build-7"))
 		time.Sleep(12 * time.Second)
-		token, err := s.Store().Token(t.Context(), pool, "KEY")
+		token, err := s.Store().Token(t.Context(), pool, tms.LeaseKey{Token: "KEY"})
 		if err != nil || token.State != tms.Assigned || token.Lease.ClientID != "build-7" ||
 			token.Lease.Fence != held.Fence() {
 			t.Fatalf("after three lease times the token is %+v, error %v", token, err)

@@ -187,7 +187,7 @@ func ExampleClient() {
 	seat := results[0].Tokens[0]
 	fmt.Println(seat.Value, seat.Metadata["room"], seat.Lease.TTL)
 
-	_, err = c.Token(ctx, "seats", "B2")
+	_, err = c.Token(ctx, "seats", tms.LeaseKey{Token: "B2"})
 	fmt.Println(errors.Is(err, tms.ErrTokenNotFound))
 	// Output:
 	// A1 Oslo 30s

@@ -61,7 +61,10 @@ func TestAnAnswerThatIsLostChangesNothingForTheCaller(t *testing.T) {
 			return first(c.Unblock(ctx, pool, []tms.LeaseKey{lease}))
 		}, tms.Stats{Quarantined: 1}},
 		{"restore", func() error { return first(c.Restore(ctx, pool, []string{"KEY"})) }, tms.Stats{Available: 1}},
-		{"look up", func() error { _, err := c.Token(ctx, pool, "KEY"); return err }, tms.Stats{Available: 1}},
+		{"look up", func() error {
+			_, err := c.Token(ctx, pool, tms.LeaseKey{Token: "KEY"})
+			return err
+		}, tms.Stats{Available: 1}},
 		{"delete", func() error {
 			errs, err := c.Delete(ctx, pool, []tms.LeaseKey{{Token: "KEY"}})
 			return errors.Join(append(errs, err)...)
@@ -134,7 +137,7 @@ func TestAServerThatIsAwayIsCalledUnreachable(t *testing.T) {
 }
 
 func lookup(ctx context.Context, c *client.Client) error {
-	_, err := c.Token(ctx, pool, "SECRET")
+	_, err := c.Token(ctx, pool, tms.LeaseKey{Token: "SECRET"})
 	_, listing := c.Tokens(ctx, pool, tms.Filter{}, "SECRET", 10)
 	return errors.Join(err, listing)
 }

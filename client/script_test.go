@@ -167,7 +167,7 @@ func TestAnAnswerThatIsNoneOfATMSServer(t *testing.T) {
 		c.Pool(ctx, pool)
 		c.Pools(ctx, "", 1)
 		c.DeletePool(ctx, pool)
-		c.Token(ctx, pool, "x")
+		c.Token(ctx, pool, tms.LeaseKey{Token: "x"})
 		c.Tokens(ctx, pool, tms.Filter{}, "", 1)
 		c.Ready(ctx)
 	}

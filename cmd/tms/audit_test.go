@@ -123,8 +123,8 @@ func (p *process) trySecrets(key string) (learnt []string) {
 		}
 	}
 	c.KeepAlive(ctx, "default", keys)
-	c.Token(ctx, "default", "canary-1")
-	c.Token(ctx, "default", "canary-none")
+	c.Token(ctx, "default", tms.LeaseKey{Token: "canary-1"})
+	c.Token(ctx, "default", tms.LeaseKey{Token: "canary-none"})
 	c.Unblock(ctx, "default", keys)
 	c.Restore(ctx, "default", []string{"canary-1"})
 	c.Delete(ctx, "default", keys)

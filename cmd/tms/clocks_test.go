@@ -103,7 +103,7 @@ func (c clocks) keepAliveMovesBoth(before tms.Token) {
 func (c clocks) tokenEnds() {
 	for {
 		asked := time.Now()
-		token, err := c.Token(c.Context(), "p", "a")
+		token, err := c.Token(c.Context(), "p", tms.LeaseKey{Token: "a"})
 		if errors.Is(err, tms.ErrTokenNotFound) {
 			return
 		}

@@ -73,7 +73,7 @@ func (r *remote) holding(args []string) (all []holder) {
 	}
 	for _, token := range args {
 		asked := time.Now()
-		found, err := r.Token(r.Context(), r.pool, token)
+		found, err := r.Token(r.Context(), r.pool, tms.LeaseKey{Token: token})
 		if err == nil && found.Lease != nil {
 			ends := asked.Add(found.Lease.TTL)
 			all = append(all, holder{token, found.Lease.Who(), found.Lease.AssignedAt, ends})

@@ -36,7 +36,7 @@ func (r *remote) lookup(values []string, single bool) error {
 	var answer api.Results
 	var failures []error
 	for _, value := range values {
-		token, err := r.Token(r.Context(), r.pool, value)
+		token, err := r.Token(r.Context(), r.pool, tms.LeaseKey{Token: value})
 		if err != nil {
 			failures = append(failures, r.askedOf(value, err, "look up"))
 		}

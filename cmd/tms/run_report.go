@@ -119,7 +119,7 @@ func (j *jobRun) isAside(h *client.Held) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.Context()), asideFor)
 	defer cancel()
-	t, err := j.Token(ctx, h.Pool(), h.Token())
+	t, err := j.Token(ctx, h.Pool(), tms.LeaseKey{Token: h.Token()})
 	if err != nil || t.State != tms.Quarantined || t.Past == nil || t.Past.LastClient != j.clientID {
 		return false
 	}

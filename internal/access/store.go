@@ -7,6 +7,7 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/secret"
 )
 
 // Store is a store that lets callers do what their keys may, and refuses everything else with [tms.ErrNotPermitted],
@@ -18,10 +19,11 @@ import (
 type Store struct {
 	store tms.Store
 	ring  *Keyring
+	keys  secret.Source
 }
 
-// Wrap returns the store behind the keyring.
-func Wrap(store tms.Store, ring *Keyring) *Store { return &Store{store, ring} }
+// Wrap returns the store behind the keyring. Keys gives the installation's.
+func Wrap(store tms.Store, ring *Keyring, keys secret.Source) *Store { return &Store{store, ring, keys} }
 
 // permit returns the caller's key, which must have one of the rights in the pool.
 func permit(ctx context.Context, pool string, rights ...tms.Right) (*Key, error) {
@@ -164,10 +166,10 @@ func strictly(ctx context.Context, pool string, keys []tms.LeaseKey, proven tms.
 	return strict, nil
 }
 
-// client returns the client that the caller names: one of its own, or, by force, anybody's as "holder/client_id", which
-// is how leases show it.
-func (k *Key) client(pool, name string) string {
-	if holder, rest, some := strings.Cut(name, "/"); some && k.may(tms.Run, pool) {
+// client returns the client that the caller names: one of its own, or where it has the right, anybody's as
+// "holder/client_id", which is how leases show it.
+func (k *Key) client(right tms.Right, pool, name string) string {
+	if holder, rest, some := strings.Cut(name, "/"); some && k.may(right, pool) {
 		return tms.Owned(holder, rest)
 	}
 	return tms.Owned(k.Name, name)
@@ -197,7 +199,7 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (int, 
 	if err != nil {
 		return 0, err
 	}
-	return s.store.UnblockClient(ctx, pool, key.client(pool, clientID))
+	return s.store.UnblockClient(ctx, pool, key.client(tms.Run, pool, clientID))
 }
 
 // UnblockRequest implements [tms.Store]. It ends leases of the caller's own key.
@@ -224,26 +226,6 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 		return nil, err
 	}
 	return s.store.Delete(ctx, pool, keys)
-}
-
-// Token implements [tms.Store].
-func (s *Store) Token(ctx context.Context, pool, value string) (tms.Token, error) {
-	if _, err := permit(ctx, pool, tms.Run); err != nil {
-		return tms.Token{}, err
-	}
-	return s.store.Token(ctx, pool, value)
-}
-
-// Tokens implements [tms.Store].
-func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (tms.Page, error) {
-	key, err := permit(ctx, pool, tms.Run)
-	if err != nil {
-		return tms.Page{}, err
-	}
-	if f.ClientID != "" {
-		f.ClientID = key.client(pool, f.ClientID)
-	}
-	return s.store.Tokens(ctx, pool, f, cursor, limit)
 }
 
 // Close implements [tms.Store].

@@ -5,11 +5,7 @@
 package audit
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"io"
 	"net/netip"
 	"time"
 
@@ -68,19 +64,4 @@ func (l *Line) end(err error) {
 func isDenial(err error) bool {
 	code := tms.CodeOf(err)
 	return code == tms.ErrNotPermitted || code == tms.ErrUnauthenticated || code == tms.ErrNotHolder
-}
-
-// Key is the secret with which tokens are made unreadable.
-type Key [32]byte
-
-// mask returns a text that is the same for the same words, and of which nobody finds them. Without a key it is empty.
-func (k Key) mask(words ...string) string {
-	if k == (Key{}) {
-		return ""
-	}
-	mac := hmac.New(sha256.New, k[:])
-	for _, word := range words {
-		io.WriteString(mac, word+"\x00") // which no name holds
-	}
-	return hex.EncodeToString(mac.Sum(nil)[:16])
 }

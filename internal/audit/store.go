@@ -2,18 +2,18 @@ package audit
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/limit"
+	"github.com/manankarani/token-manager/internal/secret"
 )
 
 // Config says what a [Store] writes down, and where.
 type Config struct {
-	Log *Log
-	Who func(context.Context) string                // the key of the caller; empty: there is none
-	Key func(context.Context) (secret Key, _ error) // of the installation
+	Log  *Log
+	Who  func(context.Context) string // the key of the caller; empty: there is none
+	Keys secret.Source                // of the installation
 
 	// Required refuses, with [tms.ErrStoreUnavailable], a change of which no line of intent could be written before.
 	// What ends a lease is not refused.
@@ -29,7 +29,6 @@ type Config struct {
 type Store struct {
 	store  tms.Store
 	config Config
-	key    atomic.Pointer[Key]
 }
 
 // Wrap returns the store whose changes are written down.
@@ -44,29 +43,17 @@ func (s *Store) Denied(ctx context.Context, route string, err error) {
 type call struct {
 	Line
 	config *Config
-	key    Key
+	key    secret.Key
 }
 
 func (s *Store) begin(ctx context.Context, verb, pool string) *call {
-	c := &call{config: &s.config, key: s.secret(ctx)}
+	key, _ := s.config.Keys(ctx) // without it nothing else of the store can be had either
+	c := &call{config: &s.config, key: key}
 	c.Line = Line{ID: tms.NewValue(), Key: s.config.Who(ctx), Verb: verb, Pool: pool}
 	if visit := limit.VisitOf(ctx); visit != nil {
 		c.Address = visit.Address
 	}
 	return c
-}
-
-// secret returns the key of the installation; zero: it cannot be had, as the store cannot be asked for anything else
-// then.
-func (s *Store) secret(ctx context.Context) Key {
-	if key := s.key.Load(); key != nil {
-		return *key
-	}
-	key, err := s.config.Key(ctx)
-	if err == nil {
-		s.key.Store(&key)
-	}
-	return key
 }
 
 // intend writes that something is going to be done, where that is required.
@@ -102,13 +89,13 @@ func (s *Store) denied(ctx context.Context, verb, pool string, err error) error 
 	return err
 }
 
-func (c *call) maskToken(value string) string { return c.key.mask("token", c.Pool, value) }
+func (c *call) maskToken(value string) string { return c.key.Token(c.Pool, value) }
 
 func (c *call) maskRequest(id string) string {
 	if id == "" {
 		return ""
 	}
-	return c.key.mask("request", c.Pool, id)
+	return c.key.Mask("request", c.Pool, id)
 }
 
 // PutPool implements [tms.Store].
@@ -278,8 +265,8 @@ func (s *Store) Pools(ctx context.Context, after string, limit int) (tms.PoolPag
 }
 
 // Token implements [tms.Store].
-func (s *Store) Token(ctx context.Context, pool, value string) (tms.Token, error) {
-	token, err := s.store.Token(ctx, pool, value)
+func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
+	token, err := s.store.Token(ctx, pool, key)
 	return token, s.denied(ctx, "token", pool, err)
 }
 

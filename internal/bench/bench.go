@@ -164,7 +164,7 @@ func (c *connection) ask(ctx context.Context, verb string) error {
 	case Assign:
 		return c.assign(ctx)
 	case Lookup:
-		_, err := c.Store.Token(ctx, c.Pool, c.held[0].Token)
+		_, err := c.Store.Token(ctx, c.Pool, tms.LeaseKey{Token: c.held[0].Token})
 		return err
 	case KeepAlive:
 		return first(c.Store.KeepAlive(ctx, c.Pool, c.held[:1]))

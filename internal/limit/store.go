@@ -182,11 +182,11 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 }
 
 // Token implements [tms.Store].
-func (s *Store) Token(ctx context.Context, pool, value string) (tms.Token, error) {
+func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
 	if err := s.charge(ctx, 0); err != nil {
 		return tms.Token{}, err
 	}
-	return s.Store.Token(ctx, pool, value)
+	return s.Store.Token(ctx, pool, key)
 }
 
 // Tokens implements [tms.Store].

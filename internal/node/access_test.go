@@ -32,7 +32,8 @@ var rows = map[string]string{
 	"DELETE /delete-token of what somebody holds":           `{"pool":"P","token":"held"}`,
 	"DELETE /delete-token with the lease_id":                `{"pool":"P","token":"held","lease_id":"L"}`,
 	"POST /restore-token":                                   `{"pool":"P","token":"aside"}`,
-	"POST /lookup-token":                                    `{"pool":"P","token":"held"}`,
+	"POST /lookup-token with the lease_id":                  `{"pool":"P","token":"held","lease_id":"L"}`,
+	"POST /lookup-token without":                            `{"pool":"P","token":"held"}`,
 	"GET /pools/{pool}":                                     "",
 	"PUT /pools/{pool}":                                     `{"max_tokens":7}`,
 	"DELETE /pools/{pool}":                                  "",
@@ -311,7 +312,7 @@ func aKeyEndsDuringAWait(t *testing.T, g *guarded) {
 	if err := <-waited; !errors.Is(err, tms.ErrUnauthenticated) {
 		t.Errorf("the waiter got %v", err)
 	}
-	if token, err := g.Store().Token(ctx, "p", "a"); err != nil || token.State != tms.Available {
+	if token, err := g.Store().Token(ctx, "p", tms.LeaseKey{Token: "a"}); err != nil || token.State != tms.Available {
 		t.Errorf("the token is %+v, error %v", token, err)
 	}
 }
@@ -321,7 +322,7 @@ func TestAKeyEndsWhileItsCallerHangsUp(t *testing.T) {
 	onEachStore(t, func(t *testing.T, g *guarded) {
 		g.admit("short", time.Time{}, "hold")
 		pool, _ := g.stock()
-		store := access.Wrap(takesAndHangsUp{g.Store()}, g.ring)
+		store := access.Wrap(takesAndHangsUp{g.Store()}, g.ring, nil)
 		ctx, err := g.ring.Enter(t.Context(), []string{"Bearer " + g.keys["short"]}, nil)
 		g.must(err)
 		ctx, hangUp := context.WithCancel(context.WithValue(ctx, hangsUp{}, func() { g.revoke("short") }))
@@ -330,7 +331,8 @@ func TestAKeyEndsWhileItsCallerHangsUp(t *testing.T) {
 		if !errors.Is(err, tms.ErrUnauthenticated) {
 			t.Errorf("got %v", err)
 		}
-		if token, err := g.Store().Token(t.Context(), pool, "free"); err != nil || token.State != tms.Available {
+		token, err := g.Store().Token(t.Context(), pool, tms.LeaseKey{Token: "free"})
+		if err != nil || token.State != tms.Available {
 			t.Errorf("the token is %+v, error %v", token, err)
 		}
 	})

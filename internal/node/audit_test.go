@@ -166,7 +166,7 @@ func TestWhoIsRefusedIsWrittenDown(t *testing.T) {
 		a.must(err)
 		c.Generate(ctx, "q", tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
 		c.Assign(ctx, "p", []tms.AssignRequest{{}}) // there is none
-		c.Token(ctx, "p", "x")
+		c.Token(ctx, "p", tms.LeaseKey{Token: "x"})
 		c.Pools(ctx, "", 10) // which shows fewer
 		_, err = a.as("boss").Generate(ctx, "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "x"}}})
 		a.must(err)

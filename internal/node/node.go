@@ -26,6 +26,7 @@ import (
 	"github.com/manankarani/token-manager/internal/audit"
 	"github.com/manankarani/token-manager/internal/expiry"
 	"github.com/manankarani/token-manager/internal/limit"
+	"github.com/manankarani/token-manager/internal/secret"
 	"github.com/manankarani/token-manager/internal/server"
 	"github.com/manankarani/token-manager/internal/telemetry"
 	"github.com/manankarani/token-manager/internal/wait"
@@ -77,11 +78,12 @@ func New(opened tms.Sweeper, o Options) *Node {
 	}
 	n.sweeper = expiry.New(n.store, o.Sweeps)
 	o.HTTP.Store, o.HTTP.Logger, o.HTTP.Stopping = n.sweeper.Store(), o.Logger, n.waiting.Stop
+	keys := secret.Of(opened)
 	if o.Keyring != nil {
-		o.HTTP.Store, o.HTTP.Access = access.Wrap(n.sweeper.Store(), o.Keyring), o.Keyring
+		o.HTTP.Store, o.HTTP.Access = access.Wrap(n.sweeper.Store(), o.Keyring, keys), o.Keyring
 	}
 	if o.Audit != nil {
-		written := audit.Wrap(o.HTTP.Store, o.audits(opened))
+		written := audit.Wrap(o.HTTP.Store, o.audits(keys))
 		o.HTTP.Store, o.HTTP.Denied, o.HTTP.TellsVisits = written, written.Denied, true
 	}
 	if o.HTTP.Limited = limited; o.Keyring != nil || !o.Rate.IsZero() {
@@ -92,20 +94,13 @@ func New(opened tms.Sweeper, o Options) *Node {
 	return n
 }
 
-// audits says how changes of the store that was opened are written down.
-func (o Options) audits(opened tms.Store) audit.Config {
-	c := audit.Config{Log: o.Audit, Required: o.Required, Who: func(context.Context) string { return "" }}
-	c.Key = func(context.Context) (audit.Key, error) { return audit.Key{}, nil }
+// audits says how changes are written down.
+func (o Options) audits(keys secret.Source) audit.Config {
+	c := audit.Config{Log: o.Audit, Required: o.Required, Keys: keys, Who: func(context.Context) string { return "" }}
 	if ring := o.Keyring; ring != nil {
 		c.Who = func(ctx context.Context) string {
 			caller, _ := ring.Who(ctx)
 			return caller.Key
-		}
-	}
-	if keyed, ok := opened.(tms.Keyed); ok {
-		c.Key = func(ctx context.Context) (audit.Key, error) {
-			key, err := keyed.InstallationKey(ctx)
-			return audit.Key(key), err
 		}
 	}
 	return c

@@ -260,11 +260,20 @@ func (r Record) Restore(p Terms, now int64) (Record, error) {
 // Delete reports whether the token, which lives, may be deleted with this key.
 func (r Record) Delete(p Terms, key tms.LeaseKey) error { return r.mayAct(p, key) }
 
+// Lookup refuses a key whose lease_id is not that of the present lease. Without one it lets anybody look.
+func (r Record) Lookup(key tms.LeaseKey) error {
+	if key.LeaseID != "" && key.LeaseID != r.Lease.ID {
+		return tms.ErrLeaseLost
+	}
+	return nil
+}
+
 // mayAct refuses a key that is not that of the present lease, or that names none where the pool requires it.
 func (r Record) mayAct(p Terms, key tms.LeaseKey) error {
+	if err := r.Lookup(key); err != nil {
+		return err
+	}
 	switch {
-	case key.LeaseID != "" && key.LeaseID != r.Lease.ID:
-		return tms.ErrLeaseLost
 	case key.LeaseID == "" && r.Handed():
 		return OnItsWay()
 	case key.LeaseID == "" && r.State == tms.Assigned && (p.RequireLeaseID || key.Strict):

@@ -243,7 +243,7 @@ func TestClientsThatHangUpAtAnyMoment(t *testing.T) {
 	}
 	for range len(lost) {
 		given := <-lost
-		now, err := h.store.Token(t.Context(), "default", given.Value)
+		now, err := h.store.Token(t.Context(), "default", tms.LeaseKey{Token: given.Value})
 		if err != nil || now.Lease != nil && now.Lease.Fence == given.Lease.Fence {
 			t.Errorf("a lease of one who had hung up stays: %+v, error %v", now.Lease, err)
 		}

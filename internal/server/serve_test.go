@@ -24,8 +24,8 @@ type strange struct {
 	ready func(ctx context.Context) error
 }
 
-func (s strange) Token(ctx context.Context, pool, value string) (tms.Token, error) {
-	return tms.Token{Pool: pool, Value: value, State: tms.Available}, s.token(ctx)
+func (s strange) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
+	return tms.Token{Pool: pool, Value: key.Token, State: tms.Available}, s.token(ctx)
 }
 
 func (s strange) Ready(ctx context.Context) error { return s.ready(ctx) }

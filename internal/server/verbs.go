@@ -245,10 +245,11 @@ func (s *Server) lookup(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := tms.ValidateToken("token", r.Token); err != nil {
+	key := tms.LeaseKey{Token: r.Token, LeaseID: r.LeaseID}
+	if err := key.Validate(); err != nil {
 		return reply{}, err
 	}
-	token, err := s.store.Token(c.Context(), pool, r.Token)
+	token, err := s.store.Token(c.Context(), pool, key)
 	if err != nil {
 		return reply{}, err
 	}

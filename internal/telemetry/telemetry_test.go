@@ -77,7 +77,7 @@ func TestOperationsAreCountedByOutcome(t *testing.T) {
 	keys := []tms.LeaseKey{{Token: "a"}, {Token: "b"}, {Token: "ghost"}}
 	store.KeepAlive(ctx, "p", keys)
 	store.Unblock(ctx, "p", keys)
-	store.Token(ctx, "p", "a")
+	store.Token(ctx, "p", tms.LeaseKey{Token: "a"})
 	store.Tokens(ctx, "p", tms.Filter{}, "", 10)
 	store.Expire(ctx, "p", 10)
 	store.Delete(ctx, "p", keys)

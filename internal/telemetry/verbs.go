@@ -110,9 +110,9 @@ func (w *wrapped) Expire(ctx context.Context, pool string, limit int) (tms.Expir
 	return expired, err
 }
 
-func (w *wrapped) Token(ctx context.Context, pool, value string) (tms.Token, error) {
+func (w *wrapped) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
 	start := time.Now()
-	found, err := w.Sweeper.Token(ctx, pool, value)
+	found, err := w.Sweeper.Token(ctx, pool, key)
 	w.verbs[token].whole(start, err)
 	return found, err
 }

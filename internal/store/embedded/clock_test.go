@@ -36,7 +36,7 @@ func heldFor(t *testing.T, o Options, ttl time.Duration) (*Store, tms.Token) {
 
 func stateOf(t *testing.T, s *Store, value string) tms.State {
 	t.Helper()
-	token, err := s.Token(t.Context(), tms.DefaultPool, value)
+	token, err := s.Token(t.Context(), tms.DefaultPool, tms.LeaseKey{Token: value})
 	if tms.CodeOf(err) == tms.ErrTokenNotFound {
 		return ""
 	}
@@ -86,7 +86,7 @@ func TestAClockThatIsWrongAtTheStart(t *testing.T) {
 				}
 			}
 			defer shut(t, s)
-			shown, err := s.Token(t.Context(), tms.DefaultPool, token.Value)
+			shown, err := s.Token(t.Context(), tms.DefaultPool, tms.LeaseKey{Token: token.Value})
 			if err != nil {
 				t.Fatal(err)
 			}

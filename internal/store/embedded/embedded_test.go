@@ -139,7 +139,8 @@ func describeAndRepeat(t *testing.T, s *Store) {
 	if err != nil || results[0].Err != nil {
 		t.Fatal(err, results)
 	}
-	if seen, err := s.Token(t.Context(), "c", made.Tokens[0]); err != nil || seen.State != tms.Assigned ||
+	seen, err := s.Token(t.Context(), "c", tms.LeaseKey{Token: made.Tokens[0]})
+	if err != nil || seen.State != tms.Assigned ||
 		seen.Lease.Fence != 0 {
 		t.Fatalf("the token from Oslo was not handed: %+v, %v", seen, err)
 	}
@@ -285,7 +286,7 @@ func TestTheFirstFailedWriteStopsTheStore(t *testing.T) {
 			}
 			again := open(t, Options{Dir: dir})
 			for _, value := range acknowledged {
-				if _, err := again.Token(t.Context(), tms.DefaultPool, value); err != nil {
+				if _, err := again.Token(t.Context(), tms.DefaultPool, tms.LeaseKey{Token: value}); err != nil {
 					t.Errorf("an acknowledged token after the failure: %v", err)
 				}
 			}

@@ -105,7 +105,7 @@ func TestARefusalWaitsForTheLog(t *testing.T) {
 	refused := map[tms.Code]func(ctx context.Context) error{
 		tms.ErrTokenNotFound: func(ctx context.Context) error {
 			_,
-				err := s.Token(ctx, tms.DefaultPool, key.Token)
+				err := s.Token(ctx, tms.DefaultPool, tms.LeaseKey{Token: key.Token})
 			return err
 		},
 		tms.ErrNoTokenAvailable: func(ctx context.Context) error { return assignOne(ctx, s) },

@@ -256,14 +256,17 @@ func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey
 }
 
 // Token implements [tms.Store].
-func (s *Store) Token(ctx context.Context, pool, value string) (token tms.Token, err error) {
+func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (token tms.Token, err error) {
 	err = s.do(ctx, pool, func(t *step) error {
-		e, alive := t.living(value)
+		e, alive := t.living(key.Token)
 		if !alive {
 			return rules.NoToken(pool)
 		}
-		token = t.withPast(value, e.record)
-		return nil
+		token = t.withPast(key.Token, e.record)
+		return e.record.Lookup(key)
 	})
-	return token, err
+	if err != nil {
+		return tms.Token{}, err
+	}
+	return token, nil
 }

@@ -32,7 +32,7 @@ func TestACallEndsByItsDeadlineWhenRedisHangs(t *testing.T) {
 	}
 	server.Continue()
 	eventually(t, "the store works again", func() bool {
-		_, err := s.Token(t.Context(), tms.DefaultPool, "a")
+		_, err := s.Token(t.Context(), tms.DefaultPool, tms.LeaseKey{Token: "a"})
 		return err == nil
 	})
 }
@@ -46,12 +46,12 @@ func TestACallDoesNotWaitForAnothersDeadline(t *testing.T) {
 	server.Stop()
 	patient, cancel := context.WithCancel(t.Context())
 	var calls sync.WaitGroup
-	calls.Go(func() { s.Token(patient, tms.DefaultPool, "a") })
+	calls.Go(func() { s.Token(patient, tms.DefaultPool, tms.LeaseKey{Token: "a"}) })
 	time.Sleep(100 * time.Millisecond) // the other one has begun
 	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
 	start := time.Now()
-	s.Token(ctx, tms.DefaultPool, "a")
+	s.Token(ctx, tms.DefaultPool, tms.LeaseKey{Token: "a"})
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("the call took %v", took)
 	}
@@ -74,7 +74,7 @@ func TestManyCallsEndByTheirDeadlines(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20+i)*time.Millisecond)
 			defer cancel()
 			for range 3 {
-				if _, err := s.Token(ctx, tms.DefaultPool, "a"); err == nil {
+				if _, err := s.Token(ctx, tms.DefaultPool, tms.LeaseKey{Token: "a"}); err == nil {
 					t.Error("a server that hangs has answered")
 				}
 			}
@@ -99,12 +99,12 @@ func TestACancelledCallEnds(t *testing.T) {
 	server.Stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err := s.Token(ctx, tms.DefaultPool, "a")
+	_, err := s.Token(ctx, tms.DefaultPool, tms.LeaseKey{Token: "a"})
 	server.Continue()
 	if !errors.Is(err, context.Canceled) || tms.CodeOf(err) != "" {
 		t.Errorf("got %v, want a failure by the cancellation", err)
 	}
-	_, err = s.Token(t.Context(), tms.DefaultPool, "a")
+	_, err = s.Token(t.Context(), tms.DefaultPool, tms.LeaseKey{Token: "a"})
 	must(t, err)
 	if after := field(t, raw(t, server), "total_connections_received"); after > before+1 {
 		t.Errorf("%v new connections were made", after-before-1)
@@ -128,7 +128,7 @@ func TestALostConnectionIsAFailure(t *testing.T) {
 		t.Errorf("got %v, want a failure", err)
 	}
 	eventually(t, "calls are refused", func() bool {
-		_, err := s.Token(t.Context(), tms.DefaultPool, "a")
+		_, err := s.Token(t.Context(), tms.DefaultPool, tms.LeaseKey{Token: "a"})
 		return tms.CodeOf(err) == tms.ErrStoreUnavailable
 	})
 }

@@ -149,7 +149,7 @@ func TestAnInterruptedDeletionIsFinished(t *testing.T) {
 		command := append([]string{"FCALL", "tms1_delete_pool", strconv.Itoa(len(redis.KeyNames))},
 			redis.PoolKeys("p")...)
 		ask(t, c, append(command, "")...)
-		_, err = s.Token(ctx, "p", "a")
+		_, err = s.Token(ctx, "p", tms.LeaseKey{Token: "a"})
 		refused(t, err, tms.ErrPoolNotFound)
 		_, err = s.Assign(ctx, "p", make([]tms.AssignRequest, 1))
 		refused(t, err, tms.ErrPoolNotFound)
@@ -186,7 +186,7 @@ func TestALockedTokenIsPassedOver(t *testing.T) {
 	if got := results[0].Tokens[0].Value + results[1].Tokens[0].Value; got != "ac" {
 		t.Errorf("assign gave %s", got)
 	}
-	token, err := s.Token(t.Context(), "p", "b")
+	token, err := s.Token(t.Context(), "p", tms.LeaseKey{Token: "b"})
 	must(t, err)
 	if token.State != tms.Cooling {
 		t.Errorf("the locked token is %s", token.State)
@@ -215,7 +215,7 @@ func TestAForgottenLockEndsWithItsLease(t *testing.T) {
 	must(t, err)
 	refused(t, refusedDash[0].Err, tms.ErrLeaseLost)
 	clock.Advance(time.Minute)
-	token, err := s.Token(ctx, "p", "a")
+	token, err := s.Token(ctx, "p", tms.LeaseKey{Token: "a"})
 	must(t, err)
 	if token.State != tms.Assigned || !token.Lease.ExpiresAt.Equal(held.Lease.ExpiresAt) {
 		t.Errorf("the token is %+v", token)

@@ -103,7 +103,7 @@ func (q *queued) release(values ...string) { q.t.Helper(); release(q.t, q.Store,
 // is checks that the token is in that state, of that client.
 func (q *queued) is(value string, state tms.State, client string) tms.Token {
 	q.t.Helper()
-	token, err := q.Token(q.t.Context(), "p", value)
+	token, err := q.Token(q.t.Context(), "p", tms.LeaseKey{Token: value})
 	must(q.t, err)
 	if token.State != state || token.Lease != nil && token.Lease.ClientID != client {
 		q.t.Fatalf("token %s is %+v, not %s of %q", value, token, state, client)

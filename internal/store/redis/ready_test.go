@@ -46,7 +46,7 @@ func TestNotReadyWithAWrongPassword(t *testing.T) {
 func TestAWrongPasswordRefuses(t *testing.T) {
 	server := redistest.New(t, "--requirepass", "right")
 	s := open(t, server, redis.Options{URL: "redis://:wrong@" + server.Addr})
-	_, err := s.Token(t.Context(), "default", "a")
+	_, err := s.Token(t.Context(), "default", tms.LeaseKey{Token: "a"})
 	refused(t, err, tms.ErrStoreUnavailable)
 }
 
@@ -55,7 +55,7 @@ func TestNotReadyWhileUnreachable(t *testing.T) {
 	server.Kill()
 	s := open(t, server, redis.Options{})
 	saysWhy(t, s, "cannot be reached", "refused")
-	_, err := s.Token(t.Context(), "default", "a")
+	_, err := s.Token(t.Context(), "default", tms.LeaseKey{Token: "a"})
 	refused(t, err, tms.ErrStoreUnavailable)
 	server.Start()
 	eventually(t, "the store is ready", func() bool { return s.Ready(t.Context()) == nil })

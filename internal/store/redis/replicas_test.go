@@ -105,7 +105,7 @@ func TestAReplicaThatHangs(t *testing.T) {
 		began, looked := time.Now(), make(chan struct{})
 		go func() {
 			time.Sleep(50 * time.Millisecond)
-			s.Token(t.Context(), "p", "a")
+			s.Token(t.Context(), "p", tms.LeaseKey{Token: "a"})
 			close(looked)
 		}()
 		err := c.call()

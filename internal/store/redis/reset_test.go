@@ -41,7 +41,7 @@ func onlyReads(t *testing.T, s *redis.Store, pool string) {
 	for what, read := range map[string]func() error{
 		"pool":   func() error { _, _, err := s.Pool(ctx, pool); return err },
 		"pools":  func() error { _, err := s.Pools(ctx, "", 10); return err },
-		"token":  func() error { _, err := s.Token(ctx, pool, "b"); return err },
+		"token":  func() error { _, err := s.Token(ctx, pool, tms.LeaseKey{Token: "b"}); return err },
 		"tokens": func() error { _, err := s.Tokens(ctx, pool, tms.Filter{}, "", 10); return err },
 	} {
 		if err := read(); err != nil {
@@ -161,7 +161,7 @@ func TestAnEmptiedNodeOfAClusterIsNotANewOne(t *testing.T) {
 			t.Errorf("%d keys were made on the node", n)
 		}
 		for _, other := range pools { // on another node
-			if _, err := s.Token(t.Context(), other, "b"); err == nil {
+			if _, err := s.Token(t.Context(), other, tms.LeaseKey{Token: "b"}); err == nil {
 				onlyReads(t, s, other)
 				return
 			}

@@ -141,7 +141,7 @@ func TestAMajorityOfTheSentinelsVouches(t *testing.T) {
 		return tms.CodeOf(err) == tms.ErrStoreUnavailable || err == nil && results[0].Err != nil
 	})
 	refused(t, s.Ready(t.Context()), tms.ErrStoreUnavailable)
-	if _, err := s.Token(t.Context(), "p", "a"); err != nil {
+	if _, err := s.Token(t.Context(), "p", tms.LeaseKey{Token: "a"}); err != nil {
 		t.Errorf("a lookup: %v", err)
 	}
 	sentinels[1].Continue()

@@ -33,7 +33,7 @@ func newLeased(t *testing.T, ttl time.Duration, o redis.Options, args ...string)
 // look returns the token, or false if it is gone.
 func (l *leased) look() (tms.Token, bool) {
 	l.t.Helper()
-	token, err := l.Token(l.t.Context(), "p", "a")
+	token, err := l.Token(l.t.Context(), "p", tms.LeaseKey{Token: "a"})
 	if code := tms.CodeOf(err); code == tms.ErrTokenNotFound {
 		return token, false
 	}
@@ -244,13 +244,14 @@ func TestALeaseOfANewServerLasts(t *testing.T) {
 		began, token := time.Now(), take(t, newer, "p")
 		for time.Since(began) < ttl-100*time.Millisecond {
 			ask(t, c, append(append([]string{"FCALL", "tms1_token", fmt.Sprint(len(keys))}, keys...), "", "a")...)
-			if seen, err := s.Token(t.Context(), "p", token.Value); err != nil || seen.State != tms.Assigned {
+			seen, err := s.Token(t.Context(), "p", tms.LeaseKey{Token: token.Value})
+			if err != nil || seen.State != tms.Assigned {
 				t.Fatalf("after %v the token is %q, error %v", time.Since(began), seen.State, err)
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
 		eventually(t, "the lease ends", func() bool {
-			seen, err := older.Token(t.Context(), "p", token.Value)
+			seen, err := older.Token(t.Context(), "p", tms.LeaseKey{Token: token.Value})
 			return err == nil && seen.State == tms.Available
 		})
 	}

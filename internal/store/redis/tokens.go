@@ -10,13 +10,13 @@ import (
 )
 
 // Token implements [tms.Store].
-func (s *Store) Token(ctx context.Context, pool, value string) (tms.Token, error) {
-	a, err := s.call(ctx, pool, fnToken, value)
+func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
+	a, err := s.call(ctx, pool, fnToken, key.Token, key.LeaseID)
 	if err != nil {
 		return tms.Token{}, err
 	}
 	policy := a.policy()
-	return a.recollected(pool, value, policy), a.failure()
+	return a.recollected(pool, key.Token, policy), a.failure()
 }
 
 // recollected reads a token with its past.

@@ -1,4 +1,4 @@
--- Expire and look up.
+-- Expire and list.
 
 -- tms1_expire is one sweep.
 -- ARGV: now, limit (at most 1,000).
@@ -16,23 +16,6 @@ local function sweep(k, args)
   if oldest < now or queue then next = nextDeadline() end
   if queue and queue.open then next = min(next, firstScore(some('waiting')), firstScore(some('absent'))) end
   return {stamp(), done[1], done[2], done[3], instant(next), instant(oldest)}
-end
-
--- tms1_token returns one token.
--- ARGV: now, token.
--- Answer: {now, token_ttl, the token}, or "token_not_found". The token has its past for a fifth element, or "".
-local function token(k, args)
-  if not start(k, args[1]) then return NO_POOL end
-  local found = find({args[2]})
-  settleAll(found)
-  save(found)
-  local r, result = found[args[2]], 'token_not_found'
-  if r and r.state then
-    describe(found)
-    recollect({r})
-    result = {stamp(), policy.token_ttl_ms, reply(r)}
-  end
-  return result
 end
 
 -- tms1_tokens lists tokens by state, then by instant, then by value.
@@ -68,5 +51,4 @@ local function tokens(k, args)
 end
 
 register('expire', sweep)
-register('token', token)
 register('tokens', tokens)

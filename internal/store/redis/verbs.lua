@@ -1,17 +1,18 @@
--- Keep-alive, unblock, restore and delete.
+-- Look up, keep-alive, unblock, restore and delete.
 
 local STRICT = '\n' -- in the place of a lease_id: there is none, and it is required
 
--- Refuses a lease_id that is not the present lease's, and a missing one where it is required, or where the token is on
--- its way to whom it was handed.
+-- Refuses a lease_id that is not the present lease's.
+local function lookup(r, id)
+  if id ~= '' and id ~= STRICT and (r.state ~= ASSIGNED or id ~= r.id or id == '-') then return 'lease_lost' end
+end
+
+-- Refuses, too, a missing lease_id where it is required, or where the token is on its way to whom it was handed.
 local function mayAct(r, id)
-  if id ~= '' and id ~= STRICT then
-    if r.state ~= ASSIGNED or id ~= r.id or id == '-' then return 'lease_lost' end
-  elseif r.state == ASSIGNED and r.at == '0' then
-    return 'handed'
-  elseif r.state == ASSIGNED and (policy.require_lease_id or id == STRICT) then
-    return 'not_holder'
-  end
+  local code = lookup(r, id)
+  if code or r.state ~= ASSIGNED or id ~= '' and id ~= STRICT then return code end
+  if r.at == '0' then return 'handed' end
+  if policy.require_lease_id or id == STRICT then return 'not_holder' end
 end
 
 local function prolong(r, ttl)
@@ -92,6 +93,25 @@ local function each(act)
   end
 end
 
+-- tms1_token returns one token.
+-- ARGV: now, token, lease_id or "".
+-- Answer: {now, token_ttl, the token}, or "token_not_found" or "lease_lost". The token has its past for a fifth
+-- element, or "".
+local function token(k, args)
+  if not start(k, args[1]) then return NO_POOL end
+  local found = find({args[2]})
+  settleAll(found)
+  save(found)
+  local r = found[args[2]]
+  if not r or not r.state then return 'token_not_found' end
+  local code = lookup(r, args[3] or '') -- which servers of version 1 do not send
+  if code then return code end
+  describe(found)
+  recollect({r})
+  return {stamp(), policy.token_ttl_ms, reply(r)}
+end
+
+register('token', token)
 register('keep_alive', each(keepAlive))
 register('unblock', each(unblock))
 register('restore', each(restore))

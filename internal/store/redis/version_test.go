@@ -219,7 +219,7 @@ func TestAPoolOfVersion1GoesOn(t *testing.T) {
 				"lasting")
 			again(server, c)
 			s = open(t, server, redis.Options{})
-			token, err := s.Token(t.Context(), "p", held.Value)
+			token, err := s.Token(t.Context(), "p", tms.LeaseKey{Token: held.Value})
 			must(t, err)
 			if left := time.Until(token.Lease.ExpiresAt); left < 40*time.Second || left > time.Minute+2*time.Second {
 				t.Errorf("the lease has %v left, want a minute", left)

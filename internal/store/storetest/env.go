@@ -165,7 +165,7 @@ func (e *env) look(pool, value string) tms.Token {
 // lookUp returns the token, which must be there.
 func (e *env) lookUp(pool, value string) tms.Token {
 	e.Helper()
-	t, err := e.Token(e.Context(), pool, value)
+	t, err := e.Token(e.Context(), pool, tms.LeaseKey{Token: value})
 	e.must(err)
 	return t
 }
@@ -173,7 +173,7 @@ func (e *env) lookUp(pool, value string) tms.Token {
 // is checks the token's state; "" means that there is no such token.
 func (e *env) is(pool, value string, want tms.State) {
 	e.Helper()
-	t, err := e.Token(e.Context(), pool, value)
+	t, err := e.Token(e.Context(), pool, tms.LeaseKey{Token: value})
 	if want == "" {
 		e.refused(err, tms.ErrTokenNotFound)
 		return

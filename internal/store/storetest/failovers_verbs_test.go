@@ -150,7 +150,7 @@ func (s *story) putsAside(on *master, m move) {
 
 // free reports whether nobody holds the token as far as the master knows.
 func (s *story) free(on *master, value string) bool {
-	t, err := on.store.Token(s.Context(), tms.DefaultPool, value)
+	t, err := on.store.Token(s.Context(), tms.DefaultPool, tms.LeaseKey{Token: value})
 	return err == nil && t.State != tms.Assigned
 }
 

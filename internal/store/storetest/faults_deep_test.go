@@ -224,7 +224,7 @@ func (m returns) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey
 type twice struct{ *Model }
 
 func (m twice) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	held, err := m.Token(ctx, pool, keys[0].Token)
+	held, err := m.Token(ctx, pool, tms.LeaseKey{Token: keys[0].Token})
 	if err != nil || held.Lease == nil {
 		return m.Model.Unblock(ctx, pool, keys)
 	}

@@ -97,14 +97,14 @@ func (m pushy) Assign(ctx context.Context, pool string, requests []tms.AssignReq
 
 type clingy struct{ *Model }
 
-func (m clingy) Token(ctx context.Context, pool, value string) (tms.Token, error) {
+func (m clingy) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
 	m.meddle(pool, func(p *modelPool, value string, r rules.Record, now int64) rules.Record {
 		if r.Handed() {
 			r.Until = rules.PickupEnd(now)
 		}
 		return r
 	})
-	return m.Model.Token(ctx, pool, value)
+	return m.Model.Token(ctx, pool, key)
 }
 
 type patient struct{ *Model }
@@ -165,8 +165,8 @@ func (m trusting) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey)
 
 type blank struct{ *Model }
 
-func (m blank) Token(ctx context.Context, pool, value string) (tms.Token, error) {
-	t, err := m.Model.Token(ctx, pool, value)
+func (m blank) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
+	t, err := m.Model.Token(ctx, pool, key)
 	if t.Past != nil {
 		t.Past = &tms.Past{}
 	}

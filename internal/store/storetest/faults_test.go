@@ -211,8 +211,8 @@ func (m resets) PutPool(ctx context.Context, name string, c tms.PolicyChange) (t
 
 type talkative struct{ *Model }
 
-func (m talkative) Token(ctx context.Context, pool, value string) (tms.Token, error) {
-	t, err := m.Model.Token(ctx, pool, value)
+func (m talkative) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
+	t, err := m.Model.Token(ctx, pool, key)
 	if t.Lease != nil {
 		t.Lease.ID = "secret"
 	}

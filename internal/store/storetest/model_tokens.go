@@ -222,12 +222,16 @@ func restore(r rules.Record, p rules.Terms, now int64, _ tms.LeaseKey) (rules.Re
 }
 
 // Token returns one token.
-func (m *Model) Token(ctx context.Context, pool, value string) (t tms.Token, err error) {
+func (m *Model) Token(ctx context.Context, pool string, key tms.LeaseKey) (t tms.Token, err error) {
 	err = m.settled(ctx, pool, func(p *modelPool, now int64) error {
-		if !p.has(value) {
+		if !p.has(key.Token) {
 			return tms.Refuse(tms.ErrTokenNotFound, "the pool has no such token")
 		}
-		t = p.tokens[value].WithPast(p.tokens[value].Token(pool, value, p.policy, now, false))
+		r := p.tokens[key.Token]
+		if err := r.Lookup(key); err != nil {
+			return err
+		}
+		t = r.WithPast(r.Token(pool, key.Token, p.policy, now, false))
 		return nil
 	})
 	return t, err

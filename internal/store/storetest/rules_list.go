@@ -15,6 +15,8 @@ var listRules = []rule{
 	{"ListingIsStable", "a token that stays as it is while pages are read is on exactly one of them", listStable},
 	{"PagesAreBounded", "a page looks at no more than limit tokens, and may hold fewer", listBounded},
 	{"BadCursorIsRefused", "a cursor that is none of this pool's is refused with invalid_request", listBadCursor},
+	{"LookupByLease",
+		"a lookup with a lease_id shows the token while that is its lease, and else is lease_lost", lookupByLease},
 	{"ListingHidesLeaseIDs", "neither listing nor lookup shows a lease_id", listHides},
 }
 
@@ -156,4 +158,28 @@ func listHides(e *env) {
 	e.equal("looked up", e.look(pool, "a"), want)
 	want.Past = e.lookUp(pool, "a").Past
 	e.equal("listed", e.list(pool, tms.Filter{}, 10), []tms.Token{want})
+}
+
+func lookupByLease(e *env) {
+	pool := e.pool(tms.PolicyChange{RequireLeaseID: new(true)})
+	e.generate(pool, "a", "b")
+	first := e.takeAs(pool, tms.AssignRequest{Prefer: "a"})[0]
+	found, err := e.Token(e.Context(), pool, keyOf(first))
+	e.must(err)
+	e.equal("the token", found, e.lookUp(pool, "a"))
+	_, err = e.giveBack(pool, keyOf(first))
+	e.must(err)
+	second := e.takeAs(pool, tms.AssignRequest{Prefer: "a"})[0]
+	for what, key := range map[string]tms.LeaseKey{
+		"the lease before":        keyOf(first),
+		"a lease that never was":  {Token: "a", LeaseID: "guessed"},
+		"a lease of another":      {Token: "b", LeaseID: second.Lease.ID},
+		"what stands for no name": {Token: "a", LeaseID: "-"},
+	} {
+		if found, err := e.Token(e.Context(), pool, key); tms.CodeOf(err) != tms.ErrLeaseLost {
+			e.Errorf("%s: got %+v, error %v", what, found, err)
+		}
+	}
+	_, err = e.Token(e.Context(), pool, tms.LeaseKey{Token: "c", LeaseID: second.Lease.ID})
+	e.refused(err, tms.ErrTokenNotFound)
 }

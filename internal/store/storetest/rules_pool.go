@@ -102,7 +102,7 @@ func methods(e *env, ctx context.Context, pool string) map[string]error {
 	_, errs["Unblock"] = e.Unblock(ctx, pool, keys)
 	_, errs["Delete"] = e.Delete(ctx, pool, keys)
 	_, errs["Expire"] = e.Expire(ctx, pool, 10)
-	_, errs["Token"] = e.Token(ctx, pool, "a")
+	_, errs["Token"] = e.Token(ctx, pool, tms.LeaseKey{Token: "a"})
 	_, errs["Tokens"] = e.Tokens(ctx, pool, tms.Filter{}, "", 10)
 	return errs
 }
@@ -231,7 +231,7 @@ func poolInterrupted(e *env) {
 			e.equal("sizes of a pool that is there", stats, tms.Stats{Available: size})
 			e.expect("delete pool", e.DeletePool(e.Context(), pool), "", tms.ErrPoolNotFound)
 		}
-		_, err = e.Token(e.Context(), pool, "t4999")
+		_, err = e.Token(e.Context(), pool, tms.LeaseKey{Token: "t4999"})
 		e.refused(err, tms.ErrPoolNotFound)
 		e.change(pool, tms.PolicyChange{})
 		e.equal("sizes of a pool made again", e.stats(pool), tms.Stats{})

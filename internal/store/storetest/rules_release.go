@@ -260,7 +260,7 @@ func unknownToken(e *env) {
 		e.refused(err, tms.ErrTokenNotFound)
 		e.refused(e.drop(pool, key), tms.ErrTokenNotFound)
 	}
-	_, err := e.Token(e.Context(), pool, "nobody's")
+	_, err := e.Token(e.Context(), pool, tms.LeaseKey{Token: "nobody's"})
 	e.refused(err, tms.ErrTokenNotFound)
 	e.equal("sizes", e.stats(pool), tms.Stats{})
 }

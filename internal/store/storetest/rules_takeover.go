@@ -196,7 +196,7 @@ func takenInherited(e *env) {
 		e.must(err)
 		e.advance(30*second + overdue)
 		e.sweepAll(pool)
-		t, err := e.Token(e.Context(), pool, "a")
+		t, err := e.Token(e.Context(), pool, tms.LeaseKey{Token: "a"})
 		if err == nil && t.State == tms.Assigned {
 			e.Errorf("where it %s, the lease stands when the pool has settled", what)
 		}

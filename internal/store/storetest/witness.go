@@ -76,8 +76,8 @@ func (w *witness) Expire(ctx context.Context, pool string, limit int) (tms.Expir
 	return w.next().Expire(ctx, pool, limit)
 }
 
-func (w *witness) Token(ctx context.Context, pool, value string) (tms.Token, error) {
-	return w.next().Token(ctx, pool, value)
+func (w *witness) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
+	return w.next().Token(ctx, pool, key)
 }
 
 func (w *witness) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (tms.Page, error) {
