@@ -34,7 +34,7 @@ func (l Lease) Who() string { return OwnerText(Owned(l.Holder, l.ClientID)) }
 type AssignRequest struct {
 	ClientID string        // who asks, in the caller's words, or as [Owned] has it; may be empty
 	Count    int           // how many tokens, all or none; zero: one
-	TTL      time.Duration // how long the leases last, at most the pool's MaxLease; zero: the pool's LeaseTTL
+	TTL      time.Duration // of the leases, at most the pool's MaxTTL and MaxLease; zero: the pool's LeaseTTL
 
 	// Prefer names a token that is to be the first of those given, if it is available and suits Match. Empty: none is.
 	Prefer string
@@ -64,7 +64,8 @@ type AssignResult struct {
 type LeaseKey struct {
 	Token   string
 	LeaseID string // empty: the token alone is the proof, unless the pool says RequireLeaseID
-	// KeepAlive only: how long the lease is to last from now; zero: as long as it was assigned for
+	// KeepAlive only: how long the lease is to last from now, at most the pool's MaxTTL; zero: as long as it was
+	// assigned for
 	TTL time.Duration
 
 	// Quarantine, in Unblock only, puts the token aside instead of returning it to the pool: it is broken. Without a
@@ -73,11 +74,12 @@ type LeaseKey struct {
 
 	// Cooldown, in Unblock only, is how long the token rests, in place of the pool's cooldown. Nil: as long as the pool
 	// says; zero: not at all. It must be below the pool's TokenTTL, where that is not zero, so that the token outlives
-	// it.
+	// it, and of a Strict key at most the pool's.
 	Cooldown *time.Duration
 
 	// Strict means that the token alone is no proof, as in a pool that says RequireLeaseID: without a LeaseID the
-	// operation is refused with [ErrNotHolder] where somebody holds the token. It is not for the wire.
+	// operation is refused with [ErrNotHolder] where somebody holds the token. A Cooldown above the pool's is refused
+	// with [ErrNotPermitted]. It is not for the wire.
 	Strict bool
 }
 

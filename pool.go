@@ -33,6 +33,7 @@ type Policy struct {
 	MaxTokens      int           // most tokens in the pool at once, in any state
 	LeaseTTL       time.Duration // how long a lease lasts from its assignment, where the request does not say
 	MaxLease       time.Duration // how far a lease may be granted or kept alive, from its assignment; zero: no limit
+	MaxTTL         time.Duration // how long a lease lasts at most from its assignment or keep-alive; zero: no limit
 	TokenTTL       time.Duration // how long a token lives after its last sign of life; zero: for ever
 	Grace          time.Duration // how long after its end a lease may still be revived by a keep-alive
 	Cooldown       time.Duration // how long a token rests between its return and its next assignment
@@ -75,6 +76,7 @@ type PolicyChange struct {
 	MaxTokens      *int           `json:"max_tokens,omitzero"`
 	LeaseTTL       *time.Duration `json:"lease_ttl,omitzero"`
 	MaxLease       *time.Duration `json:"max_lease,omitzero"`
+	MaxTTL         *time.Duration `json:"max_ttl,omitzero"`
 	TokenTTL       *time.Duration `json:"token_ttl,omitzero"`
 	Grace          *time.Duration `json:"grace,omitzero"`
 	Cooldown       *time.Duration `json:"cooldown,omitzero"`
@@ -102,6 +104,7 @@ func (c PolicyChange) Apply(p Policy) Policy {
 	set(&p.MaxTokens, c.MaxTokens)
 	set(&p.LeaseTTL, c.LeaseTTL)
 	set(&p.MaxLease, c.MaxLease)
+	set(&p.MaxTTL, c.MaxTTL)
 	set(&p.TokenTTL, c.TokenTTL)
 	set(&p.Grace, c.Grace)
 	set(&p.Cooldown, c.Cooldown)
@@ -123,6 +126,7 @@ func (p Policy) Change() PolicyChange {
 		MaxTokens:      &p.MaxTokens,
 		LeaseTTL:       &p.LeaseTTL,
 		MaxLease:       &p.MaxLease,
+		MaxTTL:         &p.MaxTTL,
 		TokenTTL:       &p.TokenTTL,
 		Grace:          &p.Grace,
 		Cooldown:       &p.Cooldown,
@@ -245,6 +249,7 @@ func (c PolicyChange) Validate() error {
 	}{
 		{"lease_ttl", c.LeaseTTL, false},
 		{"max_lease", c.MaxLease, true},
+		{"max_ttl", c.MaxTTL, true},
 		{"token_ttl", c.TokenTTL, true},
 		{"grace", c.Grace, true},
 		{"cooldown", c.Cooldown, true},

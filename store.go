@@ -84,7 +84,8 @@ type Store interface {
 	// after the key's cooldown, or else the pool's. Where the key says Quarantine the token is put aside instead, and
 	// one that nobody holds as well; if it is aside already nothing changes. More than 1,000 keys go in several steps.
 	// Codes of an item: [ErrTokenNotFound], [ErrNotAssigned] without a lease_id, [ErrLeaseLost] with one,
-	// [ErrNotHolder], and [ErrInvalidRequest] for a Cooldown that the token would not outlive.
+	// [ErrNotHolder], [ErrInvalidRequest] for a Cooldown that the token would not outlive, and [ErrNotPermitted] for
+	// one of a Strict key that is above the pool's.
 	Unblock(ctx context.Context, pool string, keys []LeaseKey) ([]TokenResult, error)
 
 	// UnblockClient ends every lease that the client holds in the pool, and returns their tokens to the pool as Unblock

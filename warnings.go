@@ -30,10 +30,13 @@ func (p Policy) Warnings() (all []string) {
 // longestSilence returns how long after its assignment a lease ends that nobody keeps alive, and for which no TTL was
 // asked.
 func (p Policy) longestSilence() time.Duration {
-	if p.MaxLease > 0 {
-		return min(p.LeaseTTL, p.MaxLease) + p.Grace
+	longest := p.LeaseTTL
+	for _, bound := range []time.Duration{p.MaxLease, p.MaxTTL} {
+		if bound > 0 {
+			longest = min(longest, bound)
+		}
 	}
-	return p.LeaseTTL + p.Grace
+	return longest + p.Grace
 }
 
 // Warnings returns those of the pool's policy, and of an answer of PutPool what its change does not do.

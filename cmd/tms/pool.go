@@ -142,6 +142,7 @@ func policyFlags() *pflag.FlagSet {
 	fs.Duration("lease-ttl", 0, "how long a lease lasts after its assignment and after each keep-alive")
 	fs.Duration("token-ttl", 0, "how long a token lives after its last sign of life; 0: for ever")
 	fs.Duration("max-lease", 0, "how long a lease may last in all; 0: no limit")
+	fs.Duration("max-ttl", 0, "most that assign and keep-alive may ask for; 0: no limit")
 	fs.Duration("grace", 0, "how long after its end a lease can be revived, while nobody else gets the token")
 	fs.Duration("cooldown", 0, "how long a token rests before it is assigned again")
 	fs.String("on-lease-expiry", "",

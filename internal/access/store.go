@@ -23,7 +23,9 @@ type Store struct {
 }
 
 // Wrap returns the store behind the keyring. Keys gives the installation's.
-func Wrap(store tms.Store, ring *Keyring, keys secret.Source) *Store { return &Store{store, ring, keys} }
+func Wrap(store tms.Store, ring *Keyring, keys secret.Source) *Store {
+	return &Store{store, ring, keys}
+}
 
 // permit returns the caller's key, which must have one of the rights in the pool.
 func permit(ctx context.Context, pool string, rights ...tms.Right) (*Key, error) {

@@ -112,6 +112,11 @@ func LeaseEnded() error {
 		"the request was carried out before, and a lease that it was given has ended since")
 }
 
+// RestOfOnesOwn refuses a cooldown above the pool's to who may not run the pool.
+func RestOfOnesOwn() error {
+	return tms.Refuse(tms.ErrNotPermitted, "a cooldown above the pool's needs the right to run it")
+}
+
 // TooLongARest refuses a cooldown that the token would not outlive.
 func TooLongARest() error {
 	return tms.Invalid("cooldown", "must be below the pool's token_ttl, or the token would die while it rests")

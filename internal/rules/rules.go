@@ -172,7 +172,7 @@ func (r Record) Assign(p Terms, now int64, l Lease, ttl time.Duration) Record {
 	if p.MaxLease > 0 {
 		ttl = min(ttl, p.MaxLease)
 	}
-	l.AssignedAt, l.TTL, l.Handed = now, p.cut(ttl.Milliseconds()), false
+	l.AssignedAt, l.TTL, l.Handed = now, p.cut(p.bound(ttl.Milliseconds())), false
 	return Record{State: tms.Assigned, Seen: now, Until: now + l.TTL, Lease: l, Past: r.Past, Metadata: r.Metadata}
 }
 
@@ -196,7 +196,7 @@ func (r Record) KeepAlive(p Terms, now int64, key tms.LeaseKey) (Record, error) 
 	if key.TTL > 0 {
 		ttl = key.TTL.Milliseconds()
 	}
-	end := now + p.cut(ttl)
+	end := now + p.cut(p.bound(ttl))
 	if p.MaxLease > 0 {
 		longest := r.Lease.AssignedAt + p.MaxLease.Milliseconds()
 		if r.Until >= longest || longest <= now {
@@ -222,6 +222,8 @@ func (r Record) Unblock(p Terms, now int64, key tms.LeaseKey) (Record, error) {
 		return r.Release(p, p.Cooldown, now), nil
 	case p.TokenTTL > 0 && *key.Cooldown >= p.TokenTTL:
 		return r, TooLongARest()
+	case key.Strict && *key.Cooldown > p.Cooldown:
+		return r, RestOfOnesOwn()
 	}
 	return r.Release(p, *key.Cooldown, now), nil
 }

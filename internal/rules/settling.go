@@ -121,6 +121,14 @@ func (t Terms) Givable(now int64) int64 {
 	return t.Taken
 }
 
+// bound returns the ttl, in ms, that the policy lets one have.
+func (t Terms) bound(ttl int64) int64 {
+	if t.MaxTTL > 0 {
+		return min(ttl, t.MaxTTL.Milliseconds())
+	}
+	return ttl
+}
+
 // cut returns the ttl, in ms, that is granted for one.
 func (t Terms) cut(ttl int64) int64 {
 	if t.MostLease > 0 {

@@ -70,6 +70,8 @@ func refusal(pool, code string) error {
 		return rules.OnItsWay()
 	case "long_rest":
 		return rules.TooLongARest()
+	case "own_rest":
+		return rules.RestOfOnesOwn()
 	case "no_index":
 		return rules.NoClientIndex()
 	}

@@ -56,7 +56,10 @@ local function park(token)
   save({r})
 end
 
+-- Returns the ttl that the policy lets one have.
+local function bound(ttl) return policy.max_ttl_ms > 0 and min(ttl, policy.max_ttl_ms) or ttl end
+
 local function leaseTime(asked)
-  local ttl = asked == '' and policy.lease_ttl_ms or tonumber(asked)
+  local ttl = bound(asked == '' and policy.lease_ttl_ms or tonumber(asked))
   return lasts(policy.max_lease_ms > 0 and min(ttl, policy.max_lease_ms) or ttl)
 end

@@ -13,13 +13,14 @@ import (
 // A policy is stored as servers of every version read it.
 func TestAPolicyIsStoredAsEver(t *testing.T) {
 	want := tms.Policy{
-		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second,
+		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, MaxTTL: 2 * time.Hour, TokenTTL: 90 * time.Second,
 		Grace:    250 * time.Millisecond,
 		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
 		Paused:             true,
 		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: 2 * time.Minute,
 	}
-	const text = `{"max_tokens":7,"lease_ttl_ms":60000,"max_lease_ms":3600000,"token_ttl_ms":90000,"grace_ms":250,` +
+	const text = `{"max_tokens":7,"lease_ttl_ms":60000,"max_lease_ms":3600000,"max_ttl_ms":7200000,` +
+		`"token_ttl_ms":90000,"grace_ms":250,` +
 		`"cooldown_ms":1000,"on_lease_expiry":"quarantine","selection":"lifo","require_lease_id":true,"paused":true,` +
 		`"max_leases_per_client":3,"labels":"plan\nseat","request_ttl_ms":120000}`
 	change := want.Change()

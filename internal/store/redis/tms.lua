@@ -117,6 +117,7 @@ end
 local function decode(text)
   local p = cjson.decode(text)
   p.labels, p.max_leases_per_client = p.labels or '', p.max_leases_per_client or 0
+  p.max_ttl_ms = p.max_ttl_ms or 0
   p.request_ttl_ms = p.request_ttl_ms or 10 * 60 * 1000
   return p
 end

@@ -172,7 +172,8 @@ func proofOf(key tms.LeaseKey) string {
 	return key.LeaseID
 }
 
-// howTo returns how a token comes back: "aside", the key's own cooldown, or "" for the pool's.
+// howTo returns how a token comes back: "aside", the key's own cooldown, after an "s" where the key
+// is strict, or "" for the pool's.
 func howTo(key tms.LeaseKey) string {
 	switch {
 	case key.Quarantine:
@@ -180,7 +181,11 @@ func howTo(key tms.LeaseKey) string {
 	case key.Cooldown == nil:
 		return ""
 	}
-	return strconv.FormatInt(key.Cooldown.Milliseconds(), 10)
+	own := strconv.FormatInt(key.Cooldown.Milliseconds(), 10)
+	if key.Strict {
+		return "s" + own
+	}
+	return own
 }
 
 // UnblockClient implements [tms.Store].

@@ -16,7 +16,7 @@ local function mayAct(r, id)
 end
 
 local function prolong(r, ttl)
-  local till = now + lasts(tonumber(ttl == '' and r.ttl or ttl))
+  local till = now + lasts(bound(tonumber(ttl == '' and r.ttl or ttl)))
   if policy.max_lease_ms > 0 then
     local longest = r.at + policy.max_lease_ms
     if r.till >= longest or longest <= now then return 'max_lease_exceeded' end
@@ -48,8 +48,11 @@ local function unblock(r, id, how)
   if code then return code end
   if how == 'aside' then return putAside(r) end
   if r.state ~= ASSIGNED then return 'not_assigned' end
-  local cooldown = how == '' and policy.cooldown_ms or tonumber(how)
-  if how ~= '' and cooldown >= policy.clock then return 'long_rest' end
+  if how == '' then return release(r, policy.cooldown_ms) end
+  local strict, own = match(how, '^(s?)(%d+)$')
+  local cooldown = tonumber(own)
+  if cooldown >= policy.clock then return 'long_rest' end
+  if strict ~= '' and cooldown > policy.cooldown_ms then return 'own_rest' end
   release(r, cooldown)
 end
 
@@ -66,9 +69,9 @@ end
 
 -- tms1_keep_alive, tms1_unblock, tms1_restore and tms1_delete do so to tokens, in order.
 -- ARGV: now, and for each token: token, lease_id or "" or STRICT, and of a keep-alive the ttl, of an unblock "aside" to
--- put the token aside, or the cooldown, or "" for the pool's. At most 1,000 tokens.
+-- put the token aside, or the cooldown, after an "s" of one who is strict, or "" for the pool's. At most 1,000 tokens.
 -- Answer: {now, token_ttl, a result for each token}: the token as it now stands (delete: an empty array), or the code
--- of a refusal; "handed" is a not_holder, "long_rest" an invalid cooldown.
+-- of a refusal; "handed" is a not_holder, "long_rest" an invalid cooldown, "own_rest" one that is not permitted.
 local function each(act)
   return function(k, args)
     if not start(k, args[1]) then return NO_POOL end

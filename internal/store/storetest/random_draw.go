@@ -80,6 +80,7 @@ func (p *program) drawPolicy(t *rapid.T) tms.PolicyChange {
 		MaxTokens:      maybe(t, "max_tokens", rapid.SampledFrom([]int{2, 5, 100, 100})),
 		LeaseTTL:       maybe(t, "lease_ttl", ttlGen),
 		MaxLease:       maybe(t, "max_lease", noneTTLs),
+		MaxTTL:         maybe(t, "max_ttl", noneTTLs),
 		TokenTTL:       maybe(t, "token_ttl", noneTTLs),
 		Grace:          maybe(t, "grace", noneTTLs),
 		Cooldown:       maybe(t, "cooldown", noneTTLs),

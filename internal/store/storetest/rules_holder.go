@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"time"
+
 	tms "github.com/manankarani/token-manager"
 )
 
@@ -9,6 +11,7 @@ var holderRules = []rule{
 	{"StrictWithoutLeaseID",
 		"a strict key without a lease_id is not_holder where the token is held, and else as any other", strictBare},
 	{"StrictWithLeaseID", "a strict key with the lease_id acts as any other", strictProof},
+	{"StrictCooldown", "a strict key's own cooldown is at most the pool's, and else not_permitted", strictCooldown},
 	{"HoldersShareNoQuota", "two holders' clients of one name have quotas of their own", holdersQuota},
 	{"HoldersShareNoRequest", "two holders' requests of one request_id are two requests", holdersRequest},
 	{"HoldersAreShown", "a lease shows its holder and its client_id apart", holdersShown},
@@ -71,6 +74,27 @@ func strictProof(e *env) {
 		right.Strict = true
 		e.must(does(right))
 		e.drop(pool, byValue("a")) // where it is still there
+	}
+}
+
+func strictCooldown(e *env) {
+	if e.parts() {
+		return
+	}
+	pool := e.pool(tms.PolicyChange{Cooldown: new(second)})
+	e.generate(pool, "a")
+	for asked, allowed := range map[time.Duration]bool{0: true, second: true, second + ms: false, minute: false} {
+		key := keyOf(e.take(pool))
+		key.Cooldown, key.Strict = &asked, true
+		_, err := e.giveBack(pool, key)
+		if !allowed {
+			e.refused(err, tms.ErrNotPermitted)
+			e.is(pool, "a", tms.Assigned)
+			key.Strict = false
+			_, err = e.giveBack(pool, key)
+		}
+		e.must(err)
+		e.advance(asked + ms)
 	}
 }
 

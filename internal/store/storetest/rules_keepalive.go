@@ -20,6 +20,8 @@ var keepAliveRules = []rule{
 	{"KeepAliveRequiresLeaseID",
 		"where the pool requires the lease_id, keep-alive of a lease without is not_holder", keepRequires},
 	{"KeepAliveStopsAtMaxLease", "no keep-alive moves a lease past assigned_at + max_lease", keepMaxLease},
+	{"TTLsAreBounded",
+		"no assignment and no keep-alive grants more than max_ttl, and none shortens a lease for it", boundedTTLs},
 	{"KeepAliveInGraceStopsAtMaxLease", "no keep-alive in grace grants a lease that is over already",
 		keepMaxLeaseInGrace},
 	{"GraceRevives",
@@ -237,4 +239,31 @@ func graceIsLive(e *env) {
 	e.advance(minute + 10*second)
 	e.must(e.drop(pool, keyOf(lease)))
 	e.is(pool, "a", "")
+}
+
+func boundedTTLs(e *env) {
+	pool := e.pool(tms.PolicyChange{LeaseTTL: new(minute), MaxTTL: new(10 * second)})
+	e.generate(pool, "a", "b", "c")
+	asked := map[string]time.Duration{"a": 0, "b": 5 * second, "c": minute}
+	for token, ttl := range asked {
+		lease := e.takeAs(pool, tms.AssignRequest{Prefer: token, TTL: ttl})[0]
+		want := 10 * second
+		if token == "b" {
+			want = ttl
+		}
+		e.equal("the lease of "+token, lease.Lease.TTL, want)
+		key := keyOf(lease)
+		key.TTL = 2 * minute
+		kept, err := e.keep(pool, key)
+		e.must(err)
+		e.equal("kept for two minutes", kept.Lease.TTL, 10*second)
+	}
+	e.change(pool, tms.PolicyChange{MaxTTL: new(second)})
+	kept, err := e.keep(pool, byValue("a"))
+	e.must(err)
+	e.equal("kept under a lower bound", kept.Lease.TTL, 10*second)
+	e.advance(9*second + 500*ms)
+	kept, err = e.keep(pool, byValue("a"))
+	e.must(err)
+	e.equal("kept near its end", kept.Lease.TTL, second)
 }

@@ -39,8 +39,8 @@ func poolDefaults(e *env) {
 }
 
 func poolChange(e *env) {
-	full := tms.Policy{MaxTokens: 7, LeaseTTL: second, MaxLease: 2 * second, TokenTTL: 0, Grace: 300 * ms,
-		Cooldown:      400 * ms,
+	full := tms.Policy{MaxTokens: 7, LeaseTTL: second, MaxLease: 2 * second, MaxTTL: 3 * second, TokenTTL: 0,
+		Grace: 300 * ms, Cooldown: 400 * ms,
 		OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true, Paused: true,
 		MaxLeasesPerClient: 3, Labels: []string{"a", "b"}, RequestTTL: minute}
 	change := full.Change()
@@ -49,6 +49,7 @@ func poolChange(e *env) {
 	e.fill(name, "a")
 	e.equal("nothing changed", e.change(name, tms.PolicyChange{}).Policy, full)
 	for _, c := range []tms.PolicyChange{{MaxTokens: new(9)}, {LeaseTTL: new(minute)}, {MaxLease: new(minute)},
+		{MaxTTL: new(0 * ms)},
 		{TokenTTL: new(minute)}, {Grace: new(0 * ms)}, {Cooldown: new(0 * ms)}, {OnLeaseExpiry: new(tms.ExpiryDeletes)},
 		{Selection: new(tms.SelectFIFO)}, {RequireLeaseID: new(false)}, {Paused: new(false)},
 		{MaxLeasesPerClient: new(0)}, {RequestTTL: new(second)}} {
