@@ -20,6 +20,7 @@ import (
 //	f                  a number that no fence is above which was issued
 //	e                  the epoch of the last opening, in the layouts before the third
 //	k                  the secret of the installation, where one was asked for
+//	y id               a key that callers bring, JSON
 //	p name             the pool's policy, JSON
 //	x name             how often what expired in it
 //	s name             how it settles, JSON: see settlingRecord
@@ -32,6 +33,7 @@ const (
 	// third had no clock.
 	oldestVersion = 1
 
+	keyPrefix     = 'y'
 	poolPrefix    = 'p'
 	expiredPrefix = 'x'
 	settlePrefix  = 's'

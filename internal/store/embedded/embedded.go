@@ -60,6 +60,7 @@ type Store struct {
 	mostLease  int64    // see rules.Terms
 
 	secret secret
+	keys   keys
 
 	ended   chan struct{} // closed when the store is
 	beating sync.WaitGroup

@@ -36,7 +36,7 @@ func checkRedis(ctx context.Context, c rueidis.Client) error {
 	for _, key := range keys {
 		pool, rest, found := strings.Cut(strings.TrimPrefix(key, "tms:{"), "}:")
 		switch {
-		case key == "tms:pools", key == "tms:store", key == "tms:secret", strings.HasPrefix(key, "tms:limit:"),
+		case key == "tms:pools", key == "tms:store", key == "tms:secret", key == "tms:keys", strings.HasPrefix(key, "tms:limit:"),
 			rest == "gone":
 		case !found || pools[pool] == nil:
 			return fmt.Errorf("key %q belongs to no pool", key)

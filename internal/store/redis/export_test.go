@@ -10,7 +10,7 @@ var (
 
 	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnKeepAlive,
 		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient, fnUnblockRequest, fnVersion,
-		fnDraw,
+		fnDraw, fnPutKey, fnDeleteKey, fnKeys,
 		fnFit, fnReport, fnBeat, fnProcess}
 )
 

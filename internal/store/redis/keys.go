@@ -62,6 +62,10 @@ const (
 
 	fnDraw = "tms1_draw"
 
+	fnPutKey    = "tms1_put_key"
+	fnDeleteKey = "tms1_delete_key"
+	fnKeys      = "tms1_keys"
+
 	fnUnblockClient  = "tms1_unblock_client"
 	fnUnblockRequest = "tms1_unblock_request"
 

@@ -26,7 +26,7 @@ func libraryOf(version int64) string {
 	return code("tms") + block("served", "takeover") + code("step", "records", "index", "writes", "expire", "choose",
 		"tickets") + block("queue") + code("walk", "requests") + block("assign") +
 		block("claim") + block("generate") + block("verbs") + block("pools") + block("tokens") +
-		block("draw") + fmt.Sprintf("local VERSION = %d\n", version) + block("fit")
+		block("draw") + block("keyring") + fmt.Sprintf("local VERSION = %d\n", version) + block("fit")
 }
 
 func block(names ...string) string { return "do\n" + code(names...) + "end\n" }

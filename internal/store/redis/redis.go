@@ -150,28 +150,12 @@ func (s *Store) repeat(ctx context.Context, pool, function string, args ...strin
 }
 
 func (s *Store) callOnce(ctx context.Context, pool, function string, args []string) (*answer, error) {
-	if err := s.admit(ctx, function); err != nil {
-		return nil, err
-	}
-	dials := s.link.dials.Load()
-	build := func(b rueidis.Builder) rueidis.Completed {
-		keys := poolKeys(pool)
+	keys := poolKeys(pool)
+	result, err := s.run(ctx, function, keys[0], func(b rueidis.Builder) rueidis.Completed {
 		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.when()).Arg(args...).Build()
-	}
-	result, err := s.do(ctx, build)
-	if isUnknownFunction(err) {
-		if err = s.reload(ctx, function); err == nil {
-			result, err = s.do(ctx, build)
-		}
-	}
+	})
 	if err != nil {
-		return nil, outcome(err)
-	}
-	if err := s.sentinels.vouch(); err != nil && !reads[function] {
-		return nil, fmt.Errorf("redis: the answer came from a server that may be the master no more: %v", err)
-	}
-	if err := s.replicas.have(ctx, poolKeys(pool)[0], function, dials); err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
+		return nil, err
 	}
 	a, err := readAnswer(pool, result)
 	switch {
@@ -183,6 +167,31 @@ func (s *Store) callOnce(ctx context.Context, pool, function string, args []stri
 		s.served.Store(pool, true)
 	}
 	return a, err
+}
+
+// run carries a function out on the node of a key, and returns its answer once it may be given.
+func (s *Store) run(ctx context.Context, function, key string, build func(rueidis.Builder) rueidis.Completed) (
+	result rueidis.RedisMessage, err error) {
+	if err := s.admit(ctx, function); err != nil {
+		return result, err
+	}
+	dials := s.link.dials.Load()
+	result, err = s.do(ctx, build)
+	if isUnknownFunction(err) {
+		if err = s.reload(ctx, function); err == nil {
+			result, err = s.do(ctx, build)
+		}
+	}
+	if err != nil {
+		return result, outcome(err)
+	}
+	if err := s.sentinels.vouch(); err != nil && !reads[function] {
+		return result, fmt.Errorf("redis: the answer came from a server that may be the master no more: %v", err)
+	}
+	if err := s.replicas.have(ctx, key, function, dials); err != nil {
+		return result, fmt.Errorf("redis: %w", err)
+	}
+	return result, nil
 }
 
 // do sends one command and waits for its result until ctx or the step's time is over.

@@ -114,3 +114,13 @@ func TestTheSecretIsOne(t *testing.T) {
 		t.Error("what is no secret is taken for one")
 	}
 }
+
+// Servers of a Redis have the same keys, as the smallest rule lets them.
+func TestKeysAreKept(t *testing.T) {
+	storetest.RunKeyring(t, func(t *testing.T) [2]tms.Keyring {
+		server := redistest.New(t)
+		url := allow(t, raw(t, server), server)
+		t.Cleanup(func() { refusesNothing(t, server) })
+		return [2]tms.Keyring{open(t, server, redis.Options{URL: url}), open(t, server, redis.Options{URL: url})}
+	})
+}
