@@ -32,7 +32,8 @@ const (
 // that is durable to the store's stated level before it returns. Arguments must be within the limits that
 // [StoredKey.Validate] checks.
 type Keyring interface {
-	// PutKey keeps a key. Codes: [ErrInvalidRequest] where the store has a key of its ID, or [MaxKeys].
+	// PutKey keeps a key. One whose ID and Hash the store has stays as it is, so that a call can be repeated. Codes:
+	// [ErrInvalidRequest] where the store has another key of its ID, or [MaxKeys].
 	PutKey(ctx context.Context, key StoredKey) error
 
 	// DeleteKey deletes the keys of the name, or where an ID is given, of these the one that has it. It returns how

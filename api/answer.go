@@ -74,22 +74,12 @@ func AssignedOf(tokens []tms.Token, count int) *Assigned {
 
 // CallerOf returns what a caller is told of its key.
 func CallerOf(c tms.Caller) Caller {
-	caller := Caller{Key: c.Key, May: []string{}, Expires: Time{c.Expires}}
-	for _, grant := range c.May {
-		caller.May = append(caller.May, grant.String())
-	}
-	return caller
+	return Caller{Key: c.Key, May: textsOf(c.May), Expires: Time{c.Expires}}
 }
 
 // TMS returns the caller. Rights that this version does not know are left out.
 func (c Caller) TMS() tms.Caller {
-	caller := tms.Caller{Key: c.Key, Expires: c.Expires.Time}
-	for _, text := range c.May {
-		if grant, err := tms.ParseGrant(text); err == nil {
-			caller.May = append(caller.May, grant)
-		}
-	}
-	return caller
+	return tms.Caller{Key: c.Key, May: grantsOf(c.May), Expires: c.Expires.Time}
 }
 
 // PoolOf returns the pool as it was put: with its policy, what of it has been changed, and what is to be known of it.

@@ -25,6 +25,8 @@ const (
 	PathPool      = "/pools/{pool}"
 	PathTokens    = "/pools/{pool}/tokens"
 	PathWhoami    = "/whoami"
+	PathKeys      = "/keys"
+	PathKey       = "/keys/{name}"
 	PathLive      = "/livez"
 	PathReady     = "/readyz"
 	PathMetrics   = "/metrics"

@@ -27,7 +27,7 @@ func TestPolicyKeepsWhatIsLeftOut(t *testing.T) {
 
 func TestPolicyShowsEverything(t *testing.T) {
 	want := tms.Policy{
-		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, TokenTTL: 90 * time.Second,
+		MaxTokens: 7, LeaseTTL: time.Minute, MaxLease: time.Hour, MaxTTL: 2 * time.Hour, TokenTTL: 90 * time.Second,
 		Grace:    250 * time.Millisecond,
 		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
 		Paused:             true,
@@ -37,7 +37,8 @@ func TestPolicyShowsEverything(t *testing.T) {
 	if err := Encode(&wire, NewPolicy(want)); err != nil {
 		t.Fatal(err)
 	}
-	const text = `{"max_tokens":7,"lease_ttl":"1m","max_lease":"1h","token_ttl":"1m30s","grace":"250ms",` +
+	const text = `{"max_tokens":7,"lease_ttl":"1m","max_lease":"1h","max_ttl":"2h",` +
+		`"token_ttl":"1m30s","grace":"250ms",` +
 		`"cooldown":"1s",` +
 		`"on_lease_expiry":"quarantine","selection":"lifo","require_lease_id":true,"paused":true,` +
 		`"max_leases_per_client":3,"labels":["plan","seat"],"request_ttl":"1m"}`

@@ -302,6 +302,36 @@ type Caller struct {
 	Expires Time     `json:"expires_at,omitzero"`
 }
 
+// PutKeyRequest asks to keep a key in the store: all of it but the key itself.
+type PutKeyRequest struct {
+	Name    string   `json:"name"`
+	ID      string   `json:"id"`
+	Hash    string   `json:"hash"`
+	May     []string `json:"may"`
+	Expires Time     `json:"expires_at,omitzero"`
+}
+
+// AccessKey is a key as a server lists it.
+type AccessKey struct {
+	Name    string   `json:"name"`
+	ID      string   `json:"id,omitzero"` // left out of one of the configuration
+	May     []string `json:"may"`
+	Expires Time     `json:"expires_at,omitzero"`
+	MadeAt  Time     `json:"made_at,omitzero"`
+	UsedAt  Time     `json:"used_at,omitzero"`
+}
+
+// Keys answers with all keys of a server.
+type Keys struct {
+	Keys []AccessKey `json:"keys"`
+}
+
+// KeysDeleted answers how many keys were deleted.
+type KeysDeleted struct {
+	Name    string `json:"name"`
+	Deleted int    `json:"deleted"`
+}
+
 // Health answers that the server lives, or is ready to serve.
 type Health struct {
 	Status     string `json:"status"`

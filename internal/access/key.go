@@ -37,6 +37,13 @@ func NewKey() string {
 	return body + "_" + check(body)
 }
 
+// IDOf returns the part of a key by which people tell keys apart.
+func IDOf(key string) string {
+	_, rest, _ := strings.Cut(key, "_")
+	id, _, _ := strings.Cut(rest, "_")
+	return id
+}
+
 // ValidateKey refuses what is no key by its form. The error does not repeat it.
 func ValidateKey(key string) error {
 	body, digits := key[:max(0, len(key)-checkDigits-1)], key[max(0, len(key)-checkDigits):]

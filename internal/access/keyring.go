@@ -23,7 +23,8 @@ type Key struct {
 	Expires     time.Time   // from when on nobody may use it; zero: never
 	Rate        *limit.Rate // how often it may ask; nil: as often as keys may on the server
 
-	shown *token // of a caller who has shown one
+	shown *token        // of a caller who has shown one
+	used  *atomic.Int64 // of a key in the store: when it was last used, Unix ms
 }
 
 // token is what an issuer has said of a caller.
@@ -48,10 +49,12 @@ type Keyring struct {
 	now     func() time.Time
 	issuers map[string]*Issuer // by URL
 	keys    atomic.Pointer[keys]
+	stored  stored
 }
 
-// keys are those of a keyring. Each is in one of the maps.
+// keys are those of a configuration. Each is in one of the maps.
 type keys struct {
+	all           []Key
 	byHash        map[Hash]*Key
 	byCertificate map[string]*Key
 	byIssuer      map[string][]*Key
@@ -71,10 +74,10 @@ func NewKeyring(now func() time.Time, issuers ...*Issuer) *Keyring {
 	return r
 }
 
-// Set puts these keys in the place of all others, at once for every request that comes, and for those that wait when
-// their wait ends.
+// Set puts these keys in the place of all others but those of a store, at once for every request that comes, and for
+// those that wait when their wait ends.
 func (r *Keyring) Set(all []Key) {
-	set := &keys{map[Hash]*Key{}, map[string]*Key{}, map[string][]*Key{}}
+	set := &keys{all, map[Hash]*Key{}, map[string]*Key{}, map[string][]*Key{}}
 	for _, key := range all {
 		switch {
 		case key.Certificate != "":
@@ -101,7 +104,25 @@ func (r *Keyring) again(key *Key) (*Key, error) {
 
 // find returns the key of the hash, unless it has expired. Keys are found by their hash, whose bits an attacker cannot
 // choose, so that the time that it takes tells nothing of a key.
-func (r *Keyring) find(hash Hash) (*Key, error) { return r.alive(r.keys.Load().byHash[hash]) }
+func (r *Keyring) find(hash Hash) (*Key, error) {
+	key := r.keys.Load().byHash[hash]
+	if key == nil {
+		var err error
+		if key, err = r.stored.find(hash); err != nil {
+			return nil, err
+		}
+	}
+	return r.alive(key)
+}
+
+// configured returns the keys of the configuration, as those of a store are listed.
+func (r *Keyring) configured() []tms.StoredKey {
+	var list []tms.StoredKey
+	for _, key := range r.keys.Load().all {
+		list = append(list, tms.StoredKey{Name: key.Name, May: key.May, Expires: key.Expires})
+	}
+	return list
+}
 
 func (r *Keyring) alive(key *Key) (*Key, error) {
 	switch {

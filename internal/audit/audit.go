@@ -23,6 +23,8 @@ type Line struct {
 	Pool      string     `json:"pool,omitzero"`
 	Token     string     `json:"token,omitzero"`      // HMAC of the pool and the token
 	ClientID  string     `json:"client_id,omitzero"`  // in the caller's words
+	Name      string     `json:"name,omitzero"`       // of a key that was made or deleted
+	KeyID     string     `json:"key_id,omitzero"`     // of that key
 	RequestID string     `json:"request_id,omitzero"` // HMAC
 	Fence     int64      `json:"fence,omitzero"`      // of the lease that began
 	Count     int        `json:"count,omitzero"`      // of tokens that were generated, or of leases that were ended

@@ -42,7 +42,11 @@ var rows = map[string]string{
 	"GET /whoami":                                           "",
 	"GET /metrics, for a right in all pools":                "",
 	"GET /backup, for a right in all pools":                 "",
-	noRoute:                                                 "",
+	"GET /keys, for a right in all pools":                   "",
+	"POST /keys, for a right in all pools": `{"name":"k","id":"AAAAAAAA","may":["watch"],"hash":"sha256:` +
+		strings.Repeat("0", 64) + `"}`,
+	"DELETE /keys/{name}, for a right in all pools": "",
+	noRoute: "",
 }
 
 const (
@@ -54,7 +58,7 @@ const (
 func (g *guarded) ask(row string, authorization ...string) (int, string) {
 	g.Helper()
 	pool, lease := g.stock()
-	words := strings.NewReplacer(`"P"`, `"`+pool+`"`, "{pool}", pool, `"L"`, `"`+lease+`"`, ",", "")
+	words := strings.NewReplacer(`"P"`, `"`+pool+`"`, "{pool}", pool, "{name}", "k", `"L"`, `"`+lease+`"`, ",", "")
 	method, path := "GET", "/nowhere"
 	if row != noRoute {
 		parts := strings.Fields(words.Replace(row))

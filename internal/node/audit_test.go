@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +186,33 @@ func TestWhoIsRefusedIsWrittenDown(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Keys that are made and removed are written down, with their names and IDs and nothing else of them.
+func TestChangesOfKeysAreWrittenDown(t *testing.T) {
+	for _, required := range []bool{false, true} {
+		onEachAudited(t, required, func(t *testing.T, a audited) {
+			a.admit("boss", time.Time{}, "all")
+			key := a.keep("ci", tms.Grant{Right: tms.Hold, Pools: "*"})
+			a.as("ci").Keys(t.Context(), nil)
+			_, err := a.as("boss").DeleteKey(t.Context(), "ci", key.ID)
+			a.must(err)
+			want := []string{"put_key boss ci " + key.ID + " 0 ok", "keys ci   0 not_permitted",
+				"delete_key boss ci " + key.ID + " 1 ok"}
+			lines := a.lines(len(want) + map[bool]int{true: 2}[required])
+			lines = slices.DeleteFunc(lines, func(l audit.Line) bool { return l.Outcome == "intent" })
+			for i, l := range lines {
+				got := strings.Join([]string{l.Verb, l.Key, l.Name, l.KeyID, fmt.Sprint(l.Count), l.Outcome}, " ")
+				if got != want[i] {
+					t.Errorf("line %d is %q, want %q", i, got, want[i])
+				}
+			}
+			text, _ := os.ReadFile(a.path)
+			if strings.Contains(string(text), key.Hash) || strings.Contains(string(text), a.keys["ci"]) {
+				t.Errorf("the audit tells of the key: %s", text)
+			}
+		})
+	}
 }
 
 // Where an audit is required, an intent comes before each change, and an outcome after it, whatever that is.

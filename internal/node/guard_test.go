@@ -82,10 +82,18 @@ func serveOptions(t testing.TB, opened tms.Sweeper, asks bool, o Options) *guard
 		o.Keyring = g.ring
 	}
 	g.Node = New(opened, o)
+	if _, err := g.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	following, stop := context.WithCancel(context.Background())
+	var follows sync.WaitGroup
+	follows.Go(func() { g.ring.Follow(following, o.Logger) })
 	srv := httptest.NewServer(g.Handler())
 	g.url = srv.URL
 	t.Cleanup(func() {
 		srv.Close()
+		stop()
+		follows.Wait()
 		g.Node.Close()
 	})
 	return g

@@ -54,7 +54,9 @@ type Node struct {
 	waiting *wait.Store
 	store   *configured
 	sweeper *expiry.Manager
+	keyring *access.Keyring // nil: nobody is asked for a key
 	server  *server.Server
+	logger  *slog.Logger
 }
 
 // New returns a node over a store that was opened. It does nothing before [Node.Serve], but for what is asked of its
@@ -63,7 +65,7 @@ func New(opened tms.Sweeper, o Options) *Node {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{opened: opened, waiting: wait.Wrap(opened, wait.Options{Logger: o.Logger})}
+	n := &Node{opened: opened, logger: o.Logger, waiting: wait.Wrap(opened, wait.Options{Logger: o.Logger})}
 	n.store = &configured{Sweeper: n.waiting, pools: o.Pools, logger: o.Logger}
 	n.store.set.Store(len(o.Pools) == 0)
 	count, limited := func(string, tms.Expired, error) {}, func(string) {}
@@ -80,6 +82,10 @@ func New(opened tms.Sweeper, o Options) *Node {
 	o.HTTP.Store, o.HTTP.Logger, o.HTTP.Stopping = n.sweeper.Store(), o.Logger, n.waiting.Stop
 	keys := secret.Of(opened)
 	if o.Keyring != nil {
+		if keeps, ok := opened.(tms.Keyring); ok {
+			o.Keyring.Keep(keeps)
+		}
+		n.keyring = o.Keyring
 		o.HTTP.Store, o.HTTP.Access = access.Wrap(n.sweeper.Store(), o.Keyring, keys), o.Keyring
 	}
 	if o.Audit != nil {
@@ -138,10 +144,13 @@ func (n *Node) Handler() http.Handler { return n.server.Handler() }
 // Sweep is the expiry manager at work, until ctx ends. [Node.Serve] runs it.
 func (n *Node) Sweep(ctx context.Context) { n.sweeper.Run(ctx) }
 
-// Look makes the pools of the configuration, where that has not been done, and returns why the store is not ready, if
-// it is not. It returns an error where the store refuses those pools for good.
+// Look makes the pools of the configuration, where that has not been done, reads the keys in the store, and returns why
+// the store is not ready, if it is not. It returns an error where the store refuses those pools for good.
 func (n *Node) Look(ctx context.Context) (unready, err error) {
 	unready = n.store.look(ctx)
+	if n.keyring != nil {
+		n.keyring.Read(ctx) // Serve tells where that goes on to fail
+	}
 	if n.store.hopeless(unready) {
 		return nil, unready
 	}
@@ -157,6 +166,9 @@ func (n *Node) Serve(ctx context.Context, listener net.Listener, unready error) 
 	var refused error // of the watch, to be read when it has ended
 	background.Go(func() { awaitFailure(ctx, n.opened, cancel) })
 	background.Go(func() { n.sweeper.Run(ctx) })
+	if n.keyring != nil {
+		background.Go(func() { n.keyring.Follow(ctx, n.logger) })
+	}
 	background.Go(func() {
 		if refused = n.store.watch(ctx, unready); refused != nil {
 			cancel()

@@ -27,6 +27,14 @@ func SortKeys(keys []tms.StoredKey) {
 	})
 }
 
+// MayPutKey refuses a key whose ID another one has.
+func MayPutKey(there, key tms.StoredKey) error {
+	if there.Hash != key.Hash {
+		return KeyExists()
+	}
+	return nil
+}
+
 // KeyExists refuses a key whose ID another one has.
 func KeyExists() error { return tms.Invalid("id", "is that of another key") }
 

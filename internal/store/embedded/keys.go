@@ -23,8 +23,8 @@ type keys struct {
 // PutKey implements [tms.Keyring]. A key is on the disk when it returns, whatever the store syncs else.
 func (s *Store) PutKey(_ context.Context, key tms.StoredKey) error {
 	return s.withKeys(func(all map[string]tms.StoredKey) error {
-		if _, exists := all[key.ID]; exists {
-			return rules.KeyExists()
+		if there, exists := all[key.ID]; exists {
+			return rules.MayPutKey(there, key)
 		}
 		if len(all) >= tms.MaxKeys {
 			return rules.TooManyKeys()

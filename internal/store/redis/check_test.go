@@ -36,8 +36,8 @@ func checkRedis(ctx context.Context, c rueidis.Client) error {
 	for _, key := range keys {
 		pool, rest, found := strings.Cut(strings.TrimPrefix(key, "tms:{"), "}:")
 		switch {
-		case key == "tms:pools", key == "tms:store", key == "tms:secret", key == "tms:keys", strings.HasPrefix(key, "tms:limit:"),
-			rest == "gone":
+		case slices.Contains([]string{"tms:pools", "tms:store", "tms:secret", "tms:keys"}, key),
+			strings.HasPrefix(key, "tms:limit:"), rest == "gone":
 		case !found || pools[pool] == nil:
 			return fmt.Errorf("key %q belongs to no pool", key)
 		default:

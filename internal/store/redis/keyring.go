@@ -16,7 +16,7 @@ const keyring = "tms:keys"
 
 // PutKey implements [tms.Keyring].
 func (s *Store) PutKey(ctx context.Context, key tms.StoredKey) error {
-	m, err := s.onKeyring(ctx, fnPutKey, key.ID, rules.EncodeKey(key), strconv.Itoa(tms.MaxKeys))
+	m, err := s.onKeyring(ctx, fnPutKey, key.ID, rules.EncodeKey(key), strconv.Itoa(tms.MaxKeys), key.Hash)
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,11 @@ local function storedKeys(k)
 end
 
 -- tms1_put_key keeps a key.
--- ARGV: ID, the key, how many there may be at most.
+-- ARGV: ID, the key, how many there may be at most, its hash.
 -- Answer: "", "key_exists" or "too_many_keys".
 local function put_key(k, args)
-  if call('HGET', k[1], args[1]) then return 'key_exists' end
+  local there = call('HGET', k[1], args[1])
+  if there then return cjson.decode(there).hash == args[4] and '' or 'key_exists' end
   if #storedKeys(k) / 2 >= tonumber(args[3]) then return 'too_many_keys' end
   call('HSET', k[1], args[1], args[2])
   return ''

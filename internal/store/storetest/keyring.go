@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +27,7 @@ func RunKeyring(t *testing.T, open func(t *testing.T) [2]tms.Keyring) {
 }
 
 func storedKey(n int, name string) tms.StoredKey {
-	return tms.StoredKey{Name: name, ID: fmt.Sprintf("%08d", n), Hash: "sha256:" + strings.Repeat("ab", 32),
+	return tms.StoredKey{Name: name, ID: fmt.Sprintf("%08d", n), Hash: fmt.Sprintf("sha256:%064x", n),
 		May:     []tms.Grant{{Right: tms.Hold, Pools: "ci-*"}, {Right: tms.Watch, Pools: "*"}},
 		Expires: time.Unix(2_000_000_000, 0).UTC(), MadeAt: time.Unix(1_000_000_000+int64(n), 0).UTC()}
 }
@@ -86,7 +85,9 @@ func keysRace(t *testing.T, views [2]tms.Keyring) {
 	var puts sync.WaitGroup
 	errs := make([]error, 8)
 	for i := range errs {
-		puts.Go(func() { errs[i] = views[i%2].PutKey(t.Context(), storedKey(1, fmt.Sprint("k", i))) })
+		key := storedKey(i, fmt.Sprint("k", i))
+		key.ID = "00000001"
+		puts.Go(func() { errs[i] = views[i%2].PutKey(t.Context(), key) })
 	}
 	puts.Wait()
 	kept := 0
@@ -95,6 +96,13 @@ func keysRace(t *testing.T, views [2]tms.Keyring) {
 			kept++
 		} else if tms.CodeOf(err) != tms.ErrInvalidRequest {
 			t.Errorf("got error %v", err)
+		}
+	}
+	for i := range errs {
+		again := storedKey(i, fmt.Sprint("k", i))
+		again.ID = "00000001"
+		if err := views[0].PutKey(t.Context(), again); (err == nil) != (errs[i] == nil) {
+			t.Errorf("put again: %v, and at first %v", err, errs[i])
 		}
 	}
 	if list, err := views[0].Keys(t.Context(), nil); kept != 1 || len(list) != 1 || err != nil {
