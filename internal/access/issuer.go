@@ -29,6 +29,7 @@ import (
 type Issuer struct {
 	IssuerOptions
 	client *http.Client
+	recent recent
 
 	mu     sync.Mutex
 	found  *oidc.IDTokenVerifier // nil: not yet
@@ -101,6 +102,10 @@ type Claims map[string]any
 
 // verify returns what a token says, if it counts, and until when it does, which may be over.
 func (i *Issuer) verify(ctx context.Context, token string) (Claims, time.Time, error) {
+	now := i.Now()
+	if v, known := i.recent.find(token, now); known {
+		return v.claims, v.until, nil
+	}
 	verifier, err := i.verifier(ctx)
 	if err != nil {
 		return nil, time.Time{}, tms.Refuse(tms.ErrStoreUnavailable, "the issuer %s of the token cannot be asked: %v",
@@ -117,7 +122,9 @@ func (i *Issuer) verify(ctx context.Context, token string) (Claims, time.Time, e
 	if err != nil {
 		return nil, time.Time{}, tms.Refuse(tms.ErrUnauthenticated, "the token of %s does not count: %v", i.Name, err)
 	}
-	return claims, said.Expiry.Add(leeway), nil
+	until := said.Expiry.Add(leeway)
+	i.recent.remember(token, verified{claims, until, now})
+	return claims, until, nil
 }
 
 // timely refuses a token that does not expire, or whose time has not come. One that has expired is refused as a key is
