@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -11,24 +12,29 @@ import (
 	"time"
 
 	"github.com/manankarani/token-manager/internal/access"
+	"github.com/manankarani/token-manager/internal/loopback"
 )
 
 // attack is what somebody does to a server until ctx ends.
 type attack struct {
-	name string
-	run  func(ctx context.Context, s *target)
+	name   string
+	run    func(ctx context.Context, s *target)
+	secure bool // over TLS
 }
 
 var attacks = []attack{
-	{"2,000 connections that send a header, a line a second", slowHeaders},
-	{"10,000 idle connections", idleConnections},
-	{"400 connections a second that send nothing", connectAndLeave},
-	{"bodies of 1 GB that are announced, 50 a second", announcedBodies},
-	{"bodies of 1 GB that are not, 10 a second", endlessBodies},
-	{"10,000 header lines, 50 a second", manyHeaders},
-	{"wrong keys, 1,000 a second", wrongKeys},
-	{"one key, 2,000 a second, which is 10 times its limit", overTheLimit},
-	{"2,000 assigns that wait for what does not come, and ask again", manyWaiters},
+	{"2,000 connections that send a header, a line a second", slowHeaders, false},
+	{"10,000 idle connections", idleConnections, false},
+	{"400 connections a second that send nothing", connectAndLeave, false},
+	{"bodies of 1 GB that are announced, 50 a second", announcedBodies, false},
+	{"bodies of 1 GB that are not, 10 a second", endlessBodies, false},
+	{"10,000 header lines, 50 a second", manyHeaders, false},
+	{"wrong keys, 1,000 a second", wrongKeys, false},
+	{"one key, 2,000 a second, which is 10 times its limit", overTheLimit, false},
+	{"2,000 assigns that wait for what does not come, and ask again", manyWaiters, false},
+	{"400 TLS connections a second that do not greet", connectAndLeave, true},
+	{"20 connections of HTTP/2 with 100 bodies each that do not come", slowStreams, true},
+	{"HTTP/2 rapid reset, 10,000 a second", rapidReset, true},
 }
 
 // often calls f so many times a second, evenly, by so many at once, until ctx ends.
@@ -181,4 +187,56 @@ func manyWaiters(ctx context.Context, s *target) {
 		}
 		return err
 	})
+}
+
+// greet opens a connection of HTTP/2, whose frames it reads and drops.
+func (s *target) greet(ctx context.Context) (*loopback.HTTP2, error) {
+	conn, err := tls.Dial("tcp", s.address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { conn.Close() })
+	h, err := loopback.NewHTTP2(conn)
+	go func() {
+		for err == nil {
+			_, _, _, err = h.Read()
+		}
+		conn.Close()
+	}()
+	return h, err
+}
+
+// slowStreams begins requests whose bodies do not come, a hundred over each connection, and anew where that was closed.
+func slowStreams(ctx context.Context, s *target) {
+	often(ctx, 20, 20, func() {
+		h, err := s.greet(ctx)
+		for n := 0; err == nil && ctx.Err() == nil; n++ {
+			if _, err = h.Ask(http.MethodPost, "/assign-token", false, "authorization", "Bearer "+s.noisy); n >= 100 {
+				sleepUntil(ctx, time.Second) // those that are too many are refused
+			}
+		}
+	})
+}
+
+func rapidReset(ctx context.Context, s *target) {
+	const connections, perSecond = 4, 10_000
+	var working sync.WaitGroup
+	for range connections {
+		working.Go(func() {
+			for ctx.Err() == nil {
+				h, err := s.greet(ctx)
+				for start, n := time.Now(), 0; err == nil; n++ {
+					var stream uint32
+					stream, err = h.Ask(http.MethodGet, "/pools", true, "authorization", "Bearer "+s.noisy)
+					if err == nil {
+						err = h.Reset(stream)
+					}
+					if n%100 == 0 {
+						time.Sleep(time.Duration(n)*time.Second*connections/perSecond - time.Since(start))
+					}
+				}
+			}
+		})
+	}
+	working.Wait()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/manankarani/token-manager/internal/access"
+	"github.com/manankarani/token-manager/internal/loopback"
 )
 
 var attackLasts = flag.Duration("attacks", 0,
@@ -28,7 +30,7 @@ var attackLasts = flag.Duration("attacks", 0,
 func TestAttacks(t *testing.T) {
 	for _, a := range attacks {
 		t.Run(strings.ReplaceAll(a.name, " ", "_"), func(t *testing.T) {
-			p := startAttacked(t)
+			p := startAttacked(t, a.secure)
 			moments := []time.Duration{300 * time.Millisecond}
 			if *attackLasts > 0 {
 				moments = []time.Duration{*attackLasts, *attackLasts}
@@ -56,7 +58,7 @@ type attackedServer struct {
 	memoryIdle int
 }
 
-func startAttacked(t *testing.T) *attackedServer {
+func startAttacked(t *testing.T, secure bool) *attackedServer {
 	t.Helper()
 	s := &attackedServer{target: target{noisy: access.NewKey()}, good: access.NewKey()}
 	text := fmt.Sprintf("auth: keys\nkeys:\n  good: {hash: %q, may: [all], rate_limit: off}\n"+
@@ -66,7 +68,12 @@ func startAttacked(t *testing.T) *attackedServer {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.process = startServe(t, "--config", file, "--store", "embedded:"+filepath.Join(dir, "data"), "--sync", "100ms")
+	args := []string{"--config", file, "--store", "embedded:" + filepath.Join(dir, "data"), "--sync", "100ms"}
+	if secure {
+		cert, key := loopback.NewAuthority(t).Issue(dir, 2)
+		args = append(args, "--tls-cert", cert, "--tls-key", key)
+	}
+	s.process = startServe(t, args...)
 	s.target = newTarget(s.process.url, s.noisy, share())
 	s.memoryIdle = s.memory()
 	if status := s.ask(s.good, http.MethodPost, "/generate-token", `{"count":200}`); status != 201 {
@@ -84,8 +91,10 @@ type target struct {
 }
 
 func newTarget(url, noisy string, share int) target {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	return target{url, strings.TrimPrefix(url, "http://"), noisy, share, client}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, ForceAttemptHTTP2: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	_, address, _ := strings.Cut(url, "://")
+	return target{url, address, noisy, share, client}
 }
 
 // ask sends a request over connections that are kept, and returns the status; 0: there was no answer.

@@ -84,9 +84,9 @@ var mutants = []mutant{
 	{"a call counts though its connection was made anew", redisDir + "replicas.go",
 		"w.err == nil && r.calls.dials.Load() != dials", "false", "ConnectionMadeAnew"},
 	{"a refusal does not wait for the replicas", redisDir + "redis.go",
-		"if err := s.replicas.have(ctx, poolKeys(pool)[0], function, dials); err != nil {",
-		"if _, no := readAnswer(pool, result); no != nil {\n\t} else if err := " +
-			"s.replicas.have(ctx, poolKeys(pool)[0], function, dials); err != nil {", "Replica"},
+		"if err := s.replicas.have(ctx, key, function, dials); err != nil {",
+		"if _, no := readAnswer(\"\", result); no != nil {\n\t} else if err := " +
+			"s.replicas.have(ctx, key, function, dials); err != nil {", "Replica"},
 	{"a library is downgraded", redisDir + "library.go", "loaded >= l.version", "loaded == l.version", "Version"},
 	{"what a master answered that is confirmed no more counts", redisDir + "redis.go",
 		"s.sentinels.vouch(); err != nil && !reads[function]", "s.sentinels.vouch(); err != nil && false",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type guarded struct {
 	*Node
 	ring *access.Keyring
 	url  string
+	http *http.Client      // nil: the usual one
 	keys map[string]string // by name
 	now  time.Time
 	all  []access.Key

@@ -37,6 +37,8 @@ type call struct {
 	address netip.Addr          // of the client
 	cut     bool                // the answer ended in the middle, which the client must see
 	room    reading             // what the body takes of the budget, until the answer is written
+	arrived *place              // nil: it has none yet
+	begun   bool                // it is carried out
 	leave   func()              // lets the next heavy request in; nil: this one is none
 }
 
@@ -65,6 +67,11 @@ func (s *Server) serve(route route) http.HandlerFunc {
 		c.address = s.addressOf(r)
 		c.room = reading{budget: s.budget, from: limit.Network(c.address), size: r.ContentLength}
 		defer c.done()
+		if r.Context().Err() != nil { // before anything is done for it
+			placeOf(r.Context()).abandons()
+			s.account(route, r, StatusClientGone, time.Since(start), r.Context().Err())
+			return
+		}
 		reply, err := s.answer(&c, route)
 		status, err := s.deliver(&c, reply, err)
 		s.account(route, r, status, time.Since(start), err)
@@ -81,6 +88,9 @@ func (c *call) done() {
 		buffers.Put(c.buffer)
 	}
 	c.room.done()
+	if c.arrived != nil && c.ProtoMajor > 1 {
+		c.arrived.ends(c.begun, c.Context().Err() != nil)
+	}
 }
 
 // lighten ends what was heavy about the call.
@@ -110,7 +120,10 @@ func (s *Server) answer(c *call, route route) (_ reply, err error) {
 		return reply{}, err
 	}
 	place := placeOf(c.Context())
-	place.arrives()
+	if err := place.arrives(); err != nil {
+		return reply{}, err
+	}
+	c.arrived = place
 	if takesBody(route.method) {
 		if c.body, err = s.readBody(c); err != nil {
 			return reply{}, err
@@ -120,6 +133,7 @@ func (s *Server) answer(c *call, route route) (_ reply, err error) {
 	if err != nil {
 		return reply{}, err
 	}
+	c.begun = true
 	if reserved {
 		c.mayTake(reservedTime)
 	}

@@ -66,14 +66,13 @@ func (c *Certificate) Reread() (changed bool, err error) {
 	return true, nil
 }
 
-// secured returns what a connection needs to speak TLS. It speaks HTTP/1.1 only: what a connection may use up is
-// counted by requests that follow one another.
+// secured returns what a connection needs to speak TLS.
 func secured(cert, key, clientCA []byte) (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("tls_cert, tls_key: %w", err)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{http2, "http/1.1"},
 		Certificates: []tls.Certificate{pair}}
 	if clientCA == nil {
 		return config, nil

@@ -17,6 +17,10 @@ import (
 const ReservedConnections = 8
 
 const (
+	// of the requests of a connection of HTTP/2 so many may be given up, at once and each second
+	mostGivenUp = 2 * MaxStreams
+	givesUpRate = MaxStreams
+
 	onItsWay     = time.Second     // for which a connection without a request may have one in the network
 	reservedTime = 5 * time.Second // for the answer of a request that took a reserved place
 )
@@ -24,6 +28,10 @@ const (
 // places is a listener with at most so many connections open at once. Where there is no place for a new one, it
 // closes the one that has been without a request longest. A request counts from when it has arrived as a whole, so that
 // nobody keeps a place by sending nothing, or slowly. Further connections wait in the system's queue.
+//
+// A connection of HTTP/2 has many requests at once. So the requests are counted as well, and are no more than the
+// connections may be; where there is no room for a new one, connections without a request that is carried out give way,
+// with all that arrives over them.
 type places struct {
 	net.Listener
 	most int
@@ -31,7 +39,8 @@ type places struct {
 
 	mu      sync.Mutex
 	open    int           // connections
-	busy    int           // those with a request that is carried out
+	present int           // requests, from when their headers have arrived
+	busy    int           // requests that are carried out
 	idle    *list.List    // the others, each a *place, the longest without a request first
 	changed chan struct{} // holds an entry when one of these has changed since Accept looked
 	closed  chan struct{}
@@ -75,12 +84,8 @@ func (p *places) admit(conn net.Conn) (*place, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	later := time.Hour
-	if oldest := p.idle.Front(); p.open >= p.most && oldest != nil {
-		victim := oldest.Value.(*place)
-		if later = onItsWay - p.now().Sub(victim.since); later <= 0 {
-			p.leave(victim)
-			victim.Conn.Close()
-		}
+	if p.open >= p.most {
+		later = p.giveWay()
 	}
 	if p.open >= p.most+ReservedConnections {
 		return nil, later
@@ -89,6 +94,21 @@ func (p *places) admit(conn net.Conn) (*place, time.Duration) {
 	place := &place{Conn: conn, places: p}
 	p.rest(place)
 	return place, 0
+}
+
+// giveWay closes the connection that has been without a request longest, or says how long none gives way yet. The lock
+// must be held.
+func (p *places) giveWay() (later time.Duration) {
+	oldest := p.idle.Front()
+	if oldest == nil {
+		return time.Hour
+	}
+	victim := oldest.Value.(*place)
+	if later = onItsWay - p.now().Sub(victim.since); later <= 0 {
+		p.leave(victim)
+		victim.Conn.Close()
+	}
+	return later
 }
 
 // rest puts a place behind those that have been without a request for longer. The lock must be held.
@@ -108,9 +128,9 @@ func (p *places) leave(place *place) {
 		return
 	case place.idle != nil:
 		p.idle.Remove(place.idle)
-	default:
-		p.busy--
 	}
+	p.busy -= place.busy
+	p.present -= place.present
 	place.left = true
 	p.open--
 	p.tell()
@@ -130,9 +150,13 @@ type place struct {
 	places *places
 
 	// Guarded by the lock of places.
-	idle  *list.Element // nil: a request is carried out
-	since time.Time     // since when it is idle
-	left  bool
+	idle    *list.Element // nil: a request is carried out
+	since   time.Time     // since when it is idle
+	present int           // requests
+	busy    int           // those of them that are carried out
+	givenUp float64       // requests that were given up lately, fewer by givesUpRate each second
+	counted time.Time     // when that was so
+	left    bool
 }
 
 type placeKey struct{}
@@ -150,21 +174,37 @@ func placeUnder(conn net.Conn) *place {
 	return conn.(*place)
 }
 
-// arrives says that the header of a request has arrived, whose body may follow.
-func (p *place) arrives() {
+// arrives says that the header of a request has arrived, whose body may follow. It refuses where there is no room for
+// one, or where the place has been given to another.
+func (p *place) arrives() error {
 	if p == nil {
-		return
+		return nil
 	}
-	p.places.mu.Lock()
-	defer p.places.mu.Unlock()
-	if !p.left {
-		p.places.rest(p)
+	all := p.places
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if !p.left && all.present >= all.most+ReservedConnections {
+		all.giveWay() // perhaps this one
 	}
+	switch {
+	case p.left:
+		return closedForAnother()
+	case all.present >= all.most+ReservedConnections:
+		return overloaded("there are as many requests as the server has connections")
+	}
+	all.present++
+	if p.present++; p.present == 1 {
+		all.rest(p)
+	}
+	return nil
 }
 
-// begin says that a request is carried out from now on, and keeps the place until rest. Where requests are carried out
-// on as many connections as there may be, it refuses all but those that go first, and reports whether a place is a
-// reserved one. It also refuses where the place has been given to another.
+func closedForAnother() error {
+	return &goneError{tms.Refuse(tms.ErrOverloaded, "the connection was closed for another one")}
+}
+
+// begin says that a request that has arrived is carried out from now on. Where as many are as there may be connections,
+// it refuses all but those that go first, and reports whether a place is a reserved one.
 func (p *place) begin(first bool) (reserved bool, err error) {
 	if p == nil {
 		return false, nil
@@ -173,29 +213,92 @@ func (p *place) begin(first bool) (reserved bool, err error) {
 	defer p.places.mu.Unlock()
 	switch reserved = p.places.busy >= p.places.most; {
 	case p.left:
-		return false, &goneError{tms.Refuse(tms.ErrOverloaded, "the connection was closed for another one")}
+		return false, closedForAnother()
 	case reserved && !first:
 		return false, overloaded("as many requests are carried out as the server has connections")
 	}
-	p.places.idle.Remove(p.idle)
-	p.idle = nil
+	if p.idle != nil {
+		p.places.idle.Remove(p.idle)
+		p.idle = nil
+	}
+	p.busy++
 	p.places.busy++
 	return reserved, nil
 }
 
-// follow heeds what package http says of a connection: it is idle when a request has been answered.
+// ends says that a request has ended that had arrived, whether it was carried out, and whether the caller has given it
+// up. A connection whose caller does so too often is closed: to begin requests costs next to nothing, and to carry them
+// out does not. One of HTTP/1, which ends with its request then, keeps the place until the answer is sent: see [follow].
+func (p *place) ends(begun, givenUp bool) {
+	p.places.mu.Lock()
+	defer p.places.mu.Unlock()
+	if p.left {
+		return
+	}
+	if givenUp && p.givesUp() {
+		return
+	}
+	p.present--
+	p.places.present--
+	if begun {
+		p.busy--
+		p.places.busy--
+	}
+	if p.busy == 0 && p.idle == nil {
+		p.places.rest(p)
+	}
+	p.places.tell()
+}
+
+// abandons says that a request was given up before it was looked at.
+func (p *place) abandons() {
+	if p == nil {
+		return
+	}
+	p.places.mu.Lock()
+	defer p.places.mu.Unlock()
+	if !p.left {
+		p.givesUp()
+	}
+}
+
+// givesUp counts a request that was given up, and closes the connection, and says so, where there are too many. The
+// lock must be held.
+func (p *place) givesUp() (closed bool) {
+	now := p.places.now()
+	p.givenUp = max(0, p.givenUp-givesUpRate*now.Sub(p.counted).Seconds()) + 1
+	p.counted = now
+	if closed = p.givenUp > mostGivenUp; closed {
+		p.places.leave(p)
+		p.Conn.Close()
+	}
+	return closed
+}
+
+// follow heeds what package http says of a connection of HTTP/1: its request has been answered when it is idle.
 func follow(conn net.Conn, state http.ConnState) {
+	if state != http.StateIdle || speaksHTTP2(conn) {
+		return
+	}
 	p := placeUnder(conn)
 	p.places.mu.Lock()
 	defer p.places.mu.Unlock()
-	if state != http.StateIdle || p.left {
+	if p.left {
 		return
 	}
-	if p.idle == nil {
-		p.places.busy--
-	}
+	p.places.busy -= p.busy
+	p.places.present -= p.present
+	p.busy, p.present = 0, 0
 	p.places.rest(p)
 }
+
+func speaksHTTP2(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return ok && secure.ConnectionState().NegotiatedProtocol == http2
+}
+
+// http2 is the name of HTTP/2 when a connection agrees on it.
+const http2 = "h2"
 
 func (p *place) Close() error {
 	p.places.mu.Lock()

@@ -83,6 +83,20 @@ func (s *Server) serveOn(hs *http.Server, listener net.Listener) error {
 	return hs.Serve(tls.NewListener(listener, s.config.Certificate.config()))
 }
 
+// http2Limits bound what a connection of HTTP/2 may use up. One that is silent under its requests is asked whether it
+// still stands.
+var http2Limits = &http.HTTP2Config{
+	MaxConcurrentStreams:          MaxStreams,
+	MaxReceiveBufferPerConnection: 128 << 10,
+	MaxReceiveBufferPerStream:     64 << 10,
+	SendPingTimeout:               30 * time.Second,
+	PingTimeout:                   15 * time.Second,
+	WriteByteTimeout:              30 * time.Second,
+}
+
+// MaxStreams is how many requests a connection of HTTP/2 has at most at once.
+const MaxStreams = 100
+
 func (s *Server) httpServer() *http.Server {
 	return &http.Server{
 		Handler:     s.handler,
@@ -97,6 +111,7 @@ func (s *Server) httpServer() *http.Server {
 		ReadTimeout:       s.config.ReadTimeout,
 		WriteTimeout:      s.config.WriteTimeout,
 		IdleTimeout:       s.config.IdleTimeout,
+		HTTP2:             http2Limits,
 	}
 }
 
