@@ -297,8 +297,14 @@ func TestTheLogSaysWhoUsedForce(t *testing.T) {
 func TestAKeyEndsDuringAWait(t *testing.T) { onEachStore(t, aKeyEndsDuringAWait) }
 
 func aKeyEndsDuringAWait(t *testing.T, g *guarded) {
-	ctx := t.Context()
 	g.admit("short", time.Time{}, "hold")
+	endsDuringAWait(t, g, func() { g.revoke("short") })
+}
+
+// endsDuringAWait has the key short wait while it ends.
+func endsDuringAWait(t *testing.T, g *guarded, end func()) {
+	t.Helper()
+	ctx := t.Context()
 	_, err := g.Store().PutPool(ctx, "p", tms.PolicyChange{})
 	g.must(err)
 	waited, waits := make(chan error), g.as("short")
@@ -313,15 +319,16 @@ func aKeyEndsDuringAWait(t *testing.T, g *guarded) {
 		_, stats, err := g.Store().Pool(ctx, "p")
 		return err == nil && stats.Waiting == 1
 	})
-	g.revoke("short")
+	end()
 	_, err = g.Store().Generate(ctx, "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a"}}})
 	g.must(err)
 	if err := <-waited; !errors.Is(err, tms.ErrUnauthenticated) {
 		t.Errorf("the waiter got %v", err)
 	}
-	if token, err := g.Store().Token(ctx, "p", tms.LeaseKey{Token: "a"}); err != nil || token.State != tms.Available {
-		t.Errorf("the token is %+v, error %v", token, err)
-	}
+	waitUntil(t, func() bool {
+		token, err := g.Store().Token(ctx, "p", tms.LeaseKey{Token: "a"})
+		return err == nil && token.State == tms.Available
+	})
 }
 
 // Whoever hangs up in a wait with a key that ends leaves nothing behind either.

@@ -79,33 +79,11 @@ func keysInTheStore(t *testing.T, g *guarded) {
 func TestAStoredKeyEndsDuringAWait(t *testing.T) { onEachStore(t, aStoredKeyEndsDuringAWait) }
 
 func aStoredKeyEndsDuringAWait(t *testing.T, g *guarded) {
-	ctx := t.Context()
 	g.admit("boss", time.Time{}, "all")
 	g.keep("short", tms.Grant{Right: tms.Hold, Pools: "*"})
-	_, err := g.Store().PutPool(ctx, "p", tms.PolicyChange{})
-	g.must(err)
-	waited, waits := make(chan error), g.as("short")
-	go func() {
-		results, err := waits.Assign(ctx, "p", []tms.AssignRequest{{Wait: 20 * time.Second, RequestID: "r"}})
-		if err == nil {
-			err = results[0].Err
-		}
-		waited <- err
-	}()
-	waitUntil(t, func() bool {
-		_, stats, err := g.Store().Pool(ctx, "p")
-		return err == nil && stats.Waiting == 1
-	})
-	_, err = g.as("boss").DeleteKey(ctx, "short", "")
-	g.must(err)
-	_, err = g.Store().Generate(ctx, "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a"}}})
-	g.must(err)
-	if err := <-waited; !errors.Is(err, tms.ErrUnauthenticated) {
-		t.Errorf("the waiter got %v", err)
-	}
-	waitUntil(t, func() bool {
-		token, err := g.Store().Token(ctx, "p", tms.LeaseKey{Token: "a"})
-		return err == nil && token.State == tms.Available
+	endsDuringAWait(t, g, func() {
+		_, err := g.as("boss").DeleteKey(t.Context(), "short", "")
+		g.must(err)
 	})
 }
 

@@ -231,6 +231,24 @@ func (j *journal) write(g *group) {
 	}
 }
 
+// atOnce writes beside the groups, and returns when that is on the disk, whatever is synced at an interval.
+func (j *journal) atOnce(write func(*pebble.Batch) error) error {
+	if j == nil {
+		return nil
+	}
+	err := caught(func() error {
+		batch := j.db.NewBatch()
+		return errors.Join(write(batch), batch.Commit(pebble.Sync), batch.Close())
+	})
+	if err != nil {
+		j.fail(err)
+	}
+	if j.every > 0 {
+		j.disk.sync()
+	}
+	return j.stopped()
+}
+
 // syncs makes what was written durable, at the journal's interval.
 func (j *journal) syncs() {
 	tick := time.NewTicker(j.every)

@@ -112,25 +112,20 @@ func (j *journal) keys() (map[string]tms.StoredKey, error) {
 }
 
 func (j *journal) setKey(key tms.StoredKey) error {
-	if j == nil {
-		return nil
-	}
-	return caught(func() error {
-		return j.db.Set(append([]byte{keyPrefix}, key.ID...), []byte(rules.EncodeKey(key)), pebble.Sync)
+	return j.atOnce(func(b *pebble.Batch) error {
+		return b.Set(append([]byte{keyPrefix}, key.ID...), []byte(rules.EncodeKey(key)), nil)
 	})
 }
 
 // deleteKeys deletes all of these keys or none.
 func (j *journal) deleteKeys(ids []string) error {
-	if j == nil || len(ids) == 0 {
+	if len(ids) == 0 {
 		return nil
 	}
-	return caught(func() error {
-		batch := j.db.NewBatch()
-		var errs []error
+	return j.atOnce(func(b *pebble.Batch) (err error) {
 		for _, id := range ids {
-			errs = append(errs, batch.Delete(append([]byte{keyPrefix}, id...), nil))
+			err = errors.Join(err, b.Delete(append([]byte{keyPrefix}, id...), nil))
 		}
-		return errors.Join(errors.Join(errs...), batch.Commit(pebble.Sync), batch.Close())
+		return err
 	})
 }

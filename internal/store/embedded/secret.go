@@ -42,5 +42,5 @@ func (j *journal) secret() (key [32]byte, err error) {
 		return [32]byte(raw), nil
 	}
 	rand.Read(key[:])
-	return key, caught(func() error { return j.db.Set(secretKey, key[:], pebble.Sync) })
+	return key, j.atOnce(func(b *pebble.Batch) error { return b.Set(secretKey, key[:], nil) })
 }
