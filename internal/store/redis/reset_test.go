@@ -32,6 +32,8 @@ func onlyReads(t *testing.T, s *redis.Store, pool string) {
 		"restore":        func() error { _, err := s.Restore(ctx, pool, []string{"a"}); return err },
 		"delete":         func() error { _, err := s.Delete(ctx, pool, keys); return err },
 		"expire":         func() error { _, err := s.Expire(ctx, pool, 1); return err },
+		"put key":        func() error { return s.PutKey(ctx, tms.StoredKey{ID: "00000001"}) },
+		"delete key":     func() error { _, err := s.DeleteKey(ctx, "a", ""); return err },
 		"ready":          func() error { return s.Ready(ctx) },
 	} {
 		if err := step(); tms.CodeOf(err) != tms.ErrStoreReset {
@@ -43,6 +45,7 @@ func onlyReads(t *testing.T, s *redis.Store, pool string) {
 		"pools":  func() error { _, err := s.Pools(ctx, "", 10); return err },
 		"token":  func() error { _, err := s.Token(ctx, pool, tms.LeaseKey{Token: "b"}); return err },
 		"tokens": func() error { _, err := s.Tokens(ctx, pool, tms.Filter{}, "", 10); return err },
+		"keys":   func() error { _, err := s.Keys(ctx, nil); return err },
 	} {
 		if err := read(); err != nil {
 			t.Errorf("%s: %v", what, err)
