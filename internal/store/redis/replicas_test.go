@@ -97,6 +97,11 @@ func TestAReplicaThatHangs(t *testing.T) {
 			_, err := s.KeepAlive(t.Context(), "p", []tms.LeaseKey{{Token: "a", LeaseID: "another"}})
 			return err
 		}},
+		{"a key", func() error { return s.PutKey(t.Context(), tms.StoredKey{ID: "00000001"}) }},
+		{"a key that is removed", func() error {
+			_, err := s.DeleteKey(t.Context(), "none", "")
+			return err
+		}},
 		{"a pool that exists", func() error {
 			_, err := s.PutPool(t.Context(), "p", tms.PolicyChange{If: tms.IfMissing})
 			return err
