@@ -70,7 +70,8 @@ func TestCertificatesThatDoNotCountOpenNothing(t *testing.T) {
 	authority, stranger := loopback.NewAuthority(t), loopback.NewAuthority(t)
 	g := securely(t, authority)
 	good := g.admit("good", time.Time{}, "all")
-	g.all = append(g.all, access.Key{Name: "build", Certificate: "build", May: []tms.Grant{{Right: tms.Run, Pools: "*"}}})
+	all := []tms.Grant{{Right: tms.Run, Pools: "*"}}
+	g.all = append(g.all, access.Key{Name: "build", Certificate: "build", May: all})
 	g.ring.Set(g.all)
 	known, unknown := g.showing(authority, authority, "build"), g.showing(authority, authority, "other")
 	strange := g.showing(authority, stranger, "build")

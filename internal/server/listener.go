@@ -228,7 +228,7 @@ func (p *place) begin(first bool) (reserved bool, err error) {
 
 // ends says that a request has ended that had arrived, whether it was carried out, and whether the caller has given it
 // up. A connection whose caller does so too often is closed: to begin requests costs next to nothing, and to carry them
-// out does not. One of HTTP/1, which ends with its request then, keeps the place until the answer is sent: see [follow].
+// out does not. It is not for HTTP/1, where a place is kept until the answer is sent: see [follow].
 func (p *place) ends(begun, givenUp bool) {
 	p.places.mu.Lock()
 	defer p.places.mu.Unlock()
