@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -87,6 +88,8 @@ func Open(o Options) (*Store, error) {
 		s.clock.goOn(s.clock.fresh())
 	} else if err := s.load(o); err != nil {
 		return nil, err
+	} else if o.SyncInterval == 0 {
+		shareSyncs()
 	}
 	if o.Now == nil {
 		s.beating.Go(s.beats)
@@ -96,6 +99,16 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	return s, s.forgetPutBack(o.Dir)
+}
+
+// shareSyncs sees to it that others run while one waits for the disk. Go keeps the processor of who is inside a system
+// call for up to 10 ms, so that with one alone nobody would gather for the next fsync, whatever number of callers there
+// is.
+func shareSyncs() {
+	const least = 2
+	if runtime.GOMAXPROCS(0) < least {
+		runtime.GOMAXPROCS(least)
+	}
 }
 
 // Failed returns a channel that is closed when a write or an fsync has failed, or a step has panicked. From then on no

@@ -244,7 +244,9 @@ func each[R any](s *Store, ctx context.Context, pool string, keys []tms.LeaseKey
 		if err != nil {
 			break
 		}
-		runtime.Gosched()
+		if len(results) < len(keys) {
+			runtime.Gosched()
+		}
 	}
 	if lost := last.wait(ctx); lost != nil {
 		return nil, lost
