@@ -30,7 +30,8 @@ type Store interface {
 	PutPool(ctx context.Context, name string, change PolicyChange) (Pool, error)
 
 	// Pool returns a pool and the sizes of its sets. It first carries out a bounded number of expiries that are due, so
-	// that in a pool that is kept swept the sizes hold no token whose clock has run out.
+	// that in a pool that is kept swept the sizes hold no token whose clock has run out. Where more are due it counts
+	// the others as what the policy will make of them, but for tokens that die with their leases.
 	Pool(ctx context.Context, name string) (Pool, Stats, error)
 
 	// Pools returns a page of at most limit pools, in the order of their names, that come after the given one, each as

@@ -117,7 +117,7 @@ func (c *config) settings() *pflag.FlagSet {
 	c.limitSettings.add(fs)
 	c.auditSettings.add(fs)
 
-	fs.IntVar(&c.SweepLimit, "sweep-limit", 1_000, "most expiries that one sweep of a pool carries out")
+	fs.IntVar(&c.SweepLimit, "sweep-limit", 100, "most expiries that one sweep of a pool carries out")
 	fs.DurationVar(&c.SweepInterval, "sweep-interval", time.Second,
 		"longest `time` between two sweeps of a pool that the server uses")
 

@@ -23,15 +23,15 @@ import (
 const (
 	pageSize    = 1_000                 // pools in one step of the listing
 	rest        = 10 * time.Millisecond // the shortest sleep, so that deadlines that lie close together share one round
-	breath      = time.Millisecond      // between two rounds while more is due, so that requests get their turn
+	breath      = time.Millisecond      // the shortest sleep while more is due
 	mostDoubled = 4                     // a pool that fails is tried again after at most 2^4 intervals
 	lively      = 10                    // intervals for which a pool counts as used
 )
 
 // Options says how a Manager works. The zero value works.
 type Options struct {
-	// Limit is the most expiries that one sweep carries out; zero means 1,000. A pool where more is due is swept again
-	// almost at once, after every other pool that is due had its turn.
+	// Limit is the most expiries that one sweep carries out; zero means 100. A pool where more is due is swept again
+	// after as long as the sweep took, and after every other pool that is due had its turn.
 	Limit int
 
 	// Interval is the longest time between two sweeps of a pool that is used through [Manager.Store], and for ten
@@ -68,6 +68,7 @@ type visit struct {
 	at       time.Time
 	used     time.Time // the pool counts as used until then
 	failures int
+	more     bool // was due when the last sweep ended
 }
 
 func (v *visit) before(o *visit) bool {
@@ -80,7 +81,7 @@ func (v *visit) before(o *visit) bool {
 // New returns a Manager for the pools of the store. It does nothing before Run.
 func New(store tms.Sweeper, options Options) *Manager {
 	if options.Limit <= 0 {
-		options.Limit = 1_000
+		options.Limit = 100
 	}
 	if options.Interval <= 0 {
 		options.Interval = time.Second
@@ -194,15 +195,16 @@ func (m *Manager) list(ctx context.Context) {
 
 func (m *Manager) sweep(ctx context.Context, v *visit) {
 	m.used.forget(v.name)
+	begun := time.Now()
 	expired, err := m.store.Expire(ctx, v.name, m.options.Limit)
 	if err != nil {
 		m.failed(ctx, v, err)
 		return
 	}
 	m.options.Observe(v.name, expired, nil)
-	v.failures, m.turned = 0, 0
+	v.failures, m.turned, v.more = 0, 0, !expired.NextDue.IsZero() && expired.NextDue.Before(expired.Now)
 	now := time.Now()
-	m.schedule(v, now.Add(m.wait(expired, v.used.After(now))))
+	m.schedule(v, now.Add(m.wait(expired, now.Sub(begun), v.used.After(now))))
 }
 
 func (m *Manager) failed(ctx context.Context, v *visit, err error) {
@@ -228,8 +230,9 @@ func (m *Manager) backOff(failures int) time.Duration {
 }
 
 // wait returns how long a pool can be left alone after a sweep. The deadline and Now are both on the store's clock, so
-// that a difference between the clocks of the machines does not matter.
-func (m *Manager) wait(e tms.Expired, used bool) time.Duration {
+// that a difference between the clocks of the machines does not matter. While more is due, it is left alone for as long
+// as the sweep took, so that requests have the half of the store's time at least.
+func (m *Manager) wait(e tms.Expired, took time.Duration, used bool) time.Duration {
 	longest := m.options.Round - rand.N(m.options.Round/2+1) // so that a round is spread
 	if used {
 		longest = m.options.Interval
@@ -239,7 +242,7 @@ func (m *Manager) wait(e tms.Expired, used bool) time.Duration {
 	case e.NextDue.IsZero() || due >= longest:
 		return m.jitter(longest)
 	case due < 0:
-		return 0
+		return took
 	}
 	// A deadline passes when the clock of milliseconds is past it. The spread lets one of several managers come first.
 	return min(due+time.Millisecond+rand.N(rest), longest)
@@ -255,8 +258,9 @@ func (m *Manager) sleep() time.Duration {
 	if m.pause.After(next) {
 		next = m.pause
 	}
-	if left := time.Until(next); left > 0 {
-		return max(left, rest)
+	left := time.Until(next)
+	if left <= 0 || first.more {
+		return max(left, breath)
 	}
-	return breath
+	return max(left, rest)
 }

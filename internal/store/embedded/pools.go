@@ -89,20 +89,40 @@ func (s *Store) Pool(ctx context.Context, name string) (pool tms.Pool, stats tms
 
 // look returns the pool and the sizes of its sets, after what is due of it.
 func (t *step) look() (tms.Pool, tms.Stats) {
-	t.expire(maxStep)
+	t.expire(t.affordable())
 	t.handOff()
 	pool := tms.Pool{Name: t.name, Policy: t.policy.Policy}
 	if t.policy.Settles(t.now) {
 		pool.SettlingUntil = t.store.clock.wall(t.policy.Until)
 	}
-	return pool, tms.Stats{
+	return pool, t.overdue().Count(t.policy, tms.Stats{
 		Available:   t.available.size(),
 		Assigned:    t.assigned.size(),
 		Cooling:     t.cooling.size(),
 		Quarantined: t.quarantined.size(),
 		Waiting:     t.queue.waiting,
 		Expired:     t.expired,
+	})
+}
+
+// affordable returns how many expiries a look at the pool carries out: few where there are so many that it could not
+// finish.
+func (t *step) affordable() int {
+	if o := t.overdue(); o.Leases+o.Cooldowns+o.Tokens > maxStep {
+		return rules.FewExpiries
 	}
+	return maxStep
+}
+
+// overdue counts what is due.
+func (t *step) overdue() rules.Overdue {
+	over := t.now - t.policy.Grace.Milliseconds()
+	o := rules.Overdue{Leases: t.mortal().rank(over), Cooldowns: t.cooling.rank(t.now)}
+	o.Rested = t.mortal().rank(over - t.policy.Cooldown.Milliseconds())
+	if born := t.now - t.policy.TokenTTL.Milliseconds(); t.policy.TokenTTL > 0 && t.policy.Until < born {
+		o.Tokens = t.available.rank(born)
+	}
+	return o
 }
 
 // Pools implements [tms.Store]. It waits once, until what the last of its steps may have seen is durable.

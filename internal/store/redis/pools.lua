@@ -55,17 +55,41 @@ local function put_pool(k, args)
   return {stamp(), text, pool[1] or ''}
 end
 
--- tms1_pool returns a pool and the sizes of its sets, after at most 1,000 expiries that were due.
+local FEW = 50 -- expiries of a look at a pool where more are due than one step can carry out
+
+-- Returns how many leases are over, of how many of these the cooldown would be over as well, how many cooldowns are
+-- over, and how many available tokens' clocks have run out.
+local function countOverdue()
+  local function before(key, at) return call('ZCOUNT', key, '-inf', '(' .. at) end
+  local over = now - policy.grace_ms - wait
+  local leases, rested, tokens = before(leaseSet(), over), 0, 0
+  if leases > 0 then rested = before(leaseSet(), over - policy.cooldown_ms) end
+  if oldest() > -huge then tokens = before(keys[2], oldest()) end
+  return leases, rested, before(keys[4], now), tokens
+end
+
+-- tms1_pool returns a pool and the sizes of its sets, after at most 1,000 expiries that were due, or where there are
+-- more, after few; then it counts the others as the policy would have them.
 -- ARGV: now.
 -- Answer: {now, policy, available, assigned, cooling, quarantined, waiting, released, quarantined, deleted, until when
 -- it settles or -1}; released to deleted are what has expired since the pool was made.
 local function pool(k, args)
   if not start(k, args[1]) then return NO_POOL end
-  expire(STEP)
+  local leases, rested, cooldowns, tokens = countOverdue()
+  expire(leases + cooldowns + tokens > STEP and FEW or STEP)
   finish()
+  leases, rested, cooldowns, tokens = countOverdue()
   local h = call('HMGET', k[1], 'policy', 'released', 'quarantined', 'deleted')
-  return {stamp(), h[1], call('ZCARD', k[2]), call('ZCARD', k[3]), call('ZCARD', k[4]), call('ZCARD', k[5]),
-    howManyWait(), h[2] or '0', h[3] or '0', h[4] or '0', settling() and memory.settled or -1}
+  local becomes = policy.on_lease_expiry
+  local available = call('ZCARD', k[2]) + cooldowns - tokens
+  local cooling, quarantined = call('ZCARD', k[4]) - cooldowns, call('ZCARD', k[5])
+  if becomes == 'quarantine' then
+    quarantined = quarantined + leases
+  elseif becomes == 'release' then
+    available, cooling = available + rested, cooling + leases - rested
+  end
+  return {stamp(), h[1], available, call('ZCARD', k[3]) - leases, cooling, quarantined, howManyWait(),
+    h[2] or '0', h[3] or '0', h[4] or '0', settling() and memory.settled or -1}
 end
 
 -- tms1_delete_pool takes the pool away from everybody. Its tokens are left to tms1_purge.
