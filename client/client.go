@@ -79,6 +79,11 @@ func newTransport(secure *tls.Config) *http.Transport {
 	t.DisableCompression = true
 	t.TLSClientConfig = secure.Clone()
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingFor}
+	if secure != nil && (len(secure.Certificates) > 0 || secure.GetClientCertificate != nil) {
+		// over HTTP/2 a server that refuses the certificate would not be heard to say so
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetHTTP1(true)
+	}
 	return t
 }
 

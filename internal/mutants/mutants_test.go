@@ -87,6 +87,11 @@ var mutants = []mutant{
 		"if err := s.replicas.have(ctx, key, function, dials); err != nil {",
 		"if _, no := readAnswer(\"\", result); no != nil {\n\t} else if err := " +
 			"s.replicas.have(ctx, key, function, dials); err != nil {", "Replica"},
+	{"one caller's refusal is answered to another of the group", redisDir + "combine.go",
+		"call.results, results = results[:len(call.items):len(call.items)], results[len(call.items):]",
+		"call.results = results[:len(call.items):len(call.items)]", "Combined"},
+	{"who leaves a group is carried out all the same", redisDir + "combine.go",
+		"g.calls = append(g.calls[:i:i], g.calls[i+1:]...)", "_ = i", "Leave"},
 	{"a library is downgraded", redisDir + "library.go", "loaded >= l.version", "loaded == l.version", "Version"},
 	{"what a master answered that is confirmed no more counts", redisDir + "redis.go",
 		"s.sentinels.vouch(); err != nil && !reads[function]", "s.sentinels.vouch(); err != nil && false",

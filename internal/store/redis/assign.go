@@ -21,6 +21,9 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 		most /= 2
 	}
 	return rules.AssignInSteps(pool, requests, most, alike, func(part []tms.AssignRequest) ([]tms.AssignResult, error) {
+		if len(part) == 1 && simple(part[0]) && part[0].Count <= fewItems {
+			return s.assigns.do(ctx, pool, fnAssign, part)
+		}
 		return s.assign(ctx, pool, part)
 	})
 }
@@ -50,6 +53,12 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 		s.pulse.note(pool, results[i].Tokens...)
 	}
 	return results, a.failure()
+}
+
+// assignPlain is assign for requests for any tokens.
+func (s *Store) assignPlain(ctx context.Context, pool, _ string, requests []tms.AssignRequest) ([]tms.AssignResult,
+	error) {
+	return s.assign(ctx, pool, requests)
 }
 
 func (s *Store) assignOnce(ctx context.Context, pool string, requests []tms.AssignRequest) (*answer, error) {

@@ -72,6 +72,9 @@ type Store struct {
 	wakes wakes
 	pulse *pulse
 
+	changes *combiner[tms.LeaseKey, tms.TokenResult]
+	assigns *combiner[tms.AssignRequest, tms.AssignResult]
+
 	replicas  *replicas
 	sentinels *sentinels // nil: there are none
 
@@ -98,6 +101,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
+	s.changes, s.assigns = newCombiner(s.change), newCombiner(s.assignPlain)
 	s.replicas = newReplicas(o.Replicas, s.link, newLink(option, o.Timeout, o.Logger))
 	s.sentinels = newSentinels(option, o)
 	s.pulse = newPulse(o, option.Sentinel.MasterSet != "")

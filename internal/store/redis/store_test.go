@@ -2,6 +2,8 @@ package redis_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/redis/rueidis"
@@ -123,4 +125,43 @@ func TestKeysAreKept(t *testing.T) {
 		t.Cleanup(func() { refusesNothing(t, server) })
 		return [2]tms.Keyring{open(t, server, redis.Options{URL: url}), open(t, server, redis.Options{URL: url})}
 	})
+}
+
+// Callers that come at the same time are answered each for itself: with its own token, or its own refusal.
+func TestCombinedCallersHaveTheirOwn(t *testing.T) {
+	server := redistest.New(t)
+	s := open(t, server, redis.Options{})
+	put(t, s, "p", tms.PolicyChange{})
+	const callers, times = 64, 20
+	var asking sync.WaitGroup
+	for n := range callers {
+		name := fmt.Sprint("t", n)
+		fill(t, s, "p", name)
+		asking.Go(func() {
+			for range times {
+				taken, err := s.Assign(t.Context(), "p", []tms.AssignRequest{{ClientID: name}})
+				if err != nil || taken[0].Err != nil || taken[0].Tokens[0].Lease.ClientID != name {
+					t.Errorf("%s was assigned %+v, error %v", name, taken, err)
+					return
+				}
+				token := taken[0].Tokens[0]
+				for id, want := range map[string]tms.Code{"another": tms.ErrLeaseLost, token.Lease.ID: ""} {
+					key := []tms.LeaseKey{{Token: token.Value, LeaseID: id}}
+					kept, err := s.KeepAlive(t.Context(), "p", key)
+					wrong := err != nil || tms.CodeOf(kept[0].Err) != want
+					if wrong || want == "" && kept[0].Token.Value != token.Value {
+						t.Errorf("%s kept %q alive with %+v, error %v", name, token.Value, kept, err)
+					}
+				}
+				key := []tms.LeaseKey{{Token: token.Value, LeaseID: token.Lease.ID}}
+				if back, err := s.Unblock(t.Context(), "p", key); err != nil || back[0].Err != nil {
+					t.Errorf("%s returned %+v, error %v", name, back, err)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if n := calls(t, raw(t, server))["fcall"]; n >= callers*times*4*2/3 {
+		t.Errorf("%d calls took %d steps", callers*times*4, n)
+	}
 }

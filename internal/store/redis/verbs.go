@@ -79,14 +79,15 @@ func encodeMetadata(metadata map[string]string) string {
 
 // KeepAlive implements [tms.Store].
 func (s *Store) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	return s.change(ctx, pool, fnKeepAlive, keys)
+	return s.changes.do(ctx, pool, fnKeepAlive, keys)
 }
 
 // Unblock implements [tms.Store].
 func (s *Store) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	return s.change(ctx, pool, fnUnblock, keys)
+	return s.changes.do(ctx, pool, fnUnblock, keys)
 }
 
+// change carries a verb out, in one step for few keys.
 func (s *Store) change(ctx context.Context, pool, function string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 	return each(ctx, s, pool, function, keys, func(a *answer, policy rules.Terms, key tms.LeaseKey) tms.TokenResult {
 		if err := a.refused(pool); err != nil {
