@@ -81,7 +81,7 @@ type Store struct {
 	id     atomic.Pointer[string]      // of the data, as this server found it
 	reset  atomic.Pointer[tms.Refusal] // set once the data is known to be other than it was
 	unfit  atomic.Pointer[tms.Refusal] // set while no new lease may begin
-	served sync.Map                    // names of pools that were there
+	served sync.Map                    // pools that were there: name → KEYS of every function
 }
 
 // Open returns a store on the Redis at o.URL. It does not wait for Redis, and does not fail because Redis is away: the
@@ -154,7 +154,7 @@ func (s *Store) repeat(ctx context.Context, pool, function string, args ...strin
 }
 
 func (s *Store) callOnce(ctx context.Context, pool, function string, args []string) (*answer, error) {
-	keys := poolKeys(pool)
+	keys, served := s.keysOf(pool)
 	result, err := s.run(ctx, function, keys[0], func(b rueidis.Builder) rueidis.Completed {
 		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.when()).Arg(args...).Build()
 	})
@@ -167,10 +167,18 @@ func (s *Store) callOnce(ctx context.Context, pool, function string, args []stri
 		if lost := s.lookForPool(ctx, pool); lost != nil {
 			err = lost
 		}
-	case err == nil && function != fnPurge:
-		s.served.Store(pool, true)
+	case err == nil && !served && function != fnPurge:
+		s.served.Store(pool, keys)
 	}
 	return a, err
+}
+
+// keysOf returns the KEYS of every function for the pool, and whether it was there before.
+func (s *Store) keysOf(pool string) (keys []string, served bool) {
+	if known, served := s.served.Load(pool); served {
+		return known.([]string), true
+	}
+	return poolKeys(pool), false
 }
 
 // run carries a function out on the node of a key, and returns its answer once it may be given.
