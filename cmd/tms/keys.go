@@ -22,8 +22,8 @@ func (r *remote) onKeys(what string, args []string, key tms.LeaseKey, do verb, s
 	if err != nil {
 		return err
 	}
-	if key.LeaseID != "" && len(values) != 1 {
-		return usage("--lease-id: is of one lease, but there are %d tokens", len(values))
+	if err := ofOneLease(key, values); err != nil {
+		return err
 	}
 	var answer api.Results
 	var failures []error
@@ -41,6 +41,14 @@ func (r *remote) onKeys(what string, args []string, key tms.LeaseKey, do verb, s
 		}
 	}
 	return errors.Join(append(failures, r.writeResults(answer, len(args) == 1 && len(values) == 1))...)
+}
+
+// ofOneLease refuses a lease_id for several tokens.
+func ofOneLease(key tms.LeaseKey, values []string) error {
+	if key.LeaseID != "" && len(values) != 1 {
+		return usage("--lease-id: is of one lease, but there are %d tokens", len(values))
+	}
+	return nil
 }
 
 func (r *remote) triedOn(token string, err error, what string) error {

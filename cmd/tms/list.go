@@ -15,6 +15,7 @@ import (
 var states = []string{string(tms.Available), string(tms.Assigned), string(tms.Cooling), string(tms.Quarantined)}
 
 func newLookup() *cobra.Command {
+	var key tms.LeaseKey
 	cmd := &cobra.Command{
 		Use:   "lookup TOKEN...",
 		Short: "Show tokens: their state, who holds them, since when, and what was before",
@@ -22,23 +23,27 @@ func newLookup() *cobra.Command {
 			fromInput,
 		Args: cobra.MinimumNArgs(1),
 	}
+	addLeaseID(cmd, &key)
 	return asksPool(cmd, everyForm, func(r *remote, args []string) error {
 		values, err := r.values(args, existing{})
 		if err != nil {
 			return err
 		}
-		return r.lookup(values, len(args) == 1 && len(values) == 1)
+		if err := ofOneLease(key, values); err != nil {
+			return err
+		}
+		return r.lookup(keysOf(values, key), len(args) == 1 && len(values) == 1)
 	})
 }
 
 // lookup looks tokens up, one after the other, shows those that there are, and returns the refusals.
-func (r *remote) lookup(values []string, single bool) error {
+func (r *remote) lookup(keys []tms.LeaseKey, single bool) error {
 	var answer api.Results
 	var failures []error
-	for _, value := range values {
-		token, err := r.Token(r.Context(), r.pool, tms.LeaseKey{Token: value})
+	for _, key := range keys {
+		token, err := r.Token(r.Context(), r.pool, key)
 		if err != nil {
-			failures = append(failures, r.askedOf(value, err, "look up"))
+			failures = append(failures, r.askedOf(key.Token, err, "look up"))
 		}
 		if err != nil && tms.CodeOf(err) == "" {
 			break
@@ -118,6 +123,9 @@ func (r *remote) list(filter tms.Filter, limit int) error {
 		tokens = tokens[:min(limit, len(tokens))]
 		r.say("there may be more; --limit 0 shows all, and tms export writes them for programs")
 	}
+	if len(tokens) > 0 && tokens[0].Masked {
+		r.say("the key may only watch, and sees masks in the place of tokens")
+	}
 	return r.write(api.Tokens{Tokens: tokens}, r.tokenTable(tokens), tokenNames(tokens))
 }
 
@@ -185,6 +193,9 @@ type exportLine struct {
 
 func (r *remote) writeExport(out *bufio.Writer, tokens []tms.Token) error {
 	for _, t := range tokens {
+		if t.Masked {
+			return tms.Refuse(tms.ErrNotPermitted, "the key may only watch, and sees masks in the place of tokens")
+		}
 		var err error
 		if r.output == formName {
 			err = writeLines(out, []string{t.Value})
