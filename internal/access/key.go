@@ -1,6 +1,7 @@
 // Package access says who may do what: keys and what they may, and a store that lets each caller do no more.
 //
-// Read it downward. key.go has the form of a key, keyring.go who has which, store.go what each verb of a store needs.
+// Read it downward. key.go has the form of a key, keyring.go who has which, stored.go those that a store keeps, and
+// store.go and look.go what each verb of a store needs.
 // Whoever opens a door asks the [Keyring] who is there, and passes the answer on in the context.
 package access
 

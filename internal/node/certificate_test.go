@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,5 +91,52 @@ func TestCertificatesThatDoNotCountOpenNothing(t *testing.T) {
 				t.Errorf("%s with a certificate of another authority: %d %s", row, status, code)
 			}
 		}
+	}
+}
+
+// Over HTTP/2, too, who gives up waiting leaves nothing: no place in the queue, and no token that nobody holds.
+func TestWhoGivesUpOverHTTP2LeavesNothing(t *testing.T) {
+	authority := loopback.NewAuthority(t)
+	g := securely(t, authority)
+	key := g.admit("k", time.Time{}, "all")
+	_, err := g.Store().PutPool(t.Context(), "p", tms.PolicyChange{})
+	g.must(err)
+	c := g.showing(authority, authority, "other")
+	for range 5 {
+		ctx, giveUp := context.WithCancel(t.Context())
+		answered := make(chan error, 1)
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/assign-token",
+			strings.NewReader(`{"pool":"p","wait":"20s"}`))
+		g.must(err)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+key)
+		go func() {
+			response, err := c.Do(r)
+			if err == nil {
+				response.Body.Close()
+			}
+			answered <- err
+		}()
+		waiting := func(want int) func() bool {
+			return func() bool {
+				_, stats, err := g.Store().Pool(t.Context(), "p")
+				return err == nil && stats.Waiting == want
+			}
+		}
+		waitUntil(t, waiting(1))
+		giveUp()
+		if err := <-answered; err == nil {
+			t.Error("it is answered")
+		}
+		waitUntil(t, waiting(0))
+		_, err = g.Store().Generate(t.Context(), "p", tms.GenerateRequest{Tokens: []tms.NewToken{{Value: "a"}}})
+		g.must(err)
+		token, err := g.Store().Token(t.Context(), "p", tms.LeaseKey{Token: "a"})
+		if err != nil || token.State != tms.Available {
+			t.Errorf("the token is %+v, error %v", token, err)
+		}
+		g.must(g.Store().DeletePool(t.Context(), "p"))
+		_, err = g.Store().PutPool(t.Context(), "p", tms.PolicyChange{})
+		g.must(err)
 	}
 }

@@ -171,7 +171,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	defer end()
 	s := serveTLS(t, Config{Store: store})
 	h := s.greetHTTP2()
-	for range MaxStreams + 1 {
+	for range maxStreams + 1 {
 		if _, err := h.Ask(http.MethodGet, "/pools", true); err != nil {
 			t.Fatal(err)
 		}
@@ -182,11 +182,11 @@ func TestStreamsAreBounded(t *testing.T) {
 			t.Fatalf("no stream was refused: %v", err)
 		}
 		const refused = 7
-		if kind == loopback.FrameReset && stream == 2*MaxStreams+1 && binary.BigEndian.Uint32(payload) == refused {
+		if kind == loopback.FrameReset && stream == 2*maxStreams+1 && binary.BigEndian.Uint32(payload) == refused {
 			break
 		}
 	}
-	eventually(t, "all others are carried out", func() bool { return inside.Load() == MaxStreams })
+	eventually(t, "all others are carried out", func() bool { return inside.Load() == maxStreams })
 }
 
 // Requests that are begun and given up at once, again and again, cost the connection, and leave nothing.

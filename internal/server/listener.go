@@ -18,8 +18,8 @@ const ReservedConnections = 8
 
 const (
 	// of the requests of a connection of HTTP/2 so many may be given up, at once and each second
-	mostGivenUp = 2 * MaxStreams
-	givesUpRate = MaxStreams
+	mostGivenUp = 2 * maxStreams
+	givesUpRate = maxStreams
 
 	onItsWay     = time.Second     // for which a connection without a request may have one in the network
 	reservedTime = 5 * time.Second // for the answer of a request that took a reserved place

@@ -86,7 +86,7 @@ func (s *Server) serveOn(hs *http.Server, listener net.Listener) error {
 // http2Limits bound what a connection of HTTP/2 may use up. One that is silent under its requests is asked whether it
 // still stands.
 var http2Limits = &http.HTTP2Config{
-	MaxConcurrentStreams:          MaxStreams,
+	MaxConcurrentStreams:          maxStreams,
 	MaxReceiveBufferPerConnection: 128 << 10,
 	MaxReceiveBufferPerStream:     64 << 10,
 	SendPingTimeout:               30 * time.Second,
@@ -94,8 +94,8 @@ var http2Limits = &http.HTTP2Config{
 	WriteByteTimeout:              30 * time.Second,
 }
 
-// MaxStreams is how many requests a connection of HTTP/2 has at most at once.
-const MaxStreams = 100
+// maxStreams is how many requests a connection of HTTP/2 has at most at once.
+const maxStreams = 100
 
 func (s *Server) httpServer() *http.Server {
 	return &http.Server{

@@ -95,7 +95,7 @@ func (t *step) look() (tms.Pool, tms.Stats) {
 	if t.policy.Settles(t.now) {
 		pool.SettlingUntil = t.store.clock.wall(t.policy.Until)
 	}
-	return pool, t.overdue().Count(t.policy, tms.Stats{
+	return pool, t.countOverdue().Count(t.policy, tms.Stats{
 		Available:   t.available.size(),
 		Assigned:    t.assigned.size(),
 		Cooling:     t.cooling.size(),
@@ -108,14 +108,14 @@ func (t *step) look() (tms.Pool, tms.Stats) {
 // affordable returns how many expiries a look at the pool carries out: few where there are so many that it could not
 // finish.
 func (t *step) affordable() int {
-	if o := t.overdue(); o.Leases+o.Cooldowns+o.Tokens > maxStep {
+	if o := t.countOverdue(); o.Leases+o.Cooldowns+o.Tokens > maxStep {
 		return rules.FewExpiries
 	}
 	return maxStep
 }
 
-// overdue counts what is due.
-func (t *step) overdue() rules.Overdue {
+// countOverdue counts what is due.
+func (t *step) countOverdue() rules.Overdue {
 	over := t.now - t.policy.Grace.Milliseconds()
 	o := rules.Overdue{Leases: t.mortal().rank(over), Cooldowns: t.cooling.rank(t.now)}
 	o.Rested = t.mortal().rank(over - t.policy.Cooldown.Milliseconds())

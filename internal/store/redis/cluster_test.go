@@ -26,6 +26,20 @@ func onCluster(t *testing.T) storetest.Opener {
 	}
 }
 
+// Servers of a cluster have the same keys, which lie on one of its nodes.
+func TestKeysAreKeptOnACluster(t *testing.T) {
+	nodes := redistest.NewCluster(t, 3)
+	storetest.RunKeyring(t, func(t *testing.T) (views [2]tms.Keyring) {
+		for _, node := range nodes {
+			ask(t, raw(t, node), "FLUSHALL")
+		}
+		for i := range views {
+			views[i] = open(t, nodes[i], redis.Options{})
+		}
+		return views
+	})
+}
+
 // Pools on all nodes of a cluster wake waiters, and leave nothing on any node when they are gone.
 func TestOnACluster(t *testing.T) {
 	nodes := redistest.NewCluster(t, 3)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/rules"
 	"github.com/manankarani/token-manager/internal/store/redis"
 )
 
@@ -70,6 +71,13 @@ func TestClocksOfTheQueueAreThoseOfTheContract(t *testing.T) {
 		if !strings.Contains(redis.Library, want) {
 			t.Errorf("the library has not %q", want)
 		}
+	}
+}
+
+// A look at a pool carries out as many expiries as the other store's.
+func TestALookCarriesOutFew(t *testing.T) {
+	if want := fmt.Sprintf("local FEW = %d ", rules.FewExpiries); !strings.Contains(redis.Library, want) {
+		t.Errorf("the library has not %q", want)
 	}
 }
 
