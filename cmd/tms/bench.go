@@ -5,7 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	tms "github.com/manankarani/token-manager"
-	"github.com/manankarani/token-manager/client"
 	"github.com/manankarani/token-manager/internal/bench"
 )
 
@@ -23,6 +25,7 @@ type benchmark struct {
 	mix      string
 	duration time.Duration
 	rate     float64
+	closed   bool
 	tokens   int
 }
 
@@ -35,11 +38,13 @@ func newBench() *cobra.Command {
 			"they took\n" +
 			"and what was refused. Without --pool it makes a pool of its own, bench-…, and removes it in the " +
 			"end.\n\n" +
-			"With --rate, requests are due at a constant rate, and what one takes is counted from when it was due, " +
-			"so that a\n" +
-			"server that stalls is charged for all that had to wait. Without, each connection sends the next request " +
-			"when the\n" +
-			"last is answered.",
+			"For a third of the time each connection sends its next request when the last is answered, which says " +
+			"how many\n" +
+			"there can be in a second. For the rest half as many are due, evenly, and what one takes is counted " +
+			"from when it\n" +
+			"was due, so that a server that stalls is charged for all that had to wait. --rate says how many are " +
+			"due, and\n" +
+			"--closed leaves it at the former.",
 		Example: "  tms bench --mix assign=1,keep-alive=2,unblock=1 -c 64 --duration 10s",
 		Args:    cobra.NoArgs,
 	}
@@ -49,7 +54,8 @@ func newBench() *cobra.Command {
 		"`cycle` of each connection: "+strings.Join(bench.Verbs, ", ")+", each with how often")
 	flags.IntVarP(&r.connections, "connections", "c", 64, "how many connections")
 	flags.DurationVarP(&b.duration, "duration", "d", 10*time.Second, "`time` that it lasts")
-	flags.Float64Var(&b.rate, "rate", 0, "how many requests are due in a second; 0: as many as the connections can")
+	flags.Float64Var(&b.rate, "rate", 0, "how many requests are due in a second; 0: half of what the connections can")
+	flags.BoolVar(&b.closed, "closed", false, "send each request when the last is answered, all the time")
 	flags.IntVar(&b.tokens, "tokens", 10_000, "how many tokens its own pool has")
 	flags.StringVarP(&r.pool, "pool", "p", "",
 		"`name` of a pool to use, with the tokens that it has; default: one of its own")
@@ -73,6 +79,9 @@ func (b *benchmark) run() error {
 		positive("--connections", b.connections), positive("--duration", b.duration), positive("--tokens", b.tokens),
 		checkRate(b.rate),
 	)
+	if err == nil && b.closed && b.rate > 0 {
+		err = errors.New("--closed cannot be given together with --rate")
+	}
 	if err == nil && b.pool != "" && b.Flags().Changed("tokens") {
 		err = errors.New("--tokens cannot be given together with --pool")
 	}
@@ -137,12 +146,23 @@ func (b *benchmark) fill(ctx context.Context) error {
 
 func (b *benchmark) measure(ctx context.Context, mix bench.Mix) error {
 	b.say("%s in the pool %q over %s for %v", b.mix, b.pool, countOf(b.connections, "connection"), b.duration)
-	report := bench.Run(ctx, bench.Options{
-		Store: b.Client, Pool: b.pool, Mix: mix, Connections: b.connections, Duration: b.duration, Rate: b.rate,
-		Failure: nameOf,
-	})
-	answer := benchAnswer{b.pool, b.mix, b.connections, b.rate, report}
-	if err := b.write(answer, latencyTable(report), nil); err != nil {
+	o, err := b.options(mix)
+	if err != nil {
+		return err
+	}
+	answer := benchAnswer{Pool: b.pool, Mix: b.mix, Connections: b.connections}
+	if o.Rate == 0 && !b.closed {
+		first := o
+		first.Duration = o.Duration / 3
+		most := bench.Run(ctx, first)
+		o.Duration -= first.Duration
+		o.Rate, answer.Most = most.PerSecond/2, most.PerSecond
+		answer.Report = most
+	}
+	if answer.Report == nil || ctx.Err() == nil && o.Rate > 0 {
+		answer.Rate, answer.Report = o.Rate, bench.Run(ctx, o)
+	}
+	if err := b.write(answer, latencyTable(answer.Report), nil); err != nil {
 		return err
 	}
 	if b.output == formTable {
@@ -151,8 +171,21 @@ func (b *benchmark) measure(ctx context.Context, mix bench.Mix) error {
 	return nil
 }
 
+func (b *benchmark) options(mix bench.Mix) (bench.Options, error) {
+	address, err := url.Parse(b.server)
+	if err != nil {
+		return bench.Options{}, err // which cannot be, since the client has read it
+	}
+	trusted, err := b.secrecy.orVariables().config()
+	wire := bench.Wire{URL: address, TLS: trusted, Key: b.key, Pool: b.pool}
+	return bench.Options{
+		Store: b.Client, Pool: b.pool, Mix: mix, Connections: b.connections, Duration: b.duration, Rate: b.rate,
+		Connect: wire.Connect, Failure: nameOf,
+	}, err
+}
+
 func nameOf(err error) string {
-	if errors.Is(err, client.ErrUnreachable) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, new(net.Error)) {
 		return "unreachable"
 	}
 	return "failed"
@@ -162,13 +195,19 @@ type benchAnswer struct {
 	Pool        string  `json:"pool"`
 	Mix         string  `json:"mix"`
 	Connections int     `json:"connections"`
-	Rate        float64 `json:"rate"`
+	Rate        float64 `json:"rate"`                     // of the latencies; zero: the connections sent as fast as they could
+	Most        float64 `json:"most_per_second,omitzero"` // that the connections could send before; zero: not asked
 	*bench.Report
 }
 
 // lines says what is not in the table.
 func (a benchAnswer) lines() []string {
-	lines := []string{"", fmt.Sprintf("%d requests in %.2f s: %.0f in a second", a.Requests, a.Seconds, a.PerSecond)}
+	lines := []string{""}
+	if a.Most > 0 {
+		lines = append(lines, fmt.Sprintf("at most %.0f requests in a second; then", a.Most))
+	}
+	lines = append(lines, fmt.Sprintf("%d requests in %.2f s: %.0f in a second", a.Requests, a.Seconds, a.PerSecond),
+		fmt.Sprintf("this command took %.0f %% of a processor", a.ownShare()))
 	if a.Unsent > 0 {
 		lines = append(lines,
 			fmt.Sprintf("%d more were due and not sent in time; above they count with the time they waited",
@@ -189,6 +228,14 @@ func (a benchAnswer) lines() []string {
 		lines = append(lines, fmt.Sprintf("%d errors: %s", a.Errors[name], name))
 	}
 	return lines
+}
+
+// ownShare returns what this command took of one processor, in percent.
+func (a benchAnswer) ownShare() float64 {
+	if a.Seconds == 0 {
+		return 0
+	}
+	return 100 * a.OwnCPU / a.Seconds
 }
 
 func latencyTable(r *bench.Report) table {

@@ -13,11 +13,14 @@ import (
 
 // Options say what the load is.
 type Options struct {
-	Store       tms.Store
+	Store       tms.Store // what the leases are given back to in the end
 	Pool        string
 	Mix         Mix
 	Connections int // how many requests are under way at once, at most
 	Duration    time.Duration
+
+	// Connect makes the connections that carry the load; each carries out one verb at a time. Nil: they ask the Store.
+	Connect func() Conn
 
 	// Rate is how many requests are due in a second, evenly. What a request takes is then counted from when it was due,
 	// so that a server that stalls is charged for all those that had to wait meanwhile. Zero: each connection sends its
@@ -31,14 +34,15 @@ type Options struct {
 // Run runs the load until its time is over or ctx ends, which is an interrupt, gives back what it holds, and returns
 // what it measured.
 func Run(ctx context.Context, o Options) *Report {
-	l := &run{Options: o, began: time.Now(), recorder: newRecorder()}
+	l := &run{Options: o, began: time.Now(), cpu: ownCPU(), recorder: newRecorder()}
 	l.end = l.began.Add(o.Duration)
 	defer context.AfterFunc(ctx, func() { l.interrupt() })()
 	var connections sync.WaitGroup
 	for range o.Connections {
-		c := &connection{run: l}
+		c := &connection{run: l, conn: l.connect()}
 		connections.Go(func() {
 			c.work(ctx)
+			c.conn.Close()
 			c.giveBack(context.WithoutCancel(ctx))
 		})
 	}
@@ -52,7 +56,8 @@ type run struct {
 	Options
 	*recorder
 	began, end time.Time
-	due        atomic.Int64 // how many requests of a constant rate have been taken on
+	cpu        time.Duration // that this process had taken when it began
+	due        atomic.Int64  // how many requests of a constant rate have been taken on
 }
 
 // next returns when the next request is due, and false when none is any more.
@@ -90,6 +95,7 @@ func sleepUntil(ctx context.Context, at time.Time) {
 // connection goes through the mix with the tokens that it was given.
 type connection struct {
 	*run
+	conn Conn
 	held []tms.LeaseKey
 }
 
@@ -155,54 +161,18 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// ask carries out one verb.
+// ask carries out one verb on what the connection holds.
 func (c *connection) ask(ctx context.Context, verb string) error {
+	var key tms.LeaseKey
 	switch verb {
-	case Generate:
-		_, err := c.Store.Generate(ctx, c.Pool, tms.GenerateRequest{Tokens: make([]tms.NewToken, 1)})
-		return err
-	case Assign:
-		return c.assign(ctx)
-	case Lookup:
-		_, err := c.Store.Token(ctx, c.Pool, tms.LeaseKey{Token: c.held[0].Token})
-		return err
-	case KeepAlive:
-		return first(c.Store.KeepAlive(ctx, c.Pool, c.held[:1]))
-	case Unblock:
-		return first(c.Store.Unblock(ctx, c.Pool, c.drop()))
-	default:
-		errs, err := c.Store.Delete(ctx, c.Pool, c.drop())
-		if err == nil {
-			err = errs[0]
-		}
-		return err
+	case KeepAlive, Lookup:
+		key = c.held[0]
+	case Unblock, Delete:
+		key, c.held = c.held[0], c.held[1:]
 	}
-}
-
-func (c *connection) assign(ctx context.Context) error {
-	results, err := c.Store.Assign(ctx, c.Pool, []tms.AssignRequest{{ClientID: "bench"}})
-	if err == nil {
-		err = results[0].Err
-	}
-	if err != nil {
-		return err
-	}
-	for _, token := range results[0].Tokens {
-		c.held = append(c.held, tms.LeaseKey{Token: token.Value, LeaseID: token.Lease.ID})
-	}
-	return nil
-}
-
-// drop takes the longest held token out of those that are held.
-func (c *connection) drop() []tms.LeaseKey {
-	key := c.held[:1:1]
-	c.held = c.held[1:]
-	return key
-}
-
-func first(results []tms.TokenResult, err error) error {
-	if err == nil {
-		err = results[0].Err
+	given, err := c.conn.Do(ctx, verb, key)
+	if err == nil && verb == Assign {
+		c.held = append(c.held, given)
 	}
 	return err
 }

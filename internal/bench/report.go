@@ -95,6 +95,10 @@ type Report struct {
 	Skipped    int64              `json:"skipped"`    // steps of the mix for which a connection held no token
 	Unsent     int64              `json:"unsent"`     // requests of a constant rate that did not get their turn in time
 	Unanswered int64              `json:"unanswered"` // requests that the interrupt cut off
+
+	// OwnCPU is the processor time that this process took for it, in seconds: a load that takes a whole core of its own
+	// measures itself.
+	OwnCPU float64 `json:"own_cpu_seconds"`
 }
 
 // Latency is a summary of how long requests took, in milliseconds. Those without an answer count with the time that
@@ -120,6 +124,7 @@ func (l *run) report() *Report {
 	for key, h := range l.latency {
 		r.Latency[key] = summary(h)
 	}
+	r.OwnCPU = (ownCPU() - l.cpu).Seconds()
 	r.Requests = r.Latency[All].Requests - l.late - l.cut
 	switch {
 	case !l.interrupted.IsZero():
