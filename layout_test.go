@@ -152,6 +152,7 @@ func mayImport(path, imported string) bool {
 	for _, allowed := range [][2]string{
 		{"client", "api"},
 		{"internal/server", "api"},
+		{"internal/bench", "api"},
 		{"internal/store", "internal/rules"},
 		{"internal/wait", "internal/rules"},
 		{"internal/store/redis/redistest", "internal/loopback"},

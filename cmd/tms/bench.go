@@ -195,8 +195,11 @@ type benchAnswer struct {
 	Pool        string  `json:"pool"`
 	Mix         string  `json:"mix"`
 	Connections int     `json:"connections"`
-	Rate        float64 `json:"rate"`                     // of the latencies; zero: the connections sent as fast as they could
-	Most        float64 `json:"most_per_second,omitzero"` // that the connections could send before; zero: not asked
+	Rate        float64 `json:"rate"` // of the latencies; zero: each connection sent as fast as it could
+
+	// Most is how many requests the connections could send in a second before that. Zero: it was not asked.
+	Most float64 `json:"most_per_second,omitzero"`
+
 	*bench.Report
 }
 

@@ -65,8 +65,9 @@ func TestTheWireSaysWhatAClientSays(t *testing.T) {
 			}
 		}
 		both, want := `{"pool":"p","token":"aä","lease_id":"l"}`, []string{}
-		for _, said := range []string{api.PathAssign + ` {"pool":"p","client_id":"bench"}`, api.PathKeepAlive + " " + both,
-			api.PathUnblock + " " + both, api.PathDelete + " " + both, api.PathLookup + ` {"pool":"p","token":"aä"}`,
+		for _, said := range []string{api.PathAssign + ` {"pool":"p","client_id":"bench"}`,
+			api.PathKeepAlive + " " + both, api.PathUnblock + " " + both, api.PathDelete + " " + both,
+			api.PathLookup + ` {"pool":"p","token":"aä"}`,
 			api.PathGenerate + ` {"pool":"p","count":1}`} {
 			path, body, _ := strings.Cut(said, " ")
 			method := "POST"
