@@ -7,10 +7,11 @@ BENCHTIME ?= 3s
 SOAK     ?= 5m
 EVIDENCE ?= 1m
 ATTACK   ?= 5s
+BASE     ?= HEAD
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test tools check unit cross soak evidence attacks mutants bench cover
+.PHONY: help run build test tools check unit cross soak evidence attacks mutants bench compare cover
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ mutants: tools ## plant one fault at a time, and print which test catches it, in
 
 bench: tools ## run the benchmarks, in about three minutes
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -p 1 -timeout 30m ./...
+
+compare: tools ## compare this tree with BASE=rev, and with what net/http can do, in turn: two minutes on two idle cores
+	$(GO) test ./cmd/tms -run 'TestCompare$$' -v -timeout 60m -compare $(BASE)
 
 cover: tools ## run the tests and write what they cover: bin/cover.html
 	@mkdir -p bin

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,7 +89,7 @@ func cycle(p *process) error {
 }
 
 // cpuSeconds returns the processor time that a process has taken so far, as Linux counts it in hundredths.
-func cpuSeconds(b *testing.B, pid int) float64 {
+func cpuSeconds(b testing.TB, pid int) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -105,67 +102,4 @@ func cpuSeconds(b *testing.B, pid int) float64 {
 		b.Fatal(err1, err2)
 	}
 	return (user + system) / 100
-}
-
-// startEmpty starts a process that decodes requests and encodes answers of the same shape, and does nothing else.
-func startEmpty(b *testing.B) *process { return startProcess(b, exec.Command("empty")) }
-
-// serveEmpty is the process that startEmpty starts.
-func serveEmpty() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	fmt.Printf("tms empty serves on http://%s\n", listener.Addr())
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+api.PathAssign, answerEmpty)
-	mux.HandleFunc("POST "+api.PathKeepAlive, answerEmpty)
-	mux.HandleFunc("POST "+api.PathUnblock, answerEmpty)
-	panic(http.Serve(listener, mux))
-}
-
-func answerEmpty(w http.ResponseWriter, r *http.Request) {
-	var request struct {
-		Pool     string `json:"pool"`
-		Token    string `json:"token"`
-		LeaseID  string `json:"lease_id"`
-		ClientID string `json:"client_id"`
-		TTL      string `json:"ttl"`
-		Count    int    `json:"count"`
-	}
-	if json.NewDecoder(r.Body).Decode(&request) != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	w.Header().Set("Content-Type", api.JSON)
-	if r.URL.Path == api.PathUnblock {
-		json.NewEncoder(w).Encode(emptyToken{"default", request.Token, "available"})
-		return
-	}
-	json.NewEncoder(w).Encode(emptyLease{
-		Pool: "default", Token: "4XBWieO4Hyd8GL4UOf5NyT", State: "assigned", LeaseID: "4XBWieO4Hyd8GL4UOf5NyT",
-		Fence:    1 << 33,
-		ClientID: "bench", AssignedAt: "2030-01-02T12:00:00.000Z", LeaseExpiresAt: "2030-01-02T12:01:00.000Z",
-		TTLMS: 60_000, RenewAfterMS: 20_000, ExpiresAt: "2030-01-02T12:05:00.000Z",
-	})
-}
-
-type emptyToken struct {
-	Pool  string `json:"pool"`
-	Token string `json:"token"`
-	State string `json:"state"`
-}
-
-type emptyLease struct {
-	Pool           string `json:"pool"`
-	Token          string `json:"token"`
-	State          string `json:"state"`
-	LeaseID        string `json:"lease_id"`
-	Fence          int64  `json:"fence"`
-	ClientID       string `json:"client_id"`
-	AssignedAt     string `json:"assigned_at"`
-	LeaseExpiresAt string `json:"lease_expires_at"`
-	TTLMS          int64  `json:"ttl_ms"`
-	RenewAfterMS   int64  `json:"renew_after_ms"`
-	ExpiresAt      string `json:"expires_at"`
 }
