@@ -139,29 +139,49 @@ func (a *answer) policy() rules.Terms {
 	return rules.Terms{Policy: tms.Policy{TokenTTL: time.Duration(a.int()) * time.Millisecond}}
 }
 
-// record reads a token as every function but assign and claim answers it.
+// record reads a token as tms1_token and tms1_tokens answer it.
 func (a *answer) record() rules.Record {
 	in := a.array()
-	state := in.int()
-	if in.err == nil && (state < 1 || int(state) > len(rules.States)) {
-		in.err = errors.New("there is no such state")
-	}
-	if in.err != nil {
-		a.err = in.err
-		return rules.Record{}
-	}
-	r := rules.Record{State: rules.States[state-1], Until: in.int()}
-	if r.State == tms.Assigned {
-		in.lease(&r)
-	} else {
-		r.Seen = in.int()
-	}
-	r.Metadata = in.metadata()
+	state, till := in.int(), in.int()
+	r := in.stands(state, till, in.text())
+	r.Metadata = in.decode(in.text())
 	if in.more() {
 		in.past(&r)
 	}
 	a.err = in.err
 	return r.Shift(a.ahead)
+}
+
+// packed reads "state till record", and behind a line feed the metadata.
+func (a *answer) packed(text string) rules.Record {
+	record, metadata, _ := strings.Cut(text, "\n")
+	parts := strings.SplitN(record, " ", 3)
+	if len(parts) != 3 {
+		a.err = errors.Join(a.err, errors.New("a token has too few parts"))
+		return rules.Record{}
+	}
+	var state, till int64
+	a.parse(parts, &state, &till)
+	r := a.stands(state, till, parts[2])
+	r.Metadata = a.decode(metadata)
+	return r.Shift(a.ahead)
+}
+
+// stands returns the record of a token in a state: about is its lease string, or its last sign of life.
+func (a *answer) stands(state, till int64, about string) rules.Record {
+	if a.err == nil && (state < 1 || int(state) > len(rules.States)) {
+		a.err = errors.New("there is no such state")
+	}
+	if a.err != nil {
+		return rules.Record{}
+	}
+	r := rules.Record{State: rules.States[state-1], Until: till}
+	if r.State == tms.Assigned {
+		a.lease(about, &r)
+	} else {
+		a.parse([]string{about}, &r.Seen)
+	}
+	return r
 }
 
 // past reads "leases expired since client_id", or nothing where no lease has ended.
@@ -189,24 +209,31 @@ func (a *answer) parse(texts []string, numbers ...*int64) {
 	}
 }
 
+// follows stands in a lease string in the place of the last sign of life, which is the lease's end less its TTL.
+const follows = "*"
+
 // lease reads a lease string: "lease_id fence assigned_at seen ttl client_id".
-func (a *answer) lease(r *rules.Record) {
-	parts := strings.SplitN(a.text(), " ", 6)
+func (a *answer) lease(text string, r *rules.Record) {
+	parts := strings.SplitN(text, " ", 6)
 	if len(parts) != 6 {
 		a.err = errors.Join(a.err, errors.New("a lease has too few parts"))
 		return
 	}
-	r.Lease.ID, r.Lease.ClientID = parts[0], parts[5]
-	a.parse(parts[1:], &r.Lease.Fence, &r.Lease.AssignedAt, &r.Seen, &r.Lease.TTL)
-	r.Lease.Handed = r.Lease.AssignedAt == 0
+	l := &r.Lease
+	l.ID, l.ClientID = parts[0], parts[5]
+	a.parse(parts[1:3], &l.Fence, &l.AssignedAt)
+	if a.parse(parts[4:5], &l.TTL); parts[3] == follows {
+		r.Seen = r.Until - l.TTL
+	} else {
+		a.parse(parts[3:4], &r.Seen)
+	}
+	l.Handed = l.AssignedAt == 0
 }
 
-func (a *answer) metadata() map[string]string {
-	text := a.text()
-	if text == "" || a.err != nil {
-		return nil
+// decode reads metadata, "" for none.
+func (a *answer) decode(text string) (metadata map[string]string) {
+	if text != "" && a.err == nil {
+		a.err = json.Unmarshal([]byte(text), &metadata)
 	}
-	var metadata map[string]string
-	a.err = json.Unmarshal([]byte(text), &metadata)
 	return metadata
 }

@@ -22,7 +22,7 @@ func (s *Store) Assign(ctx context.Context, pool string, requests []tms.AssignRe
 	}
 	return rules.AssignInSteps(pool, requests, most, alike, func(part []tms.AssignRequest) ([]tms.AssignResult, error) {
 		if len(part) == 1 && simple(part[0]) && part[0].Count <= fewItems {
-			return s.assigns.do(ctx, pool, fnAssign, part)
+			return s.assigns.do(ctx, pool, part)
 		}
 		return s.assign(ctx, pool, part)
 	})
@@ -53,12 +53,6 @@ func (s *Store) assign(ctx context.Context, pool string, requests []tms.AssignRe
 		s.pulse.note(pool, results[i].Tokens...)
 	}
 	return results, a.failure()
-}
-
-// assignPlain is assign for requests for any tokens.
-func (s *Store) assignPlain(ctx context.Context, pool, _ string, requests []tms.AssignRequest) ([]tms.AssignResult,
-	error) {
-	return s.assign(ctx, pool, requests)
 }
 
 func (s *Store) assignOnce(ctx context.Context, pool string, requests []tms.AssignRequest) (*answer, error) {
@@ -117,25 +111,35 @@ func (a *answer) standing() (r tms.Refusal) {
 
 // assigned reads the result of one request.
 func (a *answer) assigned(pool string, policy rules.Terms, count int, stands tms.Refusal) tms.AssignResult {
-	if a.more() && a.values[0].IsString() {
-		return tms.AssignResult{Err: a.notAssigned(pool, count, stands)}
+	first := a.text()
+	if first == "" || first[0] > '9' {
+		return tms.AssignResult{Err: a.notAssigned(first, pool, count, stands)}
 	}
-	in := a.array()
 	tokens := make([]tms.Token, 0, count)
-	for in.more() {
-		value := in.text()
-		r := rules.Record{State: tms.Assigned, Until: in.int()}
-		in.lease(&r)
-		r.Metadata = in.metadata()
-		tokens = append(tokens, r.Shift(a.ahead).Token(pool, value, policy, a.now, true))
+	for text := first; ; text = a.text() {
+		value, r := a.grant(text)
+		tokens = append(tokens, r.Token(pool, value, policy, a.now, true))
+		if len(tokens) == count || a.err != nil {
+			return tms.AssignResult{Tokens: tokens}
+		}
 	}
-	a.err = in.err
-	return tms.AssignResult{Tokens: tokens}
+}
+
+// grant reads "till lease", a line feed and the token, and behind another one its metadata.
+func (a *answer) grant(text string) (value string, r rules.Record) {
+	record, rest, _ := strings.Cut(text, "\n")
+	value, metadata, _ := strings.Cut(rest, "\n")
+	till, lease, _ := strings.Cut(record, " ")
+	r.State = tms.Assigned
+	a.parse([]string{till}, &r.Until)
+	a.lease(lease, &r)
+	r.Metadata = a.decode(metadata)
+	return value, r.Shift(a.ahead)
 }
 
 // notAssigned reads why a request was refused.
-func (a *answer) notAssigned(pool string, count int, stands tms.Refusal) error {
-	code, about, _ := strings.Cut(a.text(), " ")
+func (a *answer) notAssigned(text, pool string, count int, stands tms.Refusal) error {
+	code, about, _ := strings.Cut(text, " ")
 	switch code {
 	case "no_label":
 		return rules.NoLabel(about)

@@ -13,62 +13,46 @@ function gather(n, lacking)
   end
 end
 
--- What one assign grants. awaited: the tokens that there are belong to waiters.
+-- What one assign grants: the first used of the tokens, with their leases. awaited: the tokens that there are belong to
+-- waiters.
 local granting
 
 local function begin(tokens, awaited)
-  granting = {tokens = awaited and {} or tokens, awaited = awaited, used = 0, scored = {}, leases = {}, fence = 0,
-    clients = {}}
+  granting = {tokens = awaited and {} or tokens, awaited = awaited, used = 0, scored = {}, names = {}, texts = {},
+    fence = 0, clients = {}}
   if #granting.tokens > 0 then granting.fence = issue(#granting.tokens) end
 end
 
--- Leases the next candidate. Returns the lease string, or nil if the token's lock is held, and the token.
+-- Leases the next candidate. Returns its token if that one's lock is held.
 local function lease(id, about, till, lasts)
   local used = granting.used + 1
   local token = granting.tokens[used]
   local name, text = keys[7] .. token, id .. ' ' .. format('%.0f', granting.fence + used) .. about
-  if not call('SET', name, text, 'NX', 'PX', lasts) then return nil, token end
-  granting.used, granting.leases[used] = used, name
+  if not call('SET', name, text, 'NX', 'PX', lasts) then return token end
+  granting.used, granting.names[used], granting.texts[used] = used, name, text
   granting.scored[2 * used - 1], granting.scored[2 * used] = till, token
-  return text, token
 end
 
 local function undo()
-  if granting.used > 0 then call('DEL', unpack(granting.leases)) end
+  if granting.used > 0 then call('DEL', unpack(granting.names)) end
 end
 
--- Returns the records of the leased tokens, out of the results.
-local function granted(results, from)
+-- Returns the records of the leased tokens.
+local function granted()
   local records = {}
-  for i = from, #results do
-    local result = results[i]
-    for at = 1, type(result) == 'table' and #result or 0, 4 do
-      local r = record(result[at], AVAILABLE, 0)
-      r.state, r.till, r.client = ASSIGNED, result[at + 1], match(result[at + 2], '^%S+ %S+ %S+ %S+ %S+ (.*)$')
-      records[#records + 1] = r
-    end
+  for n = 1, granting.used do
+    local r = record(granting.tokens[n], AVAILABLE, 0)
+    r.state, r.till = ASSIGNED, tonumber(granting.scored[2 * n - 1])
+    r.client = match(granting.texts[n], '^%S+ %S+ %S+ %S+ %S+ (.*)$')
+    records[n] = r
   end
   return records
 end
 
--- Puts the metadata of the leased tokens into the results.
-local function describeGrants(results, from)
-  if not described or granting.used == 0 then return end
-  local names = {}
-  for n = 1, granting.used do names[n] = keys[8] .. granting.tokens[n] end
-  local texts, n = call('MGET', unpack(names)), 0
-  for i = from, #results do
-    for at = 4, type(results[i]) == 'table' and #results[i] or 0, 4 do
-      n = n + 1
-      results[i][at] = texts[n] or ''
-    end
-  end
-end
-
-local function commit(results, from)
+local function commit()
   if granting.used == 0 then return end
   if policy.labelled or policy.limited then
-    local records = granted(results, from)
+    local records = granted()
     describe(records)
     index(records)
   end
@@ -77,12 +61,41 @@ local function commit(results, from)
   if settling() then call('ZADD', some('fresh'), unpack(granting.scored)) end
 end
 
+-- Returns the metadata of the leased tokens, in their order.
+local function metadata()
+  if not described or granting.used == 0 then return {} end
+  local names = {}
+  for n = 1, granting.used do names[n] = keys[8] .. granting.tokens[n] end
+  return call('MGET', unpack(names))
+end
+
+-- Returns a granted token as the functions answer it: its lease until an instant, in digits, the token and its
+-- metadata; to a server of version 1 the elements of a result of its own.
+function grantOf(token, ends, text, metadata)
+  if not modern then return {token, tonumber(ends), exact(text, tonumber(ends)), metadata or ''} end
+  text = ends .. ' ' .. text .. '\n' .. token
+  return metadata and metadata ~= '' and text .. '\n' .. metadata or text
+end
+
+-- Appends what a request is given, or why it is refused.
+function addResult(results, given)
+  if type(given) == 'string' then
+    results[#results + 1] = given
+    return
+  end
+  local all = modern and results or {}
+  for _, grant in ipairs(given) do
+    for _, element in ipairs(modern and {grant} or grant) do all[#all + 1] = element end
+  end
+  if not modern then results[#results + 1] = all end
+end
+
 -- Says how it stands in the pool: when the next token comes back, or -1, since when the lease has lasted that ends
 -- first, or 0 if it has not begun or there is none, and whose it is.
 function standing()
   local first = call('ZRANGE', leaseSet(), '0', '0')[1]
   local text = first and call('GET', keys[7] .. first) or ''
-  local since, client = match(text, '^%S+ %d+ (%d+) %d+ %d+ (.*)$')
+  local since, client = match(text, '^%S+ %d+ (%d+) %S+ %d+ (.*)$')
   if not since or since == '0' then since, client = '0', '' end
   return format('%.0f %s %s', instant(nextReturn()), since, client)
 end
@@ -105,21 +118,22 @@ local function forbidden(client, count)
   if has then return format('quota_exceeded %d %d', has + got, policy.max_leases_per_client) end
 end
 
--- Answers the request at ARGV[i]: with a refusal or its leases. Returns nil and a token if that one's lock is held.
+-- Grants the request at ARGV[i] its leases. Returns how many there are, or a refusal. Returns nil and a token if that
+-- one's lock is held.
 local function grant(args, i)
   local client, count, ttl = args[i], tonumber(args[i + 2]), leaseTime(args[i + 1])
   local left = #granting.tokens - granting.used
   local refused = forbidden(client, count) or left < count and noneAvailable(granting.awaited and supply('') or left)
   if refused then return refused end
-  local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. digits(now) .. ' ' .. ttl .. ' ' .. client
-  local ends, lasts, result = digits(till), digits(backstop(till)), {}
+  local till, about = now + ttl, ' ' .. digits(now) .. ' ' .. FOLLOWS .. ' ' .. ttl .. ' ' .. client
+  local ends, lasts = digits(till), digits(backstop(till))
   for n = 1, count do
-    local text, token = lease(args[i + 2 + n], about, ends, lasts)
-    if not text then return nil, token end
-    result[4 * n - 3], result[4 * n - 2], result[4 * n - 1], result[4 * n] = token, till, text, ''
+    local locked = lease(args[i + 2 + n], about, ends, lasts)
+    if locked then return nil, locked end
   end
+  endsAt(ASSIGNED, till)
   granting.clients[client] = (granting.clients[client] or 0) + count
-  return result
+  return count
 end
 
 local function wantedBy(args)
@@ -131,10 +145,28 @@ local function wantedBy(args)
   return wanted
 end
 
+-- Returns the answer to requests that were granted so many tokens each, or refused.
+local function answerAll(grants, wanted)
+  local results, texts, n = {stamp(), policy.token_ttl_ms, granting.used < wanted and standing() or ''}, metadata(), 0
+  for _, granted in ipairs(grants) do
+    local given = granted
+    if type(granted) == 'number' then
+      given = {}
+      for i = 1, granted do
+        n = n + 1
+        given[i] = grantOf(granting.tokens[n], granting.scored[2 * n - 1], granting.texts[n], texts[n])
+      end
+    end
+    addResult(results, given)
+  end
+  return results
+end
+
 -- tms1_assign answers requests for any tokens in order, each with all the tokens it asks for or with a refusal.
 -- ARGV: now, and for each request: client_id, ttl or "", count, and as many lease_ids. At most 1,000 tokens in all.
--- Answer: {now, token_ttl, how it stands for those that are refused (see standing) or "", a result for each request}. A
--- result is an array of token, end of the lease, lease string and metadata for each of its tokens, or a refusal:
+-- Answer: {now, token_ttl, how it stands for those that are refused (see standing) or "", the result of each request}.
+-- A result is an element for each of its tokens: end of the lease and lease string, a line feed, the token, and behind
+-- another line feed the metadata if there are some; or one element that is a refusal, which begins with a letter:
 -- "no_token_available", how many are, the place in line, how many wait; "pool_settling" and the same; "quota_exceeded",
 -- how many leases the client has, and may have; "no_client"; "too_many", and how many the pool may hold. "pool_paused";
 -- "again": some expiries were carried out, and nothing was assigned.
@@ -149,21 +181,19 @@ local function assign(k, args)
   end)
   if not enough or queue and queue.crowded then return 'again' end
   begin(tokens, queue and head(''))
-  local results, i = {stamp(), policy.token_ttl_ms, ''}, 2
+  local grants, i = {}, 2
   while args[i] do
-    local result, locked = grant(args, i)
-    if not result then
+    local granted, locked = grant(args, i)
+    if not granted then
       undo()
       park(locked)
       return 'again'
     end
-    results[#results + 1] = result
+    grants[#grants + 1] = granted
     i = i + 3 + args[i + 2]
   end
-  commit(results, 4)
-  describeGrants(results, 4)
-  if granting.used < wanted then results[3] = standing() end
-  return results
+  commit()
+  return answerAll(grants, wanted)
 end
 
 register('assign', assign, {})

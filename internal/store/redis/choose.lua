@@ -36,11 +36,13 @@ local function candidates(key, n)
   return drawLiving(key, from, n)
 end
 
--- Returns for how long a lock holds: as long as the lease that left it behind, or as Redis keeps a lock of any other
--- origin.
+-- Returns for how long a lock holds: as long as the lease that left it behind may last, or as Redis keeps a lock of any
+-- other origin. The end of a lease is not in its string, which may have been written up to AGE before it was last kept
+-- alive.
 local function holds(lock)
-  local seen, ttl = match(call('MGET', lock)[1] or '', '^%S+ %d+ %d+ (%d+) (%d+) ')
+  local at, seen, ttl = match(call('MGET', lock)[1] or '', '^%S+ %d+ (%d+) (%S+) (%d+) ')
   local left = call('PTTL', lock)
+  if seen == FOLLOWS and left >= 0 then return max(left - BACKSTOP + AGE, at + ttl - now) end
   if seen and left >= 0 then return max(left - BACKSTOP, seen + ttl - now) end
   return left < 0 and policy.lease_ttl_ms or left
 end

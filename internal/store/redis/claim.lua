@@ -39,14 +39,12 @@ local function prepare(list)
   return enough
 end
 
--- Returns a result of tokens.
-local function quads(records)
+-- Returns what the request is given.
+local function given(records)
   describe(records)
-  local result = {}
-  for i, r in ipairs(records) do
-    result[4 * i - 3], result[4 * i - 2], result[4 * i - 1], result[4 * i] = r.token, r.till, r.text, r.metadata or ''
-  end
-  return result
+  local list = {}
+  for i, r in ipairs(records) do list[i] = grantOf(r.token, digits(r.till), r.text, r.metadata) end
+  return list
 end
 
 -- Before a ticket this makes the name of what it was given, which is none that a request can have.
@@ -61,7 +59,7 @@ local function fulfil(request, records)
   elseif request.ticket ~= '' then
     remember(TICKET_MARK .. request.ticket, request.print, leases, ANSWER)
   end
-  return quads(records)
+  return given(records)
 end
 
 -- Answers a request that was carried out before with its leases as they now stand.
@@ -77,7 +75,7 @@ local function replay(leases)
     if not r or r.state ~= ASSIGNED or r.id ~= leases[2 * i] or inherited(r) then return 'lease_ended' end
     records[i] = r
   end
-  return quads(records)
+  return given(records)
 end
 
 -- Refuses what the policy does not let anybody ask for.
@@ -101,7 +99,7 @@ local function pickUp(ticket, request)
   local ttl = leaseTime(request.ttl)
   for _, r in ipairs(records) do
     r.till, r.seen, r.touched = now + ttl, now, true
-    r.text = match(r.text, '^%S+ %d+ ') .. digits(now) .. ' ' .. digits(r.seen) .. ' ' .. ttl .. ' ' .. request.client
+    r.text = leaseText(match(r.text, '^%S+ %d+ ') .. digits(now), r.seen, ttl, request.client, r.till)
   end
   save(records)
   dismiss(ticket)
@@ -196,9 +194,10 @@ local function claim(k, args)
   if not policy.paused and (not prepare(list) or queue.crowded) then return 'again' end
   local results = {stamp(), policy.token_ttl_ms, ''}
   local lacking = false
-  for i, request in ipairs(list) do
-    results[3 + i] = answer(request, args[2])
-    lacking = lacking or type(results[3 + i]) == 'string'
+  for _, request in ipairs(list) do
+    local result = answer(request, args[2])
+    lacking = lacking or type(result) == 'string'
+    addResult(results, result)
     handOff()
   end
   if lacking then results[3] = standing() end

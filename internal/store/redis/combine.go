@@ -11,22 +11,19 @@ const (
 	fewItems   = 8  // of a call that is combined; larger ones go alone, and are steps enough
 )
 
-// combiner makes one step of calls that come at the same time: those of a function on a pool, while others of it are on
-// their way. A call that nobody is before goes at once, alone. So a group has one instant, one command and one WAIT.
+// combiner makes one step of calls that come at the same time: those of a pool, while others of it are on their way. A
+// call that nobody is before goes at once, alone. So a group has one instant, one command and one WAIT.
 //
 // A call is answered for its own items only. Who leaves before the group is sent is taken out of it; after that the
 // outcome is unknown, as of a call alone.
 type combiner[Item, Result any] struct {
-	run func(ctx context.Context, pool, function string, items []Item) ([]Result, error) // as one step
+	run func(ctx context.Context, pool string, items []Item) ([]Result, error) // as one step
 
 	mu    sync.Mutex
-	lines map[lineOf]*line[Item, Result]
+	lines map[string]*line[Item, Result] // by the pool
 }
 
-// lineOf says which calls can be combined.
-type lineOf struct{ pool, function string }
-
-// line are the calls of a kind. It is there as long as one is on its way.
+// line are the calls of a pool. It is there as long as one is on its way.
 type line[Item, Result any] struct {
 	flying int
 	next   *group[Item, Result] // gathers; nil: none
@@ -44,20 +41,19 @@ type joined[Item, Result any] struct {
 }
 
 func newCombiner[Item, Result any](
-	run func(ctx context.Context, pool, function string, items []Item) ([]Result, error)) *combiner[Item, Result] {
-	return &combiner[Item, Result]{run: run, lines: map[lineOf]*line[Item, Result]{}}
+	run func(ctx context.Context, pool string, items []Item) ([]Result, error)) *combiner[Item, Result] {
+	return &combiner[Item, Result]{run: run, lines: map[string]*line[Item, Result]{}}
 }
 
 // do carries the items out, and returns a result for each of them.
-func (c *combiner[Item, Result]) do(ctx context.Context, pool, function string, items []Item) ([]Result, error) {
-	kind := lineOf{pool, function}
+func (c *combiner[Item, Result]) do(ctx context.Context, pool string, items []Item) ([]Result, error) {
 	if len(items) > fewItems {
-		return c.run(ctx, pool, function, items)
+		return c.run(ctx, pool, items)
 	}
-	call, with := c.join(kind, items)
+	call, with := c.join(pool, items)
 	if call == nil {
-		defer c.lands(kind)
-		return c.run(ctx, pool, function, items)
+		defer c.lands(pool)
+		return c.run(ctx, pool, items)
 	}
 	select {
 	case <-call.done:
@@ -69,13 +65,13 @@ func (c *combiner[Item, Result]) do(ctx context.Context, pool, function string, 
 }
 
 // join lets the items go at once, alone, or puts them into the group that gathers.
-func (c *combiner[Item, Result]) join(kind lineOf, items []Item) (*joined[Item, Result], *group[Item, Result]) {
+func (c *combiner[Item, Result]) join(pool string, items []Item) (*joined[Item, Result], *group[Item, Result]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.lines[kind]
+	l := c.lines[pool]
 	if l == nil {
 		l = &line[Item, Result]{}
-		c.lines[kind] = l
+		c.lines[pool] = l
 	}
 	if l.flying < mostFlying {
 		l.flying++
@@ -86,30 +82,30 @@ func (c *combiner[Item, Result]) join(kind lineOf, items []Item) (*joined[Item, 
 	}
 	call, with := &joined[Item, Result]{items: items, done: make(chan struct{})}, l.next
 	if with.calls = append(with.calls, call); len(with.calls) >= mostCalls {
-		c.start(kind, l)
+		c.start(pool, l)
 	}
 	return call, with
 }
 
 // start sends the group that gathers. The lock must be held.
-func (c *combiner[Item, Result]) start(kind lineOf, l *line[Item, Result]) {
+func (c *combiner[Item, Result]) start(pool string, l *line[Item, Result]) {
 	g := l.next
 	l.next = nil
 	l.flying++
-	go c.fly(kind, g)
+	go c.fly(pool, g)
 }
 
 // lands says that a group has been answered, and sends the next.
-func (c *combiner[Item, Result]) lands(kind lineOf) {
+func (c *combiner[Item, Result]) lands(pool string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.lines[kind]
+	l := c.lines[pool]
 	l.flying--
 	if l.next != nil && l.flying < mostFlying {
-		c.start(kind, l)
+		c.start(pool, l)
 	}
 	if l.flying == 0 {
-		delete(c.lines, kind)
+		delete(c.lines, pool)
 	}
 }
 
@@ -135,7 +131,7 @@ func (c *combiner[Item, Result]) takes(g *group[Item, Result]) []*joined[Item, R
 }
 
 // fly carries a group out, and gives each call what is its own.
-func (c *combiner[Item, Result]) fly(kind lineOf, g *group[Item, Result]) {
+func (c *combiner[Item, Result]) fly(pool string, g *group[Item, Result]) {
 	calls := c.takes(g)
 	var all []Item
 	for _, call := range calls {
@@ -144,9 +140,9 @@ func (c *combiner[Item, Result]) fly(kind lineOf, g *group[Item, Result]) {
 	var results []Result
 	var err error
 	if len(all) > 0 { // nobody else may be left
-		results, err = c.run(context.Background(), kind.pool, kind.function, all)
+		results, err = c.run(context.Background(), pool, all)
 	}
-	c.lands(kind)
+	c.lands(pool)
 	for _, call := range calls {
 		if call.err = err; err == nil {
 			call.results, results = results[:len(call.items):len(call.items)], results[len(call.items):]

@@ -20,7 +20,7 @@ type steps struct {
 
 func newSteps() *steps {
 	s := &steps{hold: make(chan error)}
-	s.combiner = newCombiner(func(_ context.Context, _, _ string, items []int) ([]string, error) {
+	s.combiner = newCombiner(func(_ context.Context, _ string, items []int) ([]string, error) {
 		s.mu.Lock()
 		s.sent = append(s.sent, items)
 		s.mu.Unlock()
@@ -40,7 +40,7 @@ func newSteps() *steps {
 func (s *steps) call(ctx context.Context, items ...int) (answer chan string) {
 	answer = make(chan string, 1)
 	go func() {
-		results, err := s.do(ctx, "p", "f", items)
+		results, err := s.do(ctx, "p", items)
 		answer <- fmt.Sprint(results, err)
 	}()
 	synctest.Wait()
@@ -150,7 +150,7 @@ func TestGroupsAreBounded(t *testing.T) {
 			s.call(ctx, i)
 		}
 		s.call(ctx, slices.Repeat([]int{7}, fewItems+1)...)
-		go s.do(ctx, "q", "f", []int{8})
+		go s.do(ctx, "q", []int{8})
 		synctest.Wait()
 		var sizes []int
 		for _, items := range s.sent {

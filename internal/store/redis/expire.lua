@@ -24,14 +24,14 @@ local function mayBeHeld(r)
 end
 
 -- Winds the token clock.
-local function touch(r)
+function touch(r)
   if r.state == QUARANTINED then return end
   r.seen, r.touched = mayBeHeld(r) and oldSide() or now, true
-  if r.state == ASSIGNED then r.text = r.head .. ' ' .. digits(r.seen) .. ' ' .. r.tail end
+  if r.state == ASSIGNED then r.text = leaseText(r.head, r.seen, r.ttl, r.client, r.till) end
 end
 
 -- The token comes back, and has to rest.
-local function giveBack(r, cooldown, at)
+function giveBack(r, cooldown, at)
   r.touched = true
   if cooldown > 0 then
     r.state, r.till = COOLING, at + cooldown
@@ -72,9 +72,9 @@ local function settle(r)
 end
 
 -- Returns the key with those leases that can end: while the pool settles, the inherited ones stand still.
-local function leaseSet() return settling() and some('fresh') or keys[3] end
+function leaseSet() return settling() and some('fresh') or keys[3] end
 
-local function settleAll(records)
+function settleAll(records)
   read(records)
   for _, r in pairs(records) do settle(r) end
 end
@@ -96,9 +96,26 @@ local function overdueResting(records, limit)
   for i, token in ipairs(found) do records[#records + 1] = record(token, COOLING, tonumber(scores[i])) end
 end
 
+function firstScore(key)
+  local first = call('ZRANGE', key, '0', '0', 'WITHSCORES')
+  return first[2] and tonumber(first[2]) or huge
+end
+
+-- Reports whether no lease and no cooldown is over. It remembers, for as long as this process serves the pool, instants
+-- before which none is, so that a step looks at the sets only when one of these has come. Of a pool that settles it
+-- knows nothing.
+local function quiet()
+  if queue or settling() then return false end
+  local m = memory
+  if not m.ends or m.ends + policy.grace_ms + wait < now then m.ends = firstScore(keys[3]) end
+  if not m.rests or m.rests < now then m.rests = firstScore(keys[4]) end
+  return m.ends + policy.grace_ms + wait >= now and m.rests >= now
+end
+
 -- Carries out at most limit ends of leases and cooldowns, and hands what comes back to waiters. Returns how
 -- many.
-local function comeBack(limit)
+function comeBack(limit)
+  if quiet() then return 0 end
   local records, lapsed = {}, queue and queue.open and lapse(limit) or 0
   overdue(records, ASSIGNED, now - policy.grace_ms - wait, limit - lapsed)
   overdue(records, COOLING, now, limit - lapsed - #records)
@@ -123,27 +140,22 @@ local function die(limit)
 end
 
 -- Carries out at most limit expiries, and returns how many.
-local function expire(limit)
+function expire(limit)
   local done = comeBack(limit)
   return done + die(limit - done)
 end
 
-local function firstScore(key)
-  local first = call('ZRANGE', key, '0', '0', 'WITHSCORES')
-  return first[2] and tonumber(first[2]) or huge
-end
-
 -- Returns when the next lease ends, handed token lapses or cooldown is over.
-local function nextReturn()
+function nextReturn()
   local next = min(firstScore(leaseSet()) + policy.grace_ms + wait, firstScore(keys[4]), settlesNext())
   return queue and queue.open and min(next, firstScore(some('handed'))) or next
 end
 
-local function nextDeadline()
+function nextDeadline()
   local next = nextReturn()
   if policy.clock == huge then return next end
   return min(next, wound(min(firstScore(keys[2]), firstScore(keys[6]))) + policy.clock)
 end
 
 -- Returns an instant, or -1 for never.
-local function instant(at) return at < huge and at or -1 end
+function instant(at) return at < huge and at or -1 end

@@ -8,10 +8,13 @@ var (
 	PoolKeys  = poolKeys
 	LibraryOf = libraryOf
 
-	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnKeepAlive,
-		fnUnblock, fnRestore, fnDelete, fnExpire, fnToken, fnTokens, fnUnblockClient, fnUnblockRequest, fnVersion,
+	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnChange,
+		fnExpire, fnToken, fnTokens, fnUnblockClient, fnUnblockRequest, fnVersion,
 		fnDraw, fnPutKey, fnDeleteKey, fnKeys,
 		fnFit, fnReport, fnBeat, fnProcess}
+
+	// OlderFunctions are those that only servers of version 1 call.
+	OlderFunctions = []string{"tms1_keep_alive", "tms1_unblock", "tms1_restore", "tms1_delete"}
 )
 
 const LibraryVersion = libraryVersion

@@ -1,7 +1,7 @@
 -- The indexes that only some pools keep: the lanes of available tokens, and the leases of each client.
 
 -- Returns the lanes that the token suits, as rules.Lanes does: one for each set of the labels that it has.
-local function lanesOf(r)
+function lanesOf(r)
   if r.lanes then return r.lanes end
   local lanes, metadata = {}, r.metadata and r.metadata ~= '' and cjson.decode(r.metadata)
   for _, label in ipairs(metadata and policy.labelled or {}) do
@@ -15,7 +15,7 @@ local function lanesOf(r)
   return lanes
 end
 
-local function laneKey(lane) return lane == '' and keys[2] or some('lane:' .. lane) end
+function laneKey(lane) return lane == '' and keys[2] or some('lane:' .. lane) end
 
 -- Appends to the list of a key.
 local function note(lists, key, a, b)
@@ -51,7 +51,7 @@ local function indexClient(r, removed, added)
 end
 
 -- Writes what has changed of the records in the indexes, before it is written in the sets.
-local function index(records)
+function index(records)
   local removed, added = {holders = {}}, {holders = {}}
   for _, r in pairs(records) do
     if policy.labelled then indexLanes(r, removed, added) end
@@ -72,7 +72,7 @@ local function held(client)
 end
 
 -- Returns how many leases the client has if count more would be too many.
-local function quota(client, count)
+function quota(client, count)
   if not policy.limited then return end
   local has = held(client)
   return has + count > policy.max_leases_per_client and has

@@ -9,7 +9,7 @@ const storeID = "tms:store"
 // secretKey is the string with the secret of the installation, in hexadecimal digits. It lies in a slot of its own.
 const secretKey = "tms:secret"
 
-// keyNames are the ends of the keys of a pool, in the order of KEYS in tms.lua. Those with a colon are prefixes: a
+// keyNames are the ends of the keys of a pool, in the order of NAMES in step.lua. Those with a colon are prefixes: a
 // token's value follows. The last one is the prefix of the keys in someNames.
 var keyNames = [...]string{
 	"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:", "past", "",
@@ -30,7 +30,8 @@ const wakeName = "wake:"
 // keyPrefix returns how all keys of the pool begin. The braces put them into one hash slot.
 func keyPrefix(pool string) string { return "tms:{" + pool + "}:" }
 
-// poolKeys returns the KEYS of every function for the pool.
+// poolKeys returns the names of the pool's keys. The first of them is what every function takes for KEYS; the library
+// makes the others of it.
 func poolKeys(pool string) []string {
 	prefix := keyPrefix(pool)
 	keys := make([]string, len(keyNames))
@@ -52,10 +53,7 @@ const (
 	fnAssign     = "tms1_assign"
 	fnClaim      = "tms1_claim"
 	fnLeave      = "tms1_leave"
-	fnKeepAlive  = "tms1_keep_alive"
-	fnUnblock    = "tms1_unblock"
-	fnRestore    = "tms1_restore"
-	fnDelete     = "tms1_delete"
+	fnChange     = "tms1_change"
 	fnExpire     = "tms1_expire"
 	fnToken      = "tms1_token"
 	fnTokens     = "tms1_tokens"

@@ -20,13 +20,14 @@ const libraryVersion = 2
 var sources embed.FS
 
 // libraryOf returns the code of the one library, as one of a version, in an order in which everything is defined before
-// it is used. The verbs' files keep what they define to themselves, since one block of Lua has at most 200 local
+// it is used. Most files keep what they define to themselves, since one block of Lua has at most 200 local
 // variables.
 func libraryOf(version int64) string {
-	return code("tms") + block("served", "takeover") + code("step", "records", "index", "writes", "expire", "choose",
-		"tickets") + block("queue") + code("walk", "requests") + block("assign") +
-		block("claim") + block("generate") + block("verbs") + block("pools") + block("tokens") +
-		block("draw") + block("keyring") + fmt.Sprintf("local VERSION = %d\n", version) + block("fit")
+	return code("tms") + block("names") + block("served", "takeover") + code("step", "records") + block("index") +
+		block("writes") + block("expire") + code("choose", "tickets") + block("queue") + code("walk", "requests") +
+		block("assign") + block("claim") + block("generate") + block("swift") + block("verbs") + block("pools") +
+		block("tokens") + block("draw") + block("keyring") + fmt.Sprintf("local VERSION = %d\n", version) +
+		block("fit")
 }
 
 func block(names ...string) string { return "do\n" + code(names...) + "end\n" }

@@ -47,7 +47,7 @@ local function put_pool(k, args)
     open(k, args[1])
     if inUse(p, merged) then
       expire(STEP)
-      if inUse(p, merged) then return {stamp(), pool[1], pool[1], size(), call('ZCARD', k[3])} end
+      if inUse(p, merged) then return {stamp(), pool[1], pool[1], size(), call('ZCARD', keys[3])} end
     end
   end
   call('HSET', k[1], 'policy', text)
@@ -81,14 +81,14 @@ local function pool(k, args)
   leases, rested, cooldowns, tokens = countOverdue()
   local h = call('HMGET', k[1], 'policy', 'released', 'quarantined', 'deleted')
   local becomes = policy.on_lease_expiry
-  local available = call('ZCARD', k[2]) + cooldowns - tokens
-  local cooling, quarantined = call('ZCARD', k[4]) - cooldowns, call('ZCARD', k[5])
+  local available = call('ZCARD', keys[2]) + cooldowns - tokens
+  local cooling, quarantined = call('ZCARD', keys[4]) - cooldowns, call('ZCARD', keys[5])
   if becomes == 'quarantine' then
     quarantined = quarantined + leases
   elseif becomes == 'release' then
     available, cooling = available + rested, cooling + leases - rested
   end
-  return {stamp(), h[1], available, call('ZCARD', k[3]) - leases, cooling, quarantined, howManyWait(),
+  return {stamp(), h[1], available, call('ZCARD', keys[3]) - leases, cooling, quarantined, howManyWait(),
     h[2] or '0', h[3] or '0', h[4] or '0', settling() and memory.settled or -1}
 end
 

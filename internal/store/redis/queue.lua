@@ -97,8 +97,8 @@ local function lock(request, tokens, pickup)
     local r = record(token, AVAILABLE, 0)
     r.state, r.seen, r.till = ASSIGNED, pickup and seen[i] or now, pickup or now + ttl
     r.client = request.client
-    r.text = request.ids[i] .. ' ' .. digits(fence + i) .. ' ' .. (pickup and '0' or digits(now)) .. ' '
-      .. digits(r.seen) .. ' ' .. ttl .. ' ' .. request.client
+    local begin = request.ids[i] .. ' ' .. digits(fence + i) .. ' ' .. (pickup and '0' or digits(now))
+    r.text = leaseText(begin, r.seen, ttl, request.client, r.till)
     if not call('SET', keys[7] .. token, r.text, 'NX', 'PX', digits(backstop(r.till))) then
       for _, locked in ipairs(records) do call('DEL', keys[7] .. locked.token) end
       return nil, token

@@ -2,14 +2,14 @@
 
 -- A record is a token as this step sees it: state (nil: deleted), was (its state in Redis), score (there), till,
 -- seen. oldLanes: what it leaves in this step, because it gets other metadata. Of a lease it has the string, text, its
--- parts id, at, ttl and client, and what stands before and after the last sign of life, head and tail. Numbers that
--- were read stay text until something is reckoned with them. touched: what lies beside the set has changed. since: when
+-- parts id, at, ttl and client, and what stands before the last sign of life, head. Numbers that were read stay text
+-- until something is reckoned with them. touched: what lies beside the set has changed. since: when
 -- the step has ended the lease, or put the token aside or restored it. ended: it has ended the lease, 1 if because it
 -- expired, otherwise 0.
 
 local function record(token, state, score)
   return {token = token, was = state, state = state, score = score, till = score, seen = score, text = nil,
-    touched = nil, head = nil, id = nil, at = nil, tail = nil, ttl = nil, client = nil, since = nil, ended = nil,
+    touched = nil, head = nil, id = nil, at = nil, ttl = nil, client = nil, since = nil, ended = nil,
     oldLanes = nil}
 end
 
@@ -34,6 +34,19 @@ local function find(tokens)
   return found
 end
 
+local FOLLOWS = '*' -- in the place of the last sign of life: it is the end of the lease less its ttl
+
+-- Returns a lease string, of a lease that lasts until an instant.
+local function leaseText(head, seen, ttl, client, till)
+  return head .. ' ' .. (till - seen == tonumber(ttl) and FOLLOWS or digits(seen)) .. ' ' .. ttl .. ' ' .. client
+end
+
+-- Returns a lease string with its last sign of life.
+local function exact(text, till)
+  local head, ttl, client = match(text, '^(%S+ %d+ %d+) %* (%d+) (.*)$')
+  return head and head .. ' ' .. digits(till - ttl) .. ' ' .. ttl .. ' ' .. client or text
+end
+
 -- Reads a lease string. Where Redis has removed it, since nobody came by for longer than the backstop, the last sign of
 -- life is forgotten, and who holds the lease, unless the pool keeps an index of clients.
 local function readLease(r, text)
@@ -42,7 +55,8 @@ local function readLease(r, text)
     text = '- 0 ' .. r.till .. ' ' .. r.till .. ' ' .. policy.lease_ttl_ms .. ' ' .. client
   end
   r.text = text
-  r.head, r.id, r.at, r.seen, r.tail, r.ttl, r.client = match(r.text, '^((%S+) %d+ (%d+)) (%d+) ((%d+) (.*))$')
+  r.head, r.id, r.at, r.seen, r.ttl, r.client = match(text, '^((%S+) %d+ (%d+)) (%S+) (%d+) (.*)$')
+  if r.seen == FOLLOWS then r.seen = r.till - r.ttl end
 end
 
 -- Reads the metadata of the records.

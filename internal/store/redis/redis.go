@@ -72,7 +72,7 @@ type Store struct {
 	wakes wakes
 	pulse *pulse
 
-	changes *combiner[tms.LeaseKey, tms.TokenResult]
+	changes *combiner[act, tms.TokenResult]
 	assigns *combiner[tms.AssignRequest, tms.AssignResult]
 
 	replicas  *replicas
@@ -81,7 +81,7 @@ type Store struct {
 	id     atomic.Pointer[string]      // of the data, as this server found it
 	reset  atomic.Pointer[tms.Refusal] // set once the data is known to be other than it was
 	unfit  atomic.Pointer[tms.Refusal] // set while no new lease may begin
-	served sync.Map                    // pools that were there: name → KEYS of every function
+	served sync.Map                    // pools that were there: name → the one of KEYS
 }
 
 // Open returns a store on the Redis at o.URL. It does not wait for Redis, and does not fail because Redis is away: the
@@ -101,7 +101,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{link: newLink(option, o.Timeout, o.Logger), now: o.Now, newID: o.NewID}
-	s.changes, s.assigns = newCombiner(s.change), newCombiner(s.assignPlain)
+	s.changes, s.assigns = newCombiner(s.change), newCombiner(s.assign)
 	s.replicas = newReplicas(o.Replicas, s.link, newLink(option, o.Timeout, o.Logger))
 	s.sentinels = newSentinels(option, o)
 	s.pulse = newPulse(o, option.Sentinel.MasterSet != "")
@@ -154,9 +154,9 @@ func (s *Store) repeat(ctx context.Context, pool, function string, args ...strin
 }
 
 func (s *Store) callOnce(ctx context.Context, pool, function string, args []string) (*answer, error) {
-	keys, served := s.keysOf(pool)
-	result, err := s.run(ctx, function, keys[0], func(b rueidis.Builder) rueidis.Completed {
-		return b.Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(s.when()).Arg(args...).Build()
+	key, served := s.keyOf(pool)
+	result, err := s.run(ctx, function, key, func(b rueidis.Builder) rueidis.Completed {
+		return b.Fcall().Function(function).Numkeys(1).Key(key).Arg(s.when()).Arg(args...).Build()
 	})
 	if err != nil {
 		return nil, err
@@ -168,17 +168,17 @@ func (s *Store) callOnce(ctx context.Context, pool, function string, args []stri
 			err = lost
 		}
 	case err == nil && !served && function != fnPurge:
-		s.served.Store(pool, keys)
+		s.served.Store(pool, key)
 	}
 	return a, err
 }
 
-// keysOf returns the KEYS of every function for the pool, and whether it was there before.
-func (s *Store) keysOf(pool string) (keys []string, served bool) {
+// keyOf returns the one of KEYS of every function for the pool, and whether it was there before.
+func (s *Store) keyOf(pool string) (key string, served bool) {
 	if known, served := s.served.Load(pool); served {
-		return known.([]string), true
+		return known.(string), true
 	}
-	return poolKeys(pool), false
+	return poolKeys(pool)[0], false
 }
 
 // run carries a function out on the node of a key, and returns its answer once it may be given.

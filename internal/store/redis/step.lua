@@ -6,7 +6,7 @@ local newQueue, handOff, lapse
 -- Goes to a pool.
 local function enter(k, when)
   local database = hear(when)
-  keys, place, opened = k, k[1] .. database, false
+  keys, place, opened = keysOf(k[1]), k[1] .. database, false
   memory = memories[place]
 end
 

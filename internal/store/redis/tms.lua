@@ -3,7 +3,7 @@
 -- The transitions of TMS, one atomic step each. internal/rules says the same in Go; the contract suite holds the two
 -- together. The library is one chunk of code, joined from this file and those beside it in the order of library.go.
 --
--- KEYS are the same for every function, in this order:
+-- KEYS is the first of these alone, from which the names of the others follow; servers of version 1 send all of them:
 --   1 pool         hash: policy (JSON), epoch (the fence at which it began), fence, metadata ("1" once a token brought
 --                  some), released, quarantined, deleted, joined (how many tickets there were), queue ("1" while there
 --                  are tickets, "2" if tokens may be there that are owed to them); what served.lua and takeover.lua
@@ -15,7 +15,8 @@
 --   5 quarantined  sorted set: token -> since when
 --   6 seen         sorted set: cooling token -> its last sign of life
 --   7 lease        prefix of strings: lease:<token> is "lease_id fence assigned_at seen ttl client_id", of an assigned
---                  token, with a TTL that is only a backstop: the sorted sets are the truth about time
+--                  token, with a TTL that is only a backstop: the sorted sets are the truth about time; seen is * where
+--                  it is the end of the lease less its ttl, so that a keep-alive has nothing to write here
 --   8 token        prefix of strings: token:<token> is the metadata of a token that has some
 --   9 past         hash: token -> "leases expired since client_id", of a token whose lease has ended
 --  10 some         prefix of what only some pools have. Each key costs every call, so that these are not among KEYS:
@@ -48,7 +49,8 @@
 -- version 1 it is the instant alone. A token stands in an answer as {state, till, record, metadata}: state
 -- is 1 to 4 in the order of the sets above; till is the score in that set; record is the lease string of an assigned
 -- token, otherwise the last sign of life; metadata is "" where there is none. A token that was handed to a ticket is
--- assigned, with a lease that began at 0.
+-- assigned, with a lease that began at 0. Packed, it is the text "state till record", with a line feed and the metadata
+-- behind it where there are some; to servers of version 1 nothing is packed.
 
 -- While the library is loaded there are no globals; the first call binds these.
 local call, try, strfind, format, match, sub, floor, huge, max, min, random, ipairs, pairs, tonumber, type, unpack
@@ -70,7 +72,8 @@ local AVAILABLE, ASSIGNED, COOLING, QUARANTINED = 1, 2, 3, 4
 local SEEN, STRINGS, PAST = 5, 6, 7 -- no states: the set beside cooling, strings, and the hash
 local SEARCH = {ASSIGNED, AVAILABLE, COOLING, QUARANTINED}
 local STEP = 1000 -- most tokens that one step touches beyond those it was asked for
-local BACKSTOP = (30 * 24 * 60 + 10) * 60 * 1000 -- ten minutes more than tms.MaxTTL
+local AGE = 10 * 60 * 1000 -- a lease that is kept alive has its string written anew so often
+local BACKSTOP = (30 * 24 * 60 + 10) * 60 * 1000 + AGE -- ten minutes more than tms.MaxTTL, from the last of these
 local TICKET, PRESENCE, PICKUP = 2000, 1000, 1000 -- tms.TicketTTL, tms.PresenceTime and tms.PickupTime
 local ANSWER = 10000 -- tms.AnswerTime
 local NO_POOL = 'pool_not_found'
@@ -134,10 +137,13 @@ local function parse(text)
   return p
 end
 
--- One block of Lua has at most 200 local variables. So these files keep what they define to themselves, but for what
--- stands here: served.lua and takeover.lua, queue.lua, assign.lua.
+-- One block of Lua has at most 200 local variables. So most files keep what they define to themselves, but for what
+-- stands here.
 local wait, modern
 local hear, watch, reignAgain, reigned, identity, stored, known, adopt, takeOver, tick, stamp, issue, runsAhead
 local settling, inherited, oldSide, wound, oldest, givable, settlesNext, lasts
 local head, turn, supply, reach, give, serveAll, catchUp, start
-local gather, standing, noneAvailable, tooMany
+local gather, standing, noneAvailable, tooMany, grantOf, addResult
+local keysOf, resultOf, tell, swiftly
+local lanesOf, laneKey, index, quota, backstop, endsAt, pasts, aged, save, about, reply, pack
+local touch, giveBack, leaseSet, settleAll, firstScore, comeBack, expire, nextReturn, nextDeadline, instant

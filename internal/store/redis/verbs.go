@@ -77,26 +77,27 @@ func encodeMetadata(metadata map[string]string) string {
 	return string(text)
 }
 
+// act is what is to be done to a token. The verb is a letter, as the function knows it.
+type act struct {
+	verb byte
+	tms.LeaseKey
+}
+
+const (
+	keepAlive = 'k'
+	unblock   = 'u'
+	restore   = 'r'
+	remove    = 'd'
+)
+
 // KeepAlive implements [tms.Store].
 func (s *Store) KeepAlive(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	return s.changes.do(ctx, pool, fnKeepAlive, keys)
+	return s.changes.do(ctx, pool, acts(keepAlive, keys))
 }
 
 // Unblock implements [tms.Store].
 func (s *Store) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	return s.changes.do(ctx, pool, fnUnblock, keys)
-}
-
-// change carries a verb out, in one step for few keys.
-func (s *Store) change(ctx context.Context, pool, function string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	return each(ctx, s, pool, function, keys, func(a *answer, policy rules.Terms, key tms.LeaseKey) tms.TokenResult {
-		if err := a.refused(pool); err != nil {
-			return tms.TokenResult{Err: err}
-		}
-		token := a.record().Token(pool, key.Token, policy, a.now, key.LeaseID != "")
-		s.pulse.note(pool, token)
-		return tms.TokenResult{Token: token}
-	}, func(err error) tms.TokenResult { return tms.TokenResult{Err: err} })
+	return s.changes.do(ctx, pool, acts(unblock, keys))
 }
 
 // Restore implements [tms.Store].
@@ -105,40 +106,42 @@ func (s *Store) Restore(ctx context.Context, pool string, values []string) ([]tm
 	for i, value := range values {
 		keys[i].Token = value
 	}
-	return s.change(ctx, pool, fnRestore, keys)
+	return s.changes.do(ctx, pool, acts(restore, keys))
 }
 
 // Delete implements [tms.Store].
 func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([]error, error) {
-	return each(ctx, s, pool, fnDelete, keys, func(a *answer, _ rules.Terms, _ tms.LeaseKey) error {
-		err := a.refused(pool)
-		if err == nil {
-			a.array()
-		}
-		return err
-	}, func(err error) error { return err })
-}
-
-// refused reads the code of a refused item, if the next element is one.
-func (a *answer) refused(pool string) error {
-	if a.more() && a.values[0].IsString() {
-		return refusal(pool, a.text())
+	results, err := s.changes.do(ctx, pool, acts(remove, keys))
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	errs := make([]error, len(results))
+	for i, result := range results {
+		errs[i] = result.Err
+	}
+	return errs, nil
 }
 
-// each runs a function on all keys, in as many steps as it takes, and reads a result for each of them.
-func each[R any](ctx context.Context, s *Store, pool, function string, keys []tms.LeaseKey,
-	read func(*answer, rules.Terms, tms.LeaseKey) R, refused func(error) R) ([]R, error) {
-	results := make([]R, 0, len(keys))
-	for part := range slices.Chunk(keys, turn) {
-		a, err := s.call(ctx, pool, function, keyArgs(function, part)...)
+func acts(verb byte, keys []tms.LeaseKey) []act {
+	list := make([]act, len(keys))
+	for i, key := range keys {
+		list[i] = act{verb, key}
+	}
+	return list
+}
+
+// change carries verbs out, in one step for few tokens.
+func (s *Store) change(ctx context.Context, pool string, list []act) ([]tms.TokenResult, error) {
+	results := make([]tms.TokenResult, 0, len(list))
+	for part := range slices.Chunk(list, turn) {
+		a, err := s.call(ctx, pool, fnChange, changeArgs(part)...)
 		if err != nil {
-			return rules.Spread(results, len(keys), err, refused)
+			refused := func(err error) tms.TokenResult { return tms.TokenResult{Err: err} }
+			return rules.Spread(results, len(list), err, refused)
 		}
 		policy := a.policy()
-		for _, key := range part {
-			results = append(results, read(a, policy, key))
+		for _, act := range part {
+			results = append(results, s.changed(a, pool, policy, act))
 		}
 		if err := a.failure(); err != nil {
 			return nil, err
@@ -147,20 +150,37 @@ func each[R any](ctx context.Context, s *Store, pool, function string, keys []tm
 	return results, nil
 }
 
-// keyArgs returns the keys as the function takes them. The third of each token's arguments is the function's own.
-func keyArgs(function string, keys []tms.LeaseKey) []string {
-	args := make([]string, 0, 3*len(keys))
-	for _, key := range keys {
-		own := ""
-		switch function {
-		case fnKeepAlive:
-			own = ms(key.TTL)
-		case fnUnblock:
-			own = howTo(key)
-		}
-		args = append(args, key.Token, proofOf(key), own)
+// changed reads the result of one act.
+func (s *Store) changed(a *answer, pool string, policy rules.Terms, act act) (result tms.TokenResult) {
+	switch text := a.text(); {
+	case text == "": // it was deleted
+	case text[0] > '9':
+		result.Err = refusal(pool, text)
+	default:
+		result.Token = a.packed(text).Token(pool, act.Token, policy, a.now, act.LeaseID != "")
+		s.pulse.note(pool, result.Token)
+	}
+	return result
+}
+
+// changeArgs returns the acts as the function takes them.
+func changeArgs(list []act) []string {
+	args := make([]string, 1, 1+3*len(list))
+	for _, act := range list {
+		args = append(args, act.Token, proofOf(act.LeaseKey), act.how())
 	}
 	return args
+}
+
+// how returns the verb, and what belongs to it: of a keep-alive the ttl, of an unblock how the token comes back.
+func (a act) how() string {
+	switch {
+	case a.verb == keepAlive:
+		return "k" + ms(a.TTL)
+	case a.verb == unblock:
+		return "u" + howTo(a.LeaseKey)
+	}
+	return string(a.verb)
 }
 
 // strict stands for a lease_id that is required and missing. Nobody can send it, since it does not print.

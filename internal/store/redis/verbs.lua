@@ -67,34 +67,69 @@ local function delete(r, id)
   r.state = nil
 end
 
--- tms1_keep_alive, tms1_unblock, tms1_restore and tms1_delete do so to tokens, in order.
--- ARGV: now, and for each token: token, lease_id or "" or STRICT, and of a keep-alive the ttl, of an unblock "aside" to
--- put the token aside, or the cooldown, after an "s" of one who is strict, or "" for the pool's. At most 1,000 tokens.
--- Answer: {now, token_ttl, a result for each token}: the token as it now stands (delete: an empty array), or the code
--- of a refusal; "handed" is a not_holder, "long_rest" an invalid cooldown, "own_rest" one that is not permitted.
-local function each(act)
+-- What tms1_change does, by the letter before each argument that is its own.
+local ACTS = {k = keepAlive, u = unblock, r = restore, d = delete}
+
+-- Answers the tokens of ARGV whose places are given, with records.
+local function thorough(args, places, results)
+  local tokens = {}
+  for n, i in ipairs(places) do tokens[n] = args[i] end
+  local found = find(tokens)
+  settleAll(found)
+  if not policy.labelled then describe(found) end
+  for _, i in ipairs(places) do
+    local r, letter = found[args[i]], sub(args[i + 2], 1, 1)
+    local code = 'token_not_found'
+    if r and r.state then code = ACTS[letter](r, args[i + 1], sub(args[i + 2], 2)) end
+    results[resultOf(i)] = code or tell(r, args[2])
+  end
+  save(found)
+end
+
+-- tms1_change carries out verbs on tokens, in order.
+-- ARGV: now, "1" if it is enough to hear until when a lease lasts, and for each token: token, lease_id or "" or STRICT,
+-- and what is done: k and the ttl or "" to keep it alive; u to unblock it, and behind that "aside" to put the token
+-- aside, or the cooldown, after an "s" of one who is strict, or "" for the pool's; r to restore it; d to delete it. At
+-- most 1,000 tokens.
+-- Answer: {now, token_ttl, a result for each token}: the token as it now stands, packed, or the end of its lease in
+-- digits or "" where that is enough; "" of one that was deleted; or the code of a refusal, which begins with a letter:
+-- "handed" is a not_holder, "long_rest" an invalid cooldown, "own_rest" one that is not permitted.
+local function change(k, args)
+  if not start(k, args[1]) then return NO_POOL end
+  local results = {stamp(), policy.token_ttl_ms}
+  local places = swiftly(args, results)
+  if #places > 0 then thorough(args, places, results) end
+  return results
+end
+
+register('change', change)
+
+-- Takes what is packed apart, for a server of version 1.
+local function unpacked(result)
+  local state, till, about, metadata = match(result, '^(%d) (%d+) ([^\n]*)\n?(.*)$')
+  if state then return {tonumber(state), tonumber(till), about, metadata} end
+  return result == '' and {} or result
+end
+
+-- tms1_keep_alive, tms1_unblock, tms1_restore and tms1_delete are how servers of version 1 call tms1_change.
+-- ARGV: now, and for each token: token, lease_id or "", and what is the function's own.
+-- Answer: that of tms1_change, unpacked; an empty array for a token that was deleted.
+local function each(letter)
   return function(k, args)
-    if not start(k, args[1]) then return NO_POOL end
-    local size, tokens, n = #args, {}, 0
-    for i = 2, size, 3 do
-      n = n + 1
-      tokens[n] = args[i]
+    local asked = {args[1], ''}
+    for i = 2, #args, 3 do
+      asked[i + 1], asked[i + 2], asked[i + 3] = args[i], args[i + 1], letter .. args[i + 2]
     end
-    local found, results = find(tokens), {stamp(), policy.token_ttl_ms}
-    settleAll(found)
-    if not policy.labelled then describe(found) end
-    n = 2
-    for i = 2, size, 3 do
-      local r = found[args[i]]
-      local code = 'token_not_found'
-      if r and r.state then code = act(r, args[i + 1], args[i + 2]) end
-      n = n + 1
-      results[n] = code or reply(r)
-    end
-    save(found)
+    local results = change(k, asked)
+    for n = 3, type(results) == 'table' and #results or 0 do results[n] = unpacked(results[n]) end
     return results
   end
 end
+
+register('keep_alive', each('k'))
+register('unblock', each('u'))
+register('restore', each('r'))
+register('delete', each('d'))
 
 -- tms1_token returns one token.
 -- ARGV: now, token, lease_id or "".
@@ -115,10 +150,6 @@ local function token(k, args)
 end
 
 register('token', token)
-register('keep_alive', each(keepAlive))
-register('unblock', each(unblock))
-register('restore', each(restore))
-register('delete', each(delete))
 
 -- tms1_unblock_client ends leases that a client holds.
 -- ARGV: now, client_id, the end of the lease and the value of the token after which to begin, or "" twice, limit (at

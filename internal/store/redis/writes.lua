@@ -2,7 +2,7 @@
 
 -- Returns for how long Redis keeps a lease string. It is longer than any grace or token clock, since the policy may
 -- change while the lease stands.
-local function backstop(till) return till - now + BACKSTOP end
+function backstop(till) return till - now + BACKSTOP end
 
 -- Appends to one of several lists, whose lengths stand at the negative places.
 local function push(lists, at, a, b)
@@ -32,10 +32,20 @@ local function depart(r, removed)
   end
 end
 
+-- Notes that a lease, or a cooldown, ends at an instant: see quiet.
+function endsAt(state, at)
+  local m = memory
+  if state == ASSIGNED and m.ends and at < m.ends then m.ends = at end
+  if state == COOLING and m.rests and at < m.rests then m.rests = at end
+end
+
 -- Notes where the record now stands, and writes the lease.
 local function arrive(r, added)
   local score = r.state == AVAILABLE and r.seen or r.till
-  if r.state ~= r.was or score ~= r.score then push(added, r.state, digits(score), r.token) end
+  if r.state ~= r.was or score ~= r.score then
+    push(added, r.state, digits(score), r.token)
+    endsAt(r.state, score)
+  end
   if queue and r.state == AVAILABLE and (r.was ~= AVAILABLE or r.oldLanes) then queue.freed[#queue.freed + 1] = r end
   if r.state == COOLING and r.touched then push(added, SEEN, digits(r.seen), r.token) end
   if r.state == ASSIGNED and r.touched then
@@ -45,20 +55,27 @@ local function arrive(r, added)
 end
 
 -- Returns what is remembered of the leases that the tokens had.
-local function pasts(records)
+function pasts(records)
   local tokens = {}
   for i = 1, #records do tokens[i] = records[i].token end
   return call('HMGET', keys[9], unpack(tokens))
+end
+
+-- Returns what is remembered of a token after one more lease, of a client, has ended: expired is 1 if because nobody
+-- kept it alive.
+function aged(past, expired, since, client)
+  local leases, before = 0, 0
+  if past then leases, before = match(past, '^(%d+) (%d+) ') end
+  return leases + 1 .. ' ' .. before + expired .. ' ' .. digits(since) .. ' ' .. client
 end
 
 -- Adds the leases that have ended to what is remembered of their tokens.
 local function savePast(ended)
   local texts, fields = pasts(ended), {}
   for i, r in ipairs(ended) do
-    local leases, expired, client = 0, 0, ''
-    if texts[i] then leases, expired, client = match(texts[i], '^(%d+) (%d+) %d+ (.*)$') end
-    if r.ended then leases, expired, client = leases + 1, expired + r.ended, r.client end
-    fields[2 * i - 1], fields[2 * i] = r.token, leases .. ' ' .. expired .. ' ' .. digits(r.since) .. ' ' .. client
+    local counts, client = match(texts[i] or '0 0 0 ', '^(%d+ %d+) %d+ (.*)$')
+    fields[2 * i - 1], fields[2 * i] = r.token, r.ended and aged(texts[i], r.ended, r.since, r.client)
+      or counts .. ' ' .. digits(r.since) .. ' ' .. client
     r.since, r.ended = nil, nil
   end
   call('HSET', keys[9], unpack(fields))
@@ -79,7 +96,7 @@ local function refresh(records)
 end
 
 -- Writes what has changed of at most STEP records.
-local function save(records)
+function save(records)
   local removed, added, ended = {}, {}, nil
   if policy.labelled or policy.limited then index(records) end
   for _, r in pairs(records) do
@@ -102,9 +119,16 @@ local function save(records)
   if queue then queue.supplies, queue.measured = {}, false end
 end
 
--- Returns the token as the functions answer it, with the last sign of life that its clock counts from.
-local function reply(r)
-  local about = r.state == ASSIGNED and r.text or wound(r.seen)
-  if memory.settled and r.state == ASSIGNED then about = r.head .. ' ' .. digits(wound(r.seen)) .. ' ' .. r.tail end
-  return {r.state, r.till, about, r.metadata or '', r.past}
+-- Returns the record of the token as the functions answer it, with the last sign of life that its clock counts from.
+function about(r)
+  if r.state ~= ASSIGNED then return digits(wound(r.seen)) end
+  if memory.settled then return r.head .. ' ' .. digits(wound(r.seen)) .. ' ' .. r.ttl .. ' ' .. r.client end
+  return modern and r.text or exact(r.text, r.till)
+end
+
+function reply(r) return {r.state, r.till, about(r), r.metadata or '', r.past} end
+
+function pack(state, till, about, metadata)
+  local text = state .. ' ' .. digits(till) .. ' ' .. about
+  return metadata and metadata ~= '' and text .. '\n' .. metadata or text
 end
