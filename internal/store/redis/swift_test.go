@@ -8,8 +8,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// A keep-alive moves the end of a lease and leaves its string alone, from which the last sign of life follows; once in a
-// while the string is written anew, so that it never goes before the lease.
+// A keep-alive moves the end of a lease and leaves its string alone, from which the last sign of life follows; once in
+// a while the string is written anew, so that it never goes before the lease.
 func TestAKeepAliveLeavesTheLeaseString(t *testing.T) {
 	q := newQueued(t, tms.PolicyChange{LeaseTTL: new(time.Minute), TokenTTL: new(time.Hour)}, named("a")...)
 	c, held := raw(t, q.server), take(t, q.Store, "p")
@@ -36,8 +36,8 @@ func TestAKeepAliveLeavesTheLeaseString(t *testing.T) {
 	must(t, checkRedis(t.Context(), c))
 }
 
-// However a lease was prolonged, what is said of its token is what the contract says: of its own time, of a shorter one,
-// of a longer one, and of its own again.
+// However a lease was prolonged, what is said of its token is what the contract says: by its own time, by a shorter,
+// by a longer one, and by its own again.
 func TestTheLastSignOfLifeFollows(t *testing.T) {
 	q := newQueued(t, tms.PolicyChange{LeaseTTL: new(time.Minute), TokenTTL: new(time.Hour)}, named("a")...)
 	held := take(t, q.Store, "p")
