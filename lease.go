@@ -81,6 +81,11 @@ type LeaseKey struct {
 	// operation is refused with [ErrNotHolder] where somebody holds the token. A Cooldown above the pool's is refused
 	// with [ErrNotPermitted]. It is not for the wire.
 	Strict bool
+
+	// Brief, in KeepAlive and Unblock, says that it is enough to know whether it was done and for how long the lease
+	// lasts at least. Then a store may leave all of the token out but its Value and the TTL of its Lease, which spares
+	// most of the work of a large batch.
+	Brief bool
 }
 
 // TokenResult answers one LeaseKey: either the token as it now stands, or a refusal.

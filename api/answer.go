@@ -181,6 +181,46 @@ func tokensOf(wire []Token) []tms.Token {
 	return tokens
 }
 
+// ShortOf returns the short answer to a keep-alive or an unblock.
+func ShortOf(results []tms.TokenResult) *Short {
+	short, least := &Short{}, time.Duration(0)
+	for i, r := range results {
+		if r.Err != nil {
+			short.Refused = append(short.Refused, Refused{i, NewProblem(r.Err)})
+			continue
+		}
+		if l := r.Token.Lease; l != nil && (least == 0 || l.TTL < least) {
+			least = l.TTL
+		}
+	}
+	short.Done = len(results) - len(short.Refused)
+	short.TTLMS = least.Milliseconds()
+	short.RenewAfterMS = short.TTLMS / renewals
+	return short
+}
+
+// TMS returns the results for the keys of the batch, each lease that was renewed with the least TTL of all. It returns
+// too few where the answer is not one for these keys.
+func (s Short) TMS(pool string, keys []tms.LeaseKey) []tms.TokenResult {
+	if s.Done+len(s.Refused) != len(keys) {
+		return nil
+	}
+	results, ttl := make([]tms.TokenResult, len(keys)), time.Duration(s.TTLMS)*time.Millisecond
+	for i, key := range keys {
+		results[i].Token = tms.Token{Pool: pool, Value: key.Token}
+		if ttl > 0 {
+			results[i].Token.State, results[i].Token.Lease = tms.Assigned, &tms.Lease{ID: key.LeaseID, TTL: ttl}
+		}
+	}
+	for _, r := range s.Refused {
+		if r.Index < 0 || r.Index >= len(keys) || r.Problem == nil {
+			return nil
+		}
+		results[r.Index] = tms.TokenResult{Err: r.Problem.Err()}
+	}
+	return results
+}
+
 // TMS returns the results of keep-alive, unblock and restore.
 func (r Results) TMS() []tms.TokenResult {
 	results := make([]tms.TokenResult, len(r.Results))

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	tms "github.com/manankarani/token-manager"
@@ -87,12 +88,30 @@ func (r *AssignRequest) AssignRequest() (tms.AssignRequest, error) {
 
 // Keys returns the keys of the request, and whether it is a batch, or refuses it naming the field.
 func (r *KeepAliveRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
-	return keysOf(r.KeepAliveKey, r.Leases)
+	keys, batch, err = keysOf(r.KeepAliveKey, r.Leases)
+	return r.Answer.apply(keys, batch, err)
+}
+
+// apply makes the keys of a batch brief where a short answer is asked for, or refuses what is no form of its answer.
+func (f AnswerForm) apply(keys []tms.LeaseKey, batch bool, err error) ([]tms.LeaseKey, bool, error) {
+	switch {
+	case err != nil || f == "":
+		return keys, batch, err
+	case f != AnswerFull && f != AnswerShort:
+		return nil, batch, tms.Invalid("answer", "must be %s or %s", AnswerFull, AnswerShort)
+	case !batch:
+		return nil, batch, tms.Invalid("answer", "must be given with leases only")
+	}
+	for i := range keys {
+		keys[i].Brief = f == AnswerShort
+	}
+	return keys, batch, nil
 }
 
 // Keys returns the keys of the request, and whether it is a batch, or refuses it naming the field.
 func (r *UnblockRequest) Keys() (keys []tms.LeaseKey, batch bool, err error) {
-	return keysOf(r.UnblockKey, r.Leases)
+	keys, batch, err = keysOf(r.UnblockKey, r.Leases)
+	return r.Answer.apply(keys, batch, err)
 }
 
 // Client returns the client all of whose leases are to be unblocked, and "" where the request is for others, or refuses
@@ -312,14 +331,21 @@ func given(d time.Duration) *Duration {
 
 // KeepAliveRequestOf returns the keys as a batch.
 func KeepAliveRequestOf(pool string, keys []tms.LeaseKey) *KeepAliveRequest {
-	return &KeepAliveRequest{Pool: pool, Leases: wireKeys(keys, func(k tms.LeaseKey) KeepAliveKey {
-		return KeepAliveKey{k.Token, k.LeaseID, given(k.TTL)}
-	})}
+	list := wireKeys(keys, func(k tms.LeaseKey) KeepAliveKey { return KeepAliveKey{k.Token, k.LeaseID, given(k.TTL)} })
+	return &KeepAliveRequest{Pool: pool, Answer: formOf(keys), Leases: list}
+}
+
+// formOf returns the form that suits the keys: the short one where all are brief.
+func formOf(keys []tms.LeaseKey) AnswerForm {
+	if slices.ContainsFunc(keys, func(k tms.LeaseKey) bool { return !k.Brief }) {
+		return ""
+	}
+	return AnswerShort
 }
 
 // UnblockRequestOf returns the keys as a batch.
 func UnblockRequestOf(pool string, keys []tms.LeaseKey) *UnblockRequest {
-	return &UnblockRequest{Pool: pool, Leases: wireKeys(keys, func(k tms.LeaseKey) UnblockKey {
+	return &UnblockRequest{Pool: pool, Answer: formOf(keys), Leases: wireKeys(keys, func(k tms.LeaseKey) UnblockKey {
 		key := UnblockKey{Token: k.Token, LeaseID: k.LeaseID, Cooldown: (*Duration)(k.Cooldown)}
 		if k.Quarantine {
 			key.Outcome = OutcomeQuarantine

@@ -105,7 +105,16 @@ type KeepAliveRequest struct {
 	Pool string `json:"pool,omitzero"`
 	KeepAliveKey
 	Leases Batch[KeepAliveKey] `json:"leases,omitzero"`
+	Answer AnswerForm          `json:"answer,omitzero"`
 }
+
+// AnswerForm says how a batch is answered.
+type AnswerForm string
+
+const (
+	AnswerFull  AnswerForm = "full"  // a result for each key; the default
+	AnswerShort AnswerForm = "short" // as Short
+)
 
 // Outcome says what becomes of a token that is unblocked.
 type Outcome string
@@ -138,6 +147,7 @@ type UnblockRequest struct {
 	Pool string `json:"pool,omitzero"`
 	UnblockKey
 	Leases    Batch[UnblockKey] `json:"leases,omitzero"`
+	Answer    AnswerForm        `json:"answer,omitzero"`
 	ClientID  string            `json:"client_id,omitzero"`
 	RequestID string            `json:"request_id,omitzero"`
 }
@@ -224,6 +234,23 @@ type Assigned struct {
 // Results answers a batch, in the order of its keys.
 type Results struct {
 	Results []Result `json:"results"`
+}
+
+// Short answers a batch that asked for [AnswerShort]: what was done, and what was refused.
+type Short struct {
+	Done    int       `json:"done"`
+	Refused []Refused `json:"refused,omitzero"`
+
+	// Of a keep-alive: for how long each of the leases lasts at least, and how long to wait with the next one. Zero:
+	// none was renewed.
+	TTLMS        int64 `json:"ttl_ms,omitzero"`
+	RenewAfterMS int64 `json:"renew_after_ms,omitzero"`
+}
+
+// Refused is a key of a batch, by its place from 0 on, and why it was refused.
+type Refused struct {
+	Index   int      `json:"index"`
+	Problem *Problem `json:"problem"`
 }
 
 // Result is either a token or a problem. Its Err is nil where it is a token.

@@ -124,8 +124,10 @@ func (k *keeper) start(batch []*Held, now time.Time) {
 // renew makes one attempt for the batch, or for each half of one that is too long for the server or a proxy.
 func (k *keeper) renew(ctx context.Context, batch []*Held) {
 	keys := make([]tms.LeaseKey, len(batch))
+	brief := alike(batch)
 	for i, h := range batch {
 		keys[i] = h.key()
+		keys[i].Brief = brief
 	}
 	sent := k.clock.now()
 	results, err := k.keepAlive(ctx, k.pool, keys)
@@ -135,6 +137,16 @@ func (k *keeper) renew(ctx context.Context, batch []*Held) {
 		return
 	}
 	k.settle(batch, results, err, sent)
+}
+
+// alike reports whether the leases were granted the same TTL, so that what is said of all of them is enough.
+func alike(batch []*Held) bool {
+	for _, h := range batch {
+		if h.token.Lease.TTL != batch[0].token.Lease.TTL {
+			return false
+		}
+	}
+	return true
 }
 
 // settle notes what became of an attempt that was sent at an instant. Where it failed, all of the batch try again at

@@ -23,23 +23,36 @@ func (c *Client) keepAlive(
 	ctx context.Context, pool string, keys []tms.LeaseKey,
 ) (_ []tms.TokenResult, first time.Time, _ error) {
 	results, err := inBatches(keys, func(keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-		var answer api.Results
+		var answer changed
 		sent, _, err := c.do(ctx, keepAliveAsk(pool, keys), &answer)
 		if first.IsZero() {
 			first = sent
 		}
-		return answer.TMS(), err
+		return answer.of(pool, keys), err
 	})
 	return results, first, err
 }
 
 // keepAliveOnce makes one attempt, with at most [tms.MaxBatch] keys.
 func (c *Client) keepAliveOnce(ctx context.Context, pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
-	var answer api.Results
+	var answer changed
 	if err := c.send(ctx, keepAliveAsk(pool, keys), &answer); err != nil {
 		return nil, err
 	}
-	return complete(answer.TMS(), len(keys))
+	return complete(answer.of(pool, keys), len(keys))
+}
+
+// changed is the answer to a keep-alive or an unblock, in whichever form it was asked for.
+type changed struct {
+	api.Results
+	api.Short
+}
+
+func (a changed) of(pool string, keys []tms.LeaseKey) []tms.TokenResult {
+	if a.Results.Results != nil {
+		return a.Results.TMS()
+	}
+	return a.Short.TMS(pool, keys)
 }
 
 func keepAliveAsk(pool string, keys []tms.LeaseKey) ask {
@@ -56,9 +69,9 @@ func (c *Client) Unblock(ctx context.Context, pool string, keys []tms.LeaseKey) 
 	return inBatches(keys, func(keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 		a := ask{verb: "unblock", method: http.MethodPost, path: api.PathUnblock, repeat: named, batch: true}
 		a.body = api.UnblockRequestOf(pool, keys)
-		var answer api.Results
+		var answer changed
 		_, doubt, err := c.do(ctx, a, &answer)
-		results := answer.TMS()
+		results := answer.of(pool, keys)
 		for i := range results {
 			if doubt && tms.CodeOf(results[i].Err) == tms.ErrLeaseLost {
 				results[i] = tms.TokenResult{Token: tms.Token{Pool: pool, Value: keys[i].Token}}

@@ -42,9 +42,11 @@ const (
 	p99         = "p99, ms"
 	batchServer = "batch: server, µs/lease"
 	batchRedis  = "batch: Redis, µs/lease"
+	shortServer = "in short: server"
+	shortRedis  = "in short: Redis"
 )
 
-var columns = []string{perSecond, serverCPU, redisCPU, p99, batchServer, batchRedis}
+var columns = []string{perSecond, serverCPU, redisCPU, p99, batchServer, batchRedis, shortServer, shortRedis}
 
 // TestCompare puts this tree, another revision and the floors under the same load in turn, and prints the medians, with
 // the medians of the ratios within a round to the other revision. It asserts nothing: speed depends on the machine.
@@ -117,18 +119,22 @@ func (s *subject) round(t *testing.T, tms string) {
 	f := figures{perSecond: report.PerSecond, p99: report.Latency[bench.All].P99, serverCPU: took.server,
 		redisCPU: took.redis}
 	if s.leases != "" {
-		batches := s.batches(t)
+		batches := s.batches(t, s.leases)
 		f[batchServer], f[batchRedis] = batches.server, batches.redis
+		if strings.HasSuffix(s.name, ", this") { // which another revision may not know
+			short := s.batches(t, `{"answer":"short",`+s.leases[1:])
+			f[shortServer], f[shortRedis] = short.server, short.redis
+		}
 	}
 	s.rounds = append(s.rounds, f)
 }
 
 // batches measures what a lease costs in keep-alives of a thousand.
-func (s *subject) batches(t *testing.T) spent {
-	const times = 60
+func (s *subject) batches(t *testing.T, request string) spent {
+	const times = 100
 	before := s.cpu(t)
 	for range times {
-		s.post(api.PathKeepAlive, s.leases)
+		s.post(api.PathKeepAlive, request)
 	}
 	return s.cpu(t).since(before, times*1_000)
 }

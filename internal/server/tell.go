@@ -18,10 +18,10 @@ func (s *Server) tell(c *call, what string, attrs ...slog.Attr) {
 
 // tellForce tells how many tokens were taken without a lease_id. Where nobody is asked for a key that is as usual as
 // with one, and not told.
-func (s *Server) tellForce(c *call, verb, pool string, keys []tms.LeaseKey, outcomes []outcome) {
+func (s *Server) tellForce(c *call, verb, pool string, keys []tms.LeaseKey, done func(i int) bool) {
 	forced := 0
-	for i, o := range outcomes {
-		if o.err == nil && keys[i].LeaseID == "" {
+	for i, key := range keys {
+		if key.LeaseID == "" && done(i) {
 			forced++
 		}
 	}

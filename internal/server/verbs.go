@@ -110,8 +110,14 @@ func (s *Server) keepAlive(c *call) (reply, error) {
 	if err := c.decode(&r); err != nil {
 		return reply{}, err
 	}
+	verb := func(pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
+		return s.store.KeepAlive(c.Context(), pool, keys)
+	}
+	if r.Answer == api.AnswerShort {
+		return short(r.Pool, r.Keys, verb)
+	}
 	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
-		results, err := s.store.KeepAlive(c.Context(), pool, keys)
+		results, err := verb(pool, keys)
 		return outcomesOf(results, api.LeaseOf), err
 	})
 }
@@ -134,12 +140,36 @@ func (s *Server) unblock(c *call) (reply, error) {
 	case request != "":
 		return s.unblockRequest(c.Context(), r.Pool, request)
 	}
-	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
+	verb := func(pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error) {
 		results, err := s.store.Unblock(c.Context(), pool, keys)
-		outcomes := outcomesOf(results, api.TokenOf)
-		s.tellForce(c, "unblock", pool, keys, outcomes)
-		return outcomes, err
+		s.tellForce(c, "unblock", pool, keys, func(i int) bool { return i < len(results) && results[i].Err == nil })
+		return results, err
+	}
+	if r.Answer == api.AnswerShort {
+		return short(r.Pool, r.Keys, verb)
+	}
+	return each(r.Pool, r.Keys, func(pool string, keys []tms.LeaseKey) ([]outcome, error) {
+		results, err := verb(pool, keys)
+		return outcomesOf(results, api.TokenOf), err
 	})
+}
+
+// short does a verb on a batch, and answers what was refused.
+func short(pool string, keysOf func() ([]tms.LeaseKey, bool, error),
+	verb func(pool string, keys []tms.LeaseKey) ([]tms.TokenResult, error)) (reply, error) {
+	pool, err := api.PoolName(pool)
+	if err != nil {
+		return reply{}, err
+	}
+	keys, _, err := keysOf()
+	if err != nil {
+		return reply{}, err
+	}
+	results, err := verb(pool, keys)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{body: api.ShortOf(results)}, nil
 }
 
 func (s *Server) unblockClient(ctx context.Context, pool, client string) (reply, error) {
@@ -182,7 +212,7 @@ func (s *Server) delete(c *call) (reply, error) {
 		for i, refusal := range refusals {
 			outcomes[i] = outcome{api.Token{Pool: pool, Token: keys[i].Token, Deleted: true}, refusal}
 		}
-		s.tellForce(c, "delete", pool, keys, outcomes)
+		s.tellForce(c, "delete", pool, keys, func(i int) bool { return i < len(outcomes) && outcomes[i].err == nil })
 		return outcomes, err
 	})
 }

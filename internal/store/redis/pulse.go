@@ -239,7 +239,7 @@ func (p *pulse) note(pool string, tokens ...tms.Token) {
 			ttl, fence = max(ttl, t.Lease.TTL), max(fence, t.Lease.Fence)
 		}
 	}
-	if fence == 0 {
+	if ttl == 0 && fence == 0 {
 		return
 	}
 	p.mu.Lock()

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -152,20 +154,34 @@ func (s *Store) change(ctx context.Context, pool string, list []act) ([]tms.Toke
 
 // changed reads the result of one act.
 func (s *Store) changed(a *answer, pool string, policy rules.Terms, act act) (result tms.TokenResult) {
+	result.Token = tms.Token{Pool: pool, Value: act.Token}
 	switch text := a.text(); {
-	case text == "": // it was deleted
+	case text == "": // there is no more to say
 	case text[0] > '9':
-		result.Err = refusal(pool, text)
+		return tms.TokenResult{Err: refusal(pool, text)}
+	case strings.IndexByte(text, ' ') < 0:
+		result.Token.State, result.Token.Lease = tms.Assigned, a.lasts(act.LeaseID, text)
 	default:
 		result.Token = a.packed(text).Token(pool, act.Token, policy, a.now, act.LeaseID != "")
-		s.pulse.note(pool, result.Token)
 	}
+	s.pulse.note(pool, result.Token)
 	return result
+}
+
+// lasts reads the end of a lease of which nothing else is said. The ID is that of the key, if it named one.
+func (a *answer) lasts(id, text string) *tms.Lease {
+	var till int64
+	a.parse([]string{text}, &till)
+	till += a.ahead
+	return &tms.Lease{ID: id, ExpiresAt: rules.Instant(till), TTL: time.Duration(till-a.now) * time.Millisecond}
 }
 
 // changeArgs returns the acts as the function takes them.
 func changeArgs(list []act) []string {
 	args := make([]string, 1, 1+3*len(list))
+	if !slices.ContainsFunc(list, func(a act) bool { return !a.Brief }) {
+		args[0] = "1"
+	}
 	for _, act := range list {
 		args = append(args, act.Token, proofOf(act.LeaseKey), act.how())
 	}

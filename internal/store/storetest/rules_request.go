@@ -9,6 +9,8 @@ import (
 
 var requestRules = []rule{
 	{"BatchesAnswerEachKey", "a batch answers each key in order, as if one came after the other", batchInOrder},
+	{"BriefBatches", "a batch that is brief does what it does otherwise, and says how long each lease lasts at least",
+		batchBrief},
 	{"SameTokenTwiceInABatch", "a token that stands twice in a batch meets each step after the other", batchTwice},
 	{"LongBatches", "a batch of 10,000 keys is carried out, in steps", batchLong},
 	{"EmptyBatches", "an empty batch has no results and is no error", batchEmpty},
@@ -49,6 +51,43 @@ func batchInOrder(e *env) {
 	e.equal("delete", got, []tms.Code{tms.ErrTokenNotFound, tms.ErrLeaseLost, "", tms.ErrLeaseLost, "", "",
 		tms.ErrTokenNotFound, ""})
 	e.equal("sizes", e.sizes(pool), tms.Stats{})
+}
+
+func batchBrief(e *env) {
+	pool, lease := oneOfEach(e)
+	keys := []tms.LeaseKey{byValue("missing"), keyOf(lease), byValue("available"),
+		{Token: "assigned", LeaseID: "wrong"}, byValue("quarantined"),
+		{Token: "assigned", LeaseID: lease.Lease.ID, TTL: 2 * minute}}
+	for i := range keys {
+		keys[i].Brief = true
+	}
+	for _, part := range [][]tms.LeaseKey{keys, keys[1:2]} {
+		e.advance(second)
+		kept, err := e.KeepAlive(e.Context(), pool, part)
+		e.must(err)
+		if len(part) > 1 {
+			e.equal("keep-alive", codes(kept), []tms.Code{tms.ErrTokenNotFound, "", "", tms.ErrLeaseLost, "", ""})
+		}
+		got, stands := kept[len(part)-1].Token.Lease, e.look(pool, "assigned").Lease
+		if got == nil || got.TTL < minute || got.TTL > stands.TTL || len(part) == 1 && got.TTL != stands.TTL {
+			e.Errorf("a brief keep-alive says %+v of the lease %+v", got, stands)
+		}
+	}
+	freed, err := e.Unblock(e.Context(), pool, keys[1:4])
+	e.must(err)
+	e.equal("unblock", codes(freed), []tms.Code{"", tms.ErrNotAssigned, tms.ErrLeaseLost})
+	if token := freed[0].Token; token.Lease != nil || token.Value != "assigned" {
+		e.Errorf("a brief unblock says %+v", token)
+	}
+	e.is(pool, "assigned", tms.Cooling)
+	plain := e.pool(tms.PolicyChange{})
+	e.fill(plain, "a")
+	key := keyOf(e.take(plain))
+	key.Brief = true
+	freed, err = e.Unblock(e.Context(), plain, []tms.LeaseKey{key})
+	e.must(err)
+	e.equal("unblock", codes(freed), []tms.Code{""})
+	e.is(plain, "a", tms.Available)
 }
 
 func batchTwice(e *env) {
