@@ -9,12 +9,14 @@ import (
 
 func TestABenchSaysWhatHadNoAnswer(t *testing.T) {
 	got := benchAnswer{Report: &bench.Report{
-		Seconds: 5, Requests: 100, PerSecond: 20, Unsent: 399, Unanswered: 1,
+		Seconds: 5, Requests: 100, PerSecond: 20, Unsent: 399, Unanswered: 1, OwnCPU: 1.25,
 		Errors: map[string]int64{"unreachable": 2},
-	}}.lines()
+	}, Most: 40}.lines()
 	want := []string{
 		"",
+		"at most 40 requests in a second; then",
 		"100 requests in 5.00 s: 20 in a second",
+		"this command took 25 % of a processor",
 		"399 more were due and not sent in time; above they count with the time they waited",
 		"1 more were cut off by the interrupt; above they count with the time they waited",
 		"2 errors: unreachable",
