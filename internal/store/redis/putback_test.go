@@ -180,3 +180,37 @@ func calls(t testing.TB, c rueidis.Client) map[string]int {
 	}
 	return counts
 }
+
+// What is remembered of the ends of leases is forgotten when keys are put back: a lease of before ends, too.
+func TestALeaseThatWasPutBackEnds(t *testing.T) {
+	q := newQueued(t, tms.PolicyChange{LeaseTTL: new(time.Minute), TokenTTL: new(time.Duration(0))}, named("a")...)
+	c := raw(t, q.server)
+	take(t, q.Store, "p")
+	keys, err := ask(t, c, "KEYS", "tms:{p}:*").AsStrSlice()
+	must(t, err)
+	for _, key := range keys {
+		ask(t, c, "COPY", key, "kept:"+key, "REPLACE")
+	}
+	q.release("a")
+	take(t, q.Store, "p") // which issues another fence, so that it is seen that this one was lost
+	q.release("a")
+	q.clock.Advance(time.Hour)
+	refused(t, q.show(tms.AssignRequest{Count: 2}).Err, tms.ErrNoTokenAvailable) // it finds that no lease ends, ever
+	later, err := ask(t, c, "KEYS", "tms:{p}:*").AsStrSlice()
+	must(t, err)
+	ask(t, c, append([]string{"DEL"}, later...)...)
+	for _, key := range keys {
+		ask(t, c, "RENAME", "kept:"+key, key)
+	}
+	for range 5 {
+		q.clock.Advance(time.Minute)
+		_, err := q.Expire(t.Context(), "p", 10)
+		must(t, err)
+	}
+	_, stats, err := q.Pool(t.Context(), "p")
+	must(t, err)
+	if stats.Available != 1 || stats.Expired.Released != 1 {
+		t.Errorf("five minutes later the pool has %+v", stats)
+	}
+	must(t, checkRedis(t.Context(), c))
+}

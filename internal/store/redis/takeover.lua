@@ -53,6 +53,7 @@ local function keep(pool, offset)
   m.epoch, m.fence, m.offset, m.stored, m.instant = pool.epoch, pool.fence, offset, pool.instant, pool.instant
   m.taken, m.settled, m.before = pool.taken, pool.settled, pool.before
   m.longest, m.lasting, m.phase = pool.longest or 0, pool.lasting or 0, nil
+  m.ends, m.rests = nil, nil -- see quiet
 end
 
 -- Fences are counted up from where their epoch began. That is where the clock stands, at 4096 for each ms since 2026,
