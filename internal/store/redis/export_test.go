@@ -17,7 +17,10 @@ var (
 	OlderFunctions = []string{"tms1_keep_alive", "tms1_unblock", "tms1_restore", "tms1_delete"}
 )
 
-const LibraryVersion = libraryVersion
+const (
+	LibraryVersion = libraryVersion
+	Follows        = follows
+)
 
 // AsVersion makes the store one whose library has another version. It is called before the store is used.
 func (s *Store) AsVersion(version int64) { s.link.version = version }

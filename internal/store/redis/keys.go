@@ -9,7 +9,7 @@ const storeID = "tms:store"
 // secretKey is the string with the secret of the installation, in hexadecimal digits. It lies in a slot of its own.
 const secretKey = "tms:secret"
 
-// keyNames are the ends of the keys of a pool, in the order of NAMES in step.lua. Those with a colon are prefixes: a
+// keyNames are the ends of the keys of a pool, in the order of NAMES in names.lua. Those with a colon are prefixes: a
 // token's value follows. The last one is the prefix of the keys in someNames.
 var keyNames = [...]string{
 	"pool", "available", "assigned", "cooling", "quarantined", "seen", "lease:", "token:", "past", "",

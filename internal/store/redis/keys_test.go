@@ -63,6 +63,17 @@ func TestKeysOfSomePoolsAreThoseOfTheLibrary(t *testing.T) {
 	}
 }
 
+// The library makes the same names of the first key as Go does, and both write in one way that a last sign of life
+// follows from the end of its lease.
+func TestNamesAreThoseOfTheLibrary(t *testing.T) {
+	quoted := "'" + strings.Join(redis.KeyNames[:], "', '") + "'"
+	for _, want := range []string{"local NAMES = {" + quoted + "}", "local FOLLOWS = '" + redis.Follows + "' "} {
+		if !strings.Contains(redis.Library, want) {
+			t.Errorf("the library has not %q", want)
+		}
+	}
+}
+
 // The library keeps the clocks of waiters that the contract says.
 func TestClocksOfTheQueueAreThoseOfTheContract(t *testing.T) {
 	want := fmt.Sprintf("local TICKET, PRESENCE, PICKUP = %d, %d, %d ", tms.TicketTTL.Milliseconds(),
