@@ -140,6 +140,8 @@ func (r *UnblockRequest) alone(name string) error {
 		field = "leases"
 	case r.ClientID != "" && r.RequestID != "":
 		field, name = "request_id", "client_id"
+	case field == "" && r.Answer != "":
+		field = "answer"
 	}
 	if field != "" {
 		return tms.Invalid(field, "must not be given together with %s", name)
