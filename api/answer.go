@@ -208,7 +208,7 @@ func (s Short) TMS(pool string, keys []tms.LeaseKey) []tms.TokenResult {
 	results, ttl := make([]tms.TokenResult, len(keys)), time.Duration(s.TTLMS)*time.Millisecond
 	for i, key := range keys {
 		results[i].Token = tms.Token{Pool: pool, Value: key.Token}
-		if ttl > 0 {
+		if ttl > 0 && key.LeaseID != "" { // of the others it is not known whether anybody holds them
 			results[i].Token.State, results[i].Token.Lease = tms.Assigned, &tms.Lease{ID: key.LeaseID, TTL: ttl}
 		}
 	}
