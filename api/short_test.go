@@ -7,8 +7,8 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
-// A short answer says of each key what the full one says: whether it was done, why not, and for how long its lease lasts
-// at least.
+// A short answer says of each key what the full one says: whether it was done, why not, and for how long its lease
+// lasts at least.
 func TestAShortAnswerIsReadAsItWasMeant(t *testing.T) {
 	keys := []tms.LeaseKey{{Token: "a", LeaseID: "1"}, {Token: "b"}, {Token: "c", LeaseID: "3"}, {Token: "d"}}
 	lease := func(ttl time.Duration) *tms.Lease { return &tms.Lease{TTL: ttl} }
