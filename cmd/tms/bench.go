@@ -160,7 +160,7 @@ func (b *benchmark) measure(ctx context.Context, mix bench.Mix) error {
 		answer.Report = most
 	}
 	if answer.Report == nil || ctx.Err() == nil && o.Rate > 0 {
-		answer.Rate, answer.Report = o.Rate, bench.Run(ctx, o)
+		answer.follow(bench.Run(ctx, o), o.Rate)
 	}
 	if err := b.write(answer, latencyTable(answer.Report), nil); err != nil {
 		return err
@@ -169,6 +169,16 @@ func (b *benchmark) measure(ctx context.Context, mix bench.Mix) error {
 		return writeLines(b.OutOrStdout(), answer.lines())
 	}
 	return nil
+}
+
+// follow goes on with a load of a rate, and keeps the errors of the one before it.
+func (a *benchAnswer) follow(next *bench.Report, rate float64) {
+	if a.Report != nil {
+		for name, n := range a.Errors {
+			next.Errors[name] += n
+		}
+	}
+	a.Report, a.Rate = next, rate
 }
 
 func (b *benchmark) options(mix bench.Mix) (bench.Options, error) {

@@ -7,6 +7,14 @@ import (
 	"github.com/manankarani/token-manager/internal/bench"
 )
 
+func TestABenchKeepsTheErrorsOfItsFirstPart(t *testing.T) {
+	a := benchAnswer{Report: &bench.Report{Errors: map[string]int64{"unreachable": 2, "lease_lost": 1}}}
+	a.follow(&bench.Report{Errors: map[string]int64{"unreachable": 3}, Requests: 5}, 7)
+	if a.Errors["unreachable"] != 5 || a.Errors["lease_lost"] != 1 || a.Requests != 5 || a.Rate != 7 {
+		t.Errorf("got %+v", a)
+	}
+}
+
 func TestABenchSaysWhatHadNoAnswer(t *testing.T) {
 	got := benchAnswer{Report: &bench.Report{
 		Seconds: 5, Requests: 100, PerSecond: 20, Unsent: 399, Unanswered: 1, OwnCPU: 1.25,

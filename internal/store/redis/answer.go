@@ -33,7 +33,8 @@ type answer struct {
 
 // readAnswer returns the elements after the instant of the step, or the refusal.
 func readAnswer(pool string, m rueidis.RedisMessage) (*answer, error) {
-	if code, err := m.ToString(); err == nil {
+	if m.IsString() {
+		code, _ := m.ToString() // which it is
 		return nil, refusal(pool, code)
 	}
 	values, err := m.ToArray()
