@@ -18,7 +18,7 @@ import (
 var (
 	compareBase   = flag.String("compare", "", "compare this tree with that revision, and with what net/http can do")
 	compareRounds = flag.Int("compare.rounds", 5, "how many rounds the comparison has")
-	compareOnly   = flag.String("compare.only", "", "compare only subjects whose names contain this, or one of these|…")
+	compareOnly   = flag.String("compare.only", "", "compare only what has one of these in its name: a|b")
 )
 
 // subject is one of the processes that are compared: its own server on one core, and what its store and the load need

@@ -187,6 +187,16 @@ func TestOlderServersAreAnsweredInTheOlderForm(t *testing.T) {
 	results, err := older("assign", "client", "", "1", "lease-1")[3].ToArray()
 	must(t, err)
 	token, _ := results[0].ToString()
+	kept, err := older("keep_alive", token, "lease-1", "")[2].ToArray()
+	must(t, err)
+	state, _ := kept[0].AsInt64()
+	till, _ := kept[1].AsInt64()
+	lease, _ := kept[2].ToString()
+	var seen, ttl int64
+	_, err = fmt.Sscanf(lease, "lease-1 %d %d %d %d client", new(int64), new(int64), &seen, &ttl)
+	if must(t, err); state != 2 || len(kept) != 4 || seen != till-ttl {
+		t.Errorf("a keep-alive answers %d, %d, %q", state, till, lease)
+	}
 	for function, args := range map[string][]string{
 		"keep_alive": {token, "lease-1", ""}, "token": {token}, "tokens": {"10", "", "", "", "1", "2"}, "pool": {},
 		"expire": {"10"}, "leave": {"", "ticket"}, "unblock_request": {"r"}, "restore": {"x", "", ""},
