@@ -239,7 +239,14 @@ func TestNobodyDrivesTheIssuer(t *testing.T) {
 		t.Errorf("the issuer was asked %d times", n)
 	}
 	i.pass(issuerPause)
-	if _, _, err := enter(ring, oidctest.SignIDToken(second, "second", oidc.RS256, i.claims(nil))); err != nil {
+	// one of the attackers may not have put away the keys of before; who comes in that moment is told of these
+	late := oidctest.SignIDToken(second, "second", oidc.RS256, i.claims(nil))
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, _, err = enter(ring, late); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
 		t.Errorf("a key that is new: %v", err)
 	}
 	if n := i.asked.Load(); n != 3 {
