@@ -86,7 +86,7 @@ func (t *step) Shown(id string) (*tms.AssignRequest, bool) {
 	if ticket == nil {
 		return nil, false
 	}
-	if offered := t.offered(ticket); len(offered) > 0 && t.policy.Inherited(offered[0].record.Lease) {
+	if offered := t.offered(ticket); len(offered) > 0 && t.policy.Inherited(offered[0].held()) {
 		t.leave(ticket, true) // another process handed them, and they may have been picked up
 	}
 	return &ticket.Request, ticket.Offer != nil
@@ -103,7 +103,7 @@ func (t *step) Grant(r tms.AssignRequest) (tokens []tms.Token) {
 	ticket := t.queue.get(r.Ticket)
 	t.dismiss(ticket)
 	for _, e := range t.choose(rules.Lane(r.Match), r) {
-		t.put(e, e.record.Assign(t.policy, t.now, t.newLease(r), r.TTL))
+		t.put(e, e.record().Assign(t.policy, t.now, t.newLease(r), r.TTL))
 		tokens = append(tokens, t.given(e))
 	}
 	t.rememberAssign(r, tokens)
@@ -117,15 +117,15 @@ func (t *step) newLease(r tms.AssignRequest) rules.Lease {
 
 // given returns a token as whoever was given its lease sees it.
 func (t *step) given(e *entry) tms.Token {
-	return t.token(e.value, e.record, true)
+	return t.token(e, e.record(), true)
 }
 
 // choose returns as many tokens of the lane as the request asks for, which must be there: the one that it prefers, if
 // it is among them, and those that the selection takes.
 func (t *step) choose(lane string, r tms.AssignRequest) []*entry {
 	var chosen []*entry
-	if e, alive := t.living(r.Prefer); alive && e.record.State == tms.Available &&
-		e.record.Seen >= t.policy.Givable(t.now) && rules.Suits(e.record.Metadata, r.Match) {
+	if e, alive := t.living(r.Prefer); alive && e.is(tms.Available) &&
+		e.seen >= t.policy.Givable(t.now) && rules.Suits(e.metadata().unpack(), r.Match) {
 		chosen = append(chosen, e)
 		t.unlist(e)
 	}
@@ -165,8 +165,8 @@ func (t *step) noneAvailable(lane string, ticket *ticket, count int) *tms.Refusa
 	if at := min(t.nextReturn().at, t.policy.Next(t.now)); at != rules.Never {
 		r.RetryAfter = time.Duration(at+1-t.now) * time.Millisecond
 	}
-	if e := t.mortal().first(); e != nil && !e.record.Handed() {
-		r.HeldBy, r.HeldSince = e.record.Lease.ClientID, t.store.clock.wall(e.record.Lease.AssignedAt)
+	if e := t.mortal().first(); e != nil && !e.handed() {
+		r.HeldBy, r.HeldSince = e.lease.ClientID, t.store.clock.wall(e.lease.AssignedAt)
 	}
 	if t.policy.Settles(t.now) {
 		return rules.NotSettled(count, r)

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"maps"
+	"runtime"
 	"testing"
 	"time"
 
@@ -49,6 +51,41 @@ func BenchmarkOpenAMillion(b *testing.B) {
 		}
 		s.Close()
 	}
+}
+
+// What a million available tokens take of memory, as the operating system sees it, and of it what is in use; and what
+// metadata adds that is as long in JSON as the second of them says.
+func BenchmarkMemoryOfAMillion(b *testing.B) {
+	const million = 1_000_000
+	for name, metadata := range map[string]map[string]string{
+		"plain":          nil,
+		"metadata of 50": {"host": "db-12345.example.com", "user": "tester"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := must(b, Options{Dir: b.TempDir()})
+			before := usage()
+			for range b.N {
+				for range million / tms.MaxBatch {
+					request := tms.GenerateRequest{Tokens: make([]tms.NewToken, tms.MaxBatch)}
+					for i := range request.Tokens {
+						request.Tokens[i].Metadata = maps.Clone(metadata)
+					}
+					if _, err := s.Generate(b.Context(), tms.DefaultPool, request); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			after := usage()
+			b.ReportMetric(float64(after.Sys-after.HeapReleased)/float64(b.N*million), "B/token")
+			runtime.GC()
+			b.ReportMetric(float64(usage().HeapAlloc-before.HeapAlloc)/float64(b.N*million), "B-in-use/token")
+		})
+	}
+}
+
+func usage() (m runtime.MemStats) {
+	runtime.ReadMemStats(&m)
+	return m
 }
 
 func must(b *testing.B, o Options) *Store {

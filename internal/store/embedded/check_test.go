@@ -28,7 +28,7 @@ func (p *pool) check() error {
 	listed := 0
 	for _, state := range rules.States {
 		p.set(state).tree.Scan(func(i item) bool {
-			if p.tokens[i.value] == i.entry && i.record.State == state && position(i.entry) == i {
+			if p.tokens[i.value()] == i.entry && i.is(state) && position(i.entry) == i {
 				listed++
 			}
 			return true
@@ -40,7 +40,7 @@ func (p *pool) check() error {
 			sizes)
 	}
 	for slot, e := range p.free.entries {
-		if e.slot != slot || p.tokens[e.value] != e || e.record.State != tms.Available {
+		if int(e.slot) != slot || p.tokens[e.value()] != e || !e.is(tms.Available) {
 			return fmt.Errorf("pool %s: slot %d of the bag holds what does not belong there", p.name, slot)
 		}
 	}
@@ -52,6 +52,9 @@ func (p *pool) check() error {
 		return fmt.Errorf("pool %s: %d cool, %d of them in order of death", p.name, p.cooling.size(),
 			p.coolingSeen.size())
 	}
+	if p.queue.empty() && len(p.freed) > 0 {
+		return fmt.Errorf("pool %s: %d tokens are kept in mind for waiters, and nobody waits", p.name, len(p.freed))
+	}
 	return errors.Join(p.checkLanes(), p.checkClients(), p.checkQueue())
 }
 
@@ -59,10 +62,10 @@ func (p *pool) check() error {
 func (p *pool) checkLanes() error {
 	want := 0
 	for _, e := range p.free.entries {
-		for _, lane := range rules.Lanes(p.policy.Labels, e.record.Metadata) {
+		for _, lane := range p.lanesOf(e) {
 			want++
 			if x := p.lanes[lane]; x == nil || !has(x, position(e)) {
-				return fmt.Errorf("pool %s: token %q does not stand in lane %q", p.name, e.value, lane)
+				return fmt.Errorf("pool %s: token %q does not stand in lane %q", p.name, e.value(), lane)
 			}
 		}
 	}
@@ -75,7 +78,7 @@ func (p *pool) checkClients() error {
 		want = p.assigned.size()
 	}
 	for client, x := range p.clients {
-		if first := x.first(); first == nil || first.record.Lease.ClientID != client {
+		if first := x.first(); first == nil || first.lease.ClientID != client {
 			return fmt.Errorf("pool %s: the index of client %q is not its own", p.name, client)
 		}
 	}
@@ -102,7 +105,7 @@ func has(x *index, i item) bool {
 func (p *pool) checkQueue() error {
 	handed := 0
 	p.assigned.tree.Scan(func(i item) bool {
-		if i.record.Handed() {
+		if i.handed() {
 			handed++
 		}
 		return true
@@ -136,6 +139,13 @@ func (s *Store) checkLog() error {
 	return nil
 }
 
+// whole returns what is remembered of the token, with its metadata.
+func (e *entry) whole() rules.Record {
+	r := e.record()
+	r.Metadata = e.metadata().unpack()
+	return r
+}
+
 type image struct {
 	Policy  tms.Policy
 	Expired tms.ExpiryCounts
@@ -149,12 +159,7 @@ func (p *pool) remembered() image {
 	// kept in memory only
 	maps.DeleteFunc(m.Requests, func(id string, _ *rules.Remembered) bool { return rules.OfTicket(id) })
 	for value, e := range p.tokens {
-		m.Tokens[value] = e.record
-		if len(e.record.Metadata) == 0 {
-			r := e.record
-			r.Metadata = nil
-			m.Tokens[value] = r
-		}
+		m.Tokens[value] = e.whole()
 	}
 	return m
 }

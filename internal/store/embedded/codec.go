@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"maps"
-	"slices"
 
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/internal/rules"
@@ -146,8 +144,8 @@ var byteStates = func() map[byte]tms.State {
 }()
 
 // encodeRecord returns the state, the past if there is one, the instants, the lease of an assigned token, and the
-// metadata in the order of its keys.
-func encodeRecord(r rules.Record) []byte {
+// metadata.
+func encodeRecord(r rules.Record, metadata packed) []byte {
 	raw := make([]byte, 1, 64)
 	if raw[0] = stateBytes[r.State]; r.Handed() {
 		raw[0] = handedByte
@@ -161,11 +159,7 @@ func encodeRecord(r rules.Record) []byte {
 	if r.State == tms.Assigned {
 		raw = appendLease(raw, r.Lease)
 	}
-	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
-		raw = appendText(raw, key)
-		raw = appendText(raw, r.Metadata[key])
-	}
-	return raw
+	return append(raw, metadata...)
 }
 
 func appendPast(raw []byte, p rules.Past) []byte {
@@ -188,9 +182,10 @@ func appendText(raw []byte, text string) []byte {
 	return append(raw, text...)
 }
 
-func decodeRecord(raw []byte) (rules.Record, error) {
+// decodeEntry returns the token whose record that is.
+func decodeEntry(value string, raw []byte) (*entry, error) {
 	if len(raw) == 0 {
-		return rules.Record{}, errDamaged
+		return nil, errDamaged
 	}
 	front, r := raw[0], reader{raw: raw[1:]}
 	var record rules.Record
@@ -199,21 +194,19 @@ func decodeRecord(raw []byte) (rules.Record, error) {
 		record.Past = r.past()
 	}
 	if record.State = byteStates[front]; record.State == "" {
-		return rules.Record{}, errDamaged
+		return nil, errDamaged
 	}
 	record.Seen, record.Until = r.number(), r.number()
 	if record.State == tms.Assigned {
 		record.Lease = r.lease()
 		record.Lease.Handed = front == handedByte
 	}
+	e := newEntry(value, record, packed(r.raw))
 	for len(r.raw) > 0 && !r.damaged {
-		if record.Metadata == nil {
-			record.Metadata = map[string]string{}
-		}
-		key := r.text()
-		record.Metadata[key] = r.text()
+		r.text()
+		r.text()
 	}
-	return record, r.end()
+	return e, r.end()
 }
 
 // reader takes a record apart. After the first thing that does not fit it returns zeros.

@@ -122,7 +122,7 @@ func (l *life) held(n int) (keys []tms.LeaseKey) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	for value, e := range l.store.pools[tms.DefaultPool].tokens {
-		if e.record.State == tms.Assigned && len(keys) < n {
+		if e.is(tms.Assigned) && len(keys) < n {
 			keys = append(keys, tms.LeaseKey{Token: value})
 		}
 	}

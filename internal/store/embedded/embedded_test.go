@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
@@ -391,21 +392,53 @@ func TestRecordsSurviveTheirEncoding(t *testing.T) {
 				ClientID: rapid.String().Draw(t, "client"), AssignedAt: instant.Draw(t, "at"),
 				TTL: instant.Draw(t, "ttl")}
 		}
-		raw := encodeRecord(r)
-		got, err := decodeRecord(raw)
-		if diff := cmp.Diff(r, got); diff != "" || err != nil {
-			t.Fatalf("%v\n%s", err, diff)
+		raw := encodeRecord(r, pack(r.Metadata))
+		e, err := decodeEntry("token", raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(r, e.whole()); diff != "" {
+			t.Fatal(diff)
 		}
 		cut := rapid.IntRange(0, len(raw)-1).Draw(t, "cut")
-		decodeRecord(raw[:cut]) // must not panic; most cuts are errors, those between two pairs are not
+		_, _ = decodeEntry("token", raw[:cut]) // must not panic; most cuts are errors, those between two pairs are not
 	})
 }
 
 func TestDamagedRecordsAreNotRead(t *testing.T) {
 	for _, raw := range []string{"", "z", "a", "l\x02\x02", "a\x02\x02\x05abc",
 		"a\x02\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
-		if _, err := decodeRecord([]byte(raw)); err == nil {
+		if _, err := decodeEntry("token", []byte(raw)); err == nil {
 			t.Errorf("%q was read", raw)
+		}
+	}
+}
+
+// Whoever waits for the start of a large store is told from time to time that it goes on.
+func TestTheStartOfALargeStoreSaysHowFarItIs(t *testing.T) {
+	o := Options{Dir: t.TempDir()}
+	reopen := func() *Store {
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := reopen()
+	fill(t, s, tms.MaxBatch)
+	fill(t, s, tms.MaxBatch)
+	s.Close()
+	for _, run := range []struct {
+		pace time.Duration // of the clock, each time that it is looked at
+		want int
+	}{{0, 0}, {progressEvery, 2}} {
+		var said strings.Builder
+		now := time.Now()
+		o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		o.wall = func() time.Time { now = now.Add(run.pace); return now }
+		reopen().Close()
+		if n := strings.Count(said.String(), "reading the store"); n != run.want {
+			t.Errorf("it was said %d times, want %d:\n%s", n, run.want, said.String())
 		}
 	}
 }

@@ -53,10 +53,11 @@ func (p *pool) nextDeadline() deadline { return earlier(p.nextReturn(), p.nextDe
 
 // settle carries out the deadlines of one token that have passed, and reports whether it still lives.
 func (t *step) settle(e *entry) (alive bool) {
-	if t.now <= e.record.Due(t.policy) {
+	there := e.record()
+	if t.now <= there.Due(t.policy) {
 		return true
 	}
-	record, alive, counts := e.record.At(t.policy, t.now)
+	record, alive, counts := there.At(t.policy, t.now)
 	t.expired = t.expired.Add(counts)
 	if alive {
 		t.put(e, record)

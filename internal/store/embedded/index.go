@@ -27,16 +27,16 @@ type item struct {
 
 func newItem(at int64, e *entry) item {
 	var first [8]byte
-	copy(first[:], e.value)
+	copy(first[:], e.value())
 	return item{at, binary.BigEndian.Uint64(first[:]), e}
 }
 
 // position returns where the token stands in the index of its state.
 func position(e *entry) item {
-	if e.record.State == tms.Available {
-		return newItem(e.record.Seen, e)
+	if e.is(tms.Available) {
+		return newItem(e.seen, e)
 	}
-	return newItem(e.record.Until, e)
+	return newItem(e.until, e)
 }
 
 func (i item) less(o item) bool { return i.compare(o) < 0 }
@@ -48,7 +48,7 @@ func (i item) compare(o item) int {
 	case i.prefix != o.prefix:
 		return cmp.Compare(i.prefix, o.prefix)
 	}
-	return strings.Compare(i.value, o.value)
+	return strings.Compare(i.value(), o.value())
 }
 
 func newIndex() *index {
@@ -118,6 +118,6 @@ func (x *index) after(state tms.State, c rules.Cursor, f func(item) bool) {
 		x.tree.Scan(f)
 		return
 	}
-	place := newItem(c.At, &entry{value: c.Value})
+	place := newItem(c.At, newEntry(c.Value, rules.Record{State: c.State}, ""))
 	x.tree.Ascend(place, func(i item) bool { return !place.less(i) || f(i) })
 }

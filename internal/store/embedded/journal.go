@@ -37,6 +37,8 @@ type journal struct {
 	idle sync.WaitGroup
 	lock sync.Locker // the store's
 
+	progress progress // of reading the log
+
 	backups chan struct{} // holds one token while a backup is open
 
 	*failure // the store's, which a write or fsync that fails is
@@ -90,9 +92,9 @@ func (j *journal) append(err error) {
 	}
 }
 
-func (j *journal) setToken(pool, value string, r rules.Record) {
+func (j *journal) setToken(pool string, e *entry) {
 	if j != nil {
-		j.append(j.batch().Set(tokenKey(pool, value), encodeRecord(r), nil))
+		j.append(j.batch().Set(tokenKey(pool, e.value()), encodeRecord(e.record(), e.metadata()), nil))
 	}
 }
 

@@ -59,7 +59,7 @@ func TestNothingIsWrittenAfterAFailure(t *testing.T) {
 	fill(t, s, 1)
 	s.mu.Lock()
 	// wakes the writer, who needs the lock
-	s.journal.setToken(tms.DefaultPool, "late", s.pools[tms.DefaultPool].first().record)
+	s.journal.setToken(tms.DefaultPool, s.pools[tms.DefaultPool].first())
 	g := s.journal.pending()
 	s.journal.fail(errors.New("the disk is broken"))
 	s.mu.Unlock()

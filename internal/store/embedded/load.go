@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -49,6 +50,7 @@ func openJournal(o Options, s *Store) (*journal, error) {
 		return nil, err
 	}
 	j := newJournal(o, s, held)
+	j.progress = progress{log: s.log, wall: o.wall, said: o.wall()}
 	j.putBack = isPutBack(o.Dir)
 	if err := j.openDisk(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", o.Dir, inOneLine(err)), held.Close())
@@ -180,11 +182,11 @@ func (s *Store) readToken(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	record, err := decodeRecord(value)
+	e, err := decodeEntry(token, value)
 	if err != nil {
 		return err
 	}
-	p.tokens[token] = &entry{value: token, record: record}
+	p.tokens[e.value()] = e
 	return nil
 }
 
@@ -246,7 +248,8 @@ func (j *journal) get(key []byte) ([]byte, error) {
 	return append([]byte{}, value...), closer.Close()
 }
 
-// scan calls f for each record whose key begins with prefix, with the rest of the key.
+// scan calls f for each record whose key begins with prefix, with the rest of the key. It says from time to time how
+// many there were.
 func (j *journal) scan(prefix byte, f func(key, value []byte) error) (err error) {
 	i, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
 	if err != nil {
@@ -254,11 +257,35 @@ func (j *journal) scan(prefix byte, f func(key, value []byte) error) (err error)
 	}
 	defer func() { err = errors.Join(err, i.Close()) }()
 	for i.First(); i.Valid(); i.Next() {
+		j.progress.count()
 		if err := f(i.Key()[1:], i.Value()); err != nil {
 			return err
 		}
 	}
 	return i.Error()
+}
+
+// progress tells whoever waits for the start of a large store that it goes on.
+type progress struct {
+	log     *slog.Logger
+	wall    func() time.Time
+	records int
+	said    time.Time
+}
+
+const (
+	progressEvery = 5 * time.Second
+	progressStep  = 10_000 // records, between two looks at the clock
+)
+
+func (p *progress) count() {
+	if p.records++; p.records%progressStep != 0 {
+		return
+	}
+	if now := p.wall(); now.Sub(p.said) >= progressEvery {
+		p.said = now
+		p.log.Info("reading the store", "records", p.records)
+	}
 }
 
 var _ interface {

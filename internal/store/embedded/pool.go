@@ -36,13 +36,6 @@ type pool struct {
 	longest, lasting int64       // see settlingRecord
 }
 
-// entry is one token.
-type entry struct {
-	value  string
-	record rules.Record
-	slot   int // where it lies in the bag of the available tokens
-}
-
 func newPool(name string, policy rules.Terms) *pool {
 	return &pool{
 		name: name, policy: policy, tokens: map[string]*entry{},
@@ -55,8 +48,8 @@ func newPool(name string, policy rules.Terms) *pool {
 
 // insert remembers a token that the pool does not have.
 func (p *pool) insert(value string, record rules.Record) *entry {
-	e := &entry{value: value, record: record}
-	p.tokens[value] = e
+	e := newEntry(value, record, pack(record.Metadata))
+	p.tokens[e.value()] = e
 	p.list(e)
 	return e
 }
@@ -66,7 +59,7 @@ func (p *pool) insert(value string, record rules.Record) *entry {
 func (p *pool) restore() {
 	items := map[*index][]item{}
 	for _, e := range p.tokens {
-		x := p.set(e.record.State)
+		x := p.set(e.state())
 		items[x] = append(items[x], position(e))
 		p.listBeside(e, true)
 	}
@@ -75,48 +68,65 @@ func (p *pool) restore() {
 	}
 }
 
-// replace makes record what is remembered of a token.
+// replace makes record what is remembered of a token, but for its metadata.
 func (p *pool) replace(e *entry, record rules.Record) {
 	p.unlist(e)
-	e.record = record
+	e.become(record)
+	p.list(e)
+}
+
+// amend gives the token other metadata.
+func (p *pool) amend(e *entry, metadata packed) {
+	p.unlist(e)
+	delete(p.tokens, e.value()) // which is a part of the text that goes
+	e.text = e.value() + string(metadata)
+	p.tokens[e.value()] = e
 	p.list(e)
 }
 
 // remove forgets the token.
 func (p *pool) remove(e *entry) {
 	p.unlist(e)
-	delete(p.tokens, e.value)
+	delete(p.tokens, e.value())
 }
 
 func (p *pool) list(e *entry) {
-	p.set(e.record.State).add(position(e))
+	p.set(e.state()).add(position(e))
 	p.listBeside(e, true)
 }
 
 func (p *pool) unlist(e *entry) {
-	p.set(e.record.State).remove(position(e))
+	p.set(e.state()).remove(position(e))
 	p.listBeside(e, false)
 }
 
 // listBeside puts the token into what the pool keeps beside the index of its state, or takes it out of there.
 func (p *pool) listBeside(e *entry, in bool) {
-	switch e.record.State {
+	switch e.state() {
 	case tms.Available:
 		p.free.hold(e, in)
-		for _, lane := range rules.Lanes(p.policy.Labels, e.record.Metadata) {
+		for _, lane := range p.lanesOf(e) {
 			listUnder(p.lanes, lane, e, in)
 		}
 	case tms.Assigned:
 		p.listFresh(e, in)
-		if e.record.Handed() {
+		if e.handed() {
 			p.handed.hold(position(e), in)
 		}
 		if p.policy.MaxLeasesPerClient > 0 {
-			listUnder(p.clients, e.record.Lease.ClientID, e, in)
+			listUnder(p.clients, e.lease.ClientID, e, in)
 		}
 	case tms.Cooling:
-		p.coolingSeen.hold(newItem(e.record.Seen, e), in)
+		p.coolingSeen.hold(newItem(e.seen, e), in)
 	}
+}
+
+// lanesOf returns the lanes but "" that the token suits.
+func (p *pool) lanesOf(e *entry) []string {
+	if len(p.policy.Labels) == 0 || e.metadata() == "" {
+		return nil
+	}
+	return rules.Lanes(p.policy.Labels, e.metadata().unpack())
 }
 
 // listUnder puts the token into one of the indexes, which is made where it is missing, or takes it out of there, and
@@ -184,7 +194,7 @@ func (p *pool) pick(lane string, from int64) *entry {
 // most pools hold none that is dead, and looks for where the living begin only when that one is.
 func (p *pool) random(from int64) *entry {
 	e := p.free.random()
-	if e == nil || e.record.Seen >= from {
+	if e == nil || e.seen >= from {
 		return e
 	}
 	return p.available.random(from)
@@ -203,7 +213,7 @@ func (b *bag) hold(e *entry, in bool) {
 }
 
 func (b *bag) add(e *entry) {
-	e.slot = len(b.entries)
+	e.slot = int32(len(b.entries))
 	b.entries = append(b.entries, e)
 }
 

@@ -197,7 +197,7 @@ func (t *step) page(f tms.Filter, after rules.Cursor, limit int) (page tms.Page)
 				page.Next = after.String()
 				return false
 			}
-			after = rules.Cursor{Pool: t.name, State: state, At: i.at, Value: i.value}
+			after = rules.Cursor{Pool: t.name, State: state, At: i.at, Value: i.value()}
 			if token, ok := t.listed(i.entry, f); ok {
 				page.Tokens = append(page.Tokens, token)
 			}
@@ -223,9 +223,9 @@ func (t *step) listing(state tms.State, f tms.Filter) *index {
 
 // listed returns the token as it stands now, if it lives and the filter lets it through.
 func (t *step) listed(e *entry, f tms.Filter) (tms.Token, bool) {
-	record, alive, _ := e.record.At(t.policy, t.now)
+	record, alive, _ := e.record().At(t.policy, t.now)
 	if !alive || f.State != "" && f.State != record.State || f.ClientID != "" && f.ClientID != record.Lease.ClientID {
 		return tms.Token{}, false
 	}
-	return t.withPast(e.value, record), true
+	return t.withPast(e, record), true
 }

@@ -89,7 +89,11 @@ func (t *step) owes() bool { return len(t.freed) > 0 || t.kept }
 // handOff gives the tokens that have become available to waiters. What goes beyond maxStep, or comes while void
 // tickets hide whose turn it is, is left to the next step.
 func (t *step) handOff() {
-	if t.queue.empty() || t.reach() {
+	if t.queue.empty() {
+		t.freed, t.kept = nil, false
+		return
+	}
+	if t.reach() {
 		return
 	}
 	for t.owes() && t.handed < maxStep && t.queue.due() >= t.now {
@@ -124,7 +128,7 @@ func (t *step) holds() int {
 // noteLanes adds the lanes that the tokens suit.
 func (t *step) noteLanes(lanes map[string]bool, tokens []*entry) {
 	for _, e := range tokens {
-		for _, lane := range rules.Lanes(t.policy.Labels, e.record.Metadata) {
+		for _, lane := range t.lanesOf(e) {
 			lanes[lane] = true
 		}
 	}
@@ -210,8 +214,8 @@ func (t *step) hand(ticket *ticket) {
 	var offer []rules.Granted
 	for _, e := range t.choose(ticket.Lane, ticket.Request) {
 		lease := t.newLease(ticket.Request)
-		t.put(e, e.record.Hand(t.now, lease))
-		offer = append(offer, rules.Granted{Token: e.value, ID: lease.ID})
+		t.put(e, e.record().Hand(t.now, lease))
+		offer = append(offer, rules.Granted{Token: e.value(), ID: lease.ID})
 	}
 	t.handed += len(offer)
 	t.queue.hand(ticket, offer, rules.PickupEnd(t.now))
@@ -222,7 +226,7 @@ func (t *step) hand(ticket *ticket) {
 // offered returns those of the tokens that the ticket was handed and that nobody has taken back since.
 func (t *step) offered(ticket *ticket) (tokens []*entry) {
 	for _, granted := range ticket.Offer {
-		if e := t.tokens[granted.Token]; e != nil && e.record.Handed() && e.record.Lease.ID == granted.ID {
+		if e := t.tokens[granted.Token]; e != nil && e.handed() && e.lease.ID == granted.ID {
 			tokens = append(tokens, e)
 		}
 	}
@@ -233,7 +237,7 @@ func (t *step) offered(ticket *ticket) (tokens []*entry) {
 func (t *step) PickUp(r tms.AssignRequest) (tokens []tms.Token) {
 	ticket := t.queue.get(r.Ticket)
 	for _, e := range t.offered(ticket) {
-		t.put(e, e.record.Assign(t.policy, t.now, e.record.Lease, r.TTL))
+		t.put(e, e.record().Assign(t.policy, t.now, e.held(), r.TTL))
 		tokens = append(tokens, t.given(e))
 	}
 	t.queue.remove(ticket)
@@ -262,7 +266,7 @@ func (t *step) leave(ticket *ticket, keep bool) {
 		t.dismiss(ticket)
 	}
 	for _, e := range offered {
-		t.put(e, e.record.TakeBack())
+		t.put(e, e.record().TakeBack())
 	}
 }
 

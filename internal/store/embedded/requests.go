@@ -121,7 +121,7 @@ func (t *step) replay(past *rules.Remembered, err error) (tokens []tms.Token, _ 
 	}
 	for _, granted := range past.Leases {
 		e, alive := t.living(granted.Token)
-		if !alive || e.record.Lease.ID != granted.ID || t.policy.Inherited(e.record.Lease) {
+		if !alive || e.held().ID != granted.ID || t.policy.Inherited(e.held()) {
 			return nil, rules.LeaseEnded()
 		}
 		tokens = append(tokens, t.given(e))
@@ -138,9 +138,8 @@ func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (end
 			return nil
 		}
 		for _, granted := range past.Leases {
-			if e, alive := t.living(granted.Token); alive && e.record.State == tms.Assigned &&
-				e.record.Lease.ID == granted.ID {
-				t.put(e, e.record.Release(t.policy, t.policy.Cooldown, t.now))
+			if e, alive := t.living(granted.Token); alive && e.held().ID == granted.ID {
+				t.put(e, e.record().Release(t.policy, t.policy.Cooldown, t.now))
 				ended++
 			}
 		}

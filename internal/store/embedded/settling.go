@@ -48,19 +48,19 @@ func (p *pool) mortal() *index {
 
 // listFresh puts the token among those that were leased since the takeover, or takes it out of there.
 func (p *pool) listFresh(e *entry, in bool) {
-	if p.fresh != nil && !p.policy.Inherited(e.record.Lease) {
+	if p.fresh != nil && !p.policy.Inherited(e.held()) {
 		p.fresh.hold(position(e), in)
 	}
 }
 
-// token returns the record as whoever asks sees it, in wall-clock time.
-func (t *step) token(value string, r rules.Record, reveal bool) tms.Token {
+// token returns the token with this record as whoever asks sees it, in wall-clock time.
+func (t *step) token(e *entry, r rules.Record, reveal bool) tms.Token {
 	ahead := t.store.clock.ahead()
-	r.Seen = t.policy.Wound(r.Seen)
-	return r.Shift(ahead).Token(t.name, value, t.policy, t.now+ahead, reveal)
+	r.Seen, r.Metadata = t.policy.Wound(r.Seen), e.metadata().unpack()
+	return r.Shift(ahead).Token(t.name, e.value(), t.policy, t.now+ahead, reveal)
 }
 
 // withPast returns the same with what the record remembers of its leases.
-func (t *step) withPast(value string, r rules.Record) tms.Token {
-	return r.Shift(t.store.clock.ahead()).WithPast(t.token(value, r, false))
+func (t *step) withPast(e *entry, r rules.Record) tms.Token {
+	return r.Shift(t.store.clock.ahead()).WithPast(t.token(e, r, false))
 }

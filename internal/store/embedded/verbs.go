@@ -18,26 +18,27 @@ const turn = 100
 
 // add remembers a token that the pool does not have, in memory and in the log.
 func (t *step) add(value string, record rules.Record) {
-	t.freed = append(t.freed, t.insert(value, record))
-	t.store.journal.setToken(t.name, value, record)
+	e := t.insert(value, record)
+	t.freed = append(t.freed, e)
+	t.store.journal.setToken(t.name, e)
 }
 
-// put makes record what is remembered of a token, in memory and in the log.
+// put makes record what is remembered of a token, but for its metadata, in memory and in the log.
 func (t *step) put(e *entry, record rules.Record) {
-	if record.State == tms.Available && e.record.State != tms.Available {
+	if record.State == tms.Available && !e.is(tms.Available) {
 		t.freed = append(t.freed, e)
 	}
 	t.replace(e, record)
 	if record.State == tms.Assigned && !record.Handed() {
 		t.lasts(record.Until - t.now)
 	}
-	t.store.journal.setToken(t.name, e.value, record)
+	t.store.journal.setToken(t.name, e)
 }
 
 // drop forgets the token, in memory and in the log.
 func (t *step) drop(e *entry) {
 	t.remove(e)
-	t.store.journal.deleteToken(t.name, e.value)
+	t.store.journal.deleteToken(t.name, e.value())
 }
 
 // living returns the token if it is there and alive, after its own clocks were looked at.
@@ -105,7 +106,7 @@ func (t *step) generate(tokens []tms.NewToken, drawn, update bool) tms.Generated
 		result.Tokens[i] = n.Value
 		if e, alive := t.living(n.Value); alive {
 			result.Existing++
-			differs := !seen[n.Value] && rules.Differs(e.record.Metadata, n.Metadata)
+			differs := !seen[n.Value] && rules.Differs(e.metadata().unpack(), n.Metadata)
 			if differs {
 				result.Differing++
 			}
@@ -127,12 +128,11 @@ func (t *step) generate(tokens []tms.NewToken, drawn, update bool) tms.Generated
 // wind winds the clock of a token, and gives it other metadata where it is amended. With other labels a free one may
 // suit others who wait.
 func (t *step) wind(e *entry, metadata map[string]string, amended bool) {
-	record := e.record.Touch(t.policy, t.now)
 	if amended {
-		record.Metadata = metadata
+		t.amend(e, pack(metadata))
 	}
-	t.put(e, record)
-	if amended && record.State == tms.Available {
+	t.put(e, e.record().Touch(t.policy, t.now))
+	if amended && e.is(tms.Available) {
 		t.freed = append(t.freed, e)
 	}
 }
@@ -156,12 +156,12 @@ func (s *Store) change(ctx context.Context, pool string, keys []tms.LeaseKey, to
 		if !alive {
 			return tms.TokenResult{Err: rules.NoToken(t.name)}
 		}
-		record, err := to(e.record, t.policy, t.now, key)
+		record, err := to(e.record(), t.policy, t.now, key)
 		if err != nil {
 			return tms.TokenResult{Err: err}
 		}
 		t.put(e, record)
-		return tms.TokenResult{Token: t.token(e.value, record, key.LeaseID != "")}
+		return tms.TokenResult{Token: t.token(e, record, key.LeaseID != "")}
 	}, func(err error) tms.TokenResult { return tms.TokenResult{Err: err} })
 }
 
@@ -188,7 +188,7 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total
 		}
 		held := t.heldBy(clientID, maxStep)
 		for _, e := range held {
-			t.put(e, e.record.Release(t.policy, t.policy.Cooldown, t.now))
+			t.put(e, e.record().Release(t.policy, t.policy.Cooldown, t.now))
 		}
 		if total += len(held); len(held) == maxStep {
 			return errAgain
@@ -205,7 +205,7 @@ func (t *step) heldBy(clientID string, limit int) (held []*entry) {
 		return nil
 	}
 	x.tree.Scan(func(i item) bool {
-		if !i.record.Handed() {
+		if !i.handed() {
 			held = append(held, i.entry)
 		}
 		return len(held) < limit
@@ -220,7 +220,7 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 		if !alive {
 			return rules.NoToken(t.name)
 		}
-		if err := e.record.Delete(t.policy, key); err != nil {
+		if err := e.record().Delete(t.policy, key); err != nil {
 			return err
 		}
 		t.drop(e)
@@ -264,8 +264,8 @@ func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (token
 		if !alive {
 			return rules.NoToken(pool)
 		}
-		token = t.withPast(key.Token, e.record)
-		return e.record.Lookup(key)
+		token = t.withPast(e, e.record())
+		return e.record().Lookup(key)
 	})
 	if err != nil {
 		return tms.Token{}, err
