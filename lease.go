@@ -82,6 +82,13 @@ type LeaseKey struct {
 	// with [ErrNotPermitted]. It is not for the wire.
 	Strict bool
 
+	// By, in Unblock without a LeaseID, is the name of the key with which a lease is ended by force, for the token's
+	// history. It is not for the wire.
+	By string
+
+	// History, in Token only, asks for the leases of the token that have ended: see [Past.Ended].
+	History bool
+
 	// Brief, in KeepAlive and Unblock, says that it is enough to know whether it was done and for how long the lease
 	// lasts at least. Then a store may leave all of the token out but its Value and the TTL of its Lease, which spares
 	// most of the work of a large batch.

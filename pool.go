@@ -53,6 +53,10 @@ type Policy struct {
 
 	// RequestTTL is how long the pool remembers a request that carried a RequestID.
 	RequestTTL time.Duration
+
+	// History is how many leases that have ended the pool remembers of each token, at most [MaxHistory]; zero: none. A
+	// lower one forgets those beyond it at once, for who asks, and where they lie with the token's next lease.
+	History int
 }
 
 // DefaultPolicy returns the policy of a pool for which nothing else was said.
@@ -64,6 +68,7 @@ func DefaultPolicy() Policy {
 		OnLeaseExpiry: ExpiryReleases,
 		Selection:     SelectRandom,
 		RequestTTL:    10 * time.Minute,
+		History:       10,
 	}
 }
 
@@ -88,6 +93,7 @@ type PolicyChange struct {
 	MaxLeasesPerClient *int           `json:"max_leases_per_client,omitzero"`
 	Labels             *[]string      `json:"labels,omitzero"` // in any order
 	RequestTTL         *time.Duration `json:"request_ttl,omitzero"`
+	History            *int           `json:"history,omitzero"`
 }
 
 // Condition says on which pools a change is carried out. It is looked at in the step that would carry it out.
@@ -114,6 +120,7 @@ func (c PolicyChange) Apply(p Policy) Policy {
 	set(&p.Paused, c.Paused)
 	set(&p.MaxLeasesPerClient, c.MaxLeasesPerClient)
 	set(&p.RequestTTL, c.RequestTTL)
+	set(&p.History, c.History)
 	if c.Labels != nil {
 		p.Labels = slices.Sorted(slices.Values(*c.Labels)) // nil where there are none
 	}
@@ -138,6 +145,7 @@ func (p Policy) Change() PolicyChange {
 		MaxLeasesPerClient: &p.MaxLeasesPerClient,
 		Labels:             &p.Labels,
 		RequestTTL:         &p.RequestTTL,
+		History:            &p.History,
 	}
 }
 
@@ -238,6 +246,9 @@ func (c PolicyChange) Validate() error {
 	}
 	if c.MaxLeasesPerClient != nil && (*c.MaxLeasesPerClient < 0 || *c.MaxLeasesPerClient > MaxMaxTokens) {
 		return Invalid("max_leases_per_client", "must be 0 to %d", MaxMaxTokens)
+	}
+	if c.History != nil && (*c.History < 0 || *c.History > MaxHistory) {
+		return Invalid("history", "must be 0 to %d", MaxHistory)
 	}
 	if err := c.validateLabels(); err != nil {
 		return err

@@ -110,8 +110,8 @@ type Store interface {
 	// keys go in several steps. Codes of an item: [ErrTokenNotFound], [ErrLeaseLost], [ErrNotHolder].
 	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
 
-	// Token returns the token of the key. With a LeaseID it does so only for the present lease, which the same step
-	// looks at; the rest of the key is not heeded. Codes: [ErrTokenNotFound], [ErrLeaseLost].
+	// Token returns the token of the key, and its history where the key asks for that. With a LeaseID it does so only
+	// for the present lease, which the same step looks at; the rest of the key is not heeded. Codes: [ErrTokenNotFound], [ErrLeaseLost].
 	Token(ctx context.Context, pool string, key LeaseKey) (Token, error)
 
 	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are

@@ -31,6 +31,7 @@ const (
 	MaxLabels        = 3           // labels of one pool
 	MaxLabelBytes    = 64          // bytes of a label
 	MaxMaxTokens     = 100_000_000 // tokens in one pool
+	MaxHistory       = 100         // leases that have ended, of one token
 	MinTTL           = 100 * time.Millisecond
 	MaxTTL           = 30 * 24 * time.Hour
 )
@@ -56,7 +57,32 @@ type Past struct {
 	LastClient string // the client_id of the present or last lease
 	// when the present lease began, or else when the last one ended or the token was put aside or restored
 	Since time.Time
+
+	// Ended are the leases that have ended, the last one first, as many as the pool remembers: see [Policy.History].
+	// Only Token tells, where the key asks for them; nil in all other answers.
+	Ended []PastLease
 }
+
+// PastLease is a lease that has ended. Its instants are those of the wall clock when it did.
+type PastLease struct {
+	Fence      int64
+	Holder     string    // the name of the key with which it was taken; empty: it was taken without one
+	ClientID   string    // who held it, in the caller's words
+	AssignedAt time.Time // when it began
+	RenewedAt  time.Time // when it was kept alive last, or else when it began
+	EndedAt    time.Time // when it had ended; of one that expired, with the pool's grace
+	End        End
+	By         string // the name of the key that ended it by force, without its lease_id; empty: nobody did so with a key
+}
+
+// End is how a lease ended.
+type End string
+
+const (
+	EndReleased    End = "released"    // it was unblocked, and the token returned to the pool
+	EndQuarantined End = "quarantined" // it was unblocked, and the token put aside
+	EndExpired     End = "expired"     // nobody kept it alive
+)
 
 // GenerateRequest asks for tokens.
 type GenerateRequest struct {

@@ -31,6 +31,7 @@ type Past struct {
 	Expired int64 // how many of them nobody ended
 	Since   int64 // when the last one ended, or the token was put aside or restored; 0: never
 	Client  string
+	History History
 }
 
 // Lease is the part of a record that one assignment sets.
@@ -115,18 +116,23 @@ func (r Record) endLease(p Terms, counts *tms.ExpiryCounts) (Record, bool) {
 	switch {
 	case p.OnLeaseExpiry == tms.ExpiryQuarantines:
 		counts.Quarantined++
-		return r.rest(tms.Quarantined, over).after(r.Lease, over, 1), true
+		return r.rest(tms.Quarantined, over).after(p, r, over, tms.EndExpired, ""), true
 	case p.OnLeaseExpiry == tms.ExpiryDeletes, over > r.tokenClock(p):
 		counts.Deleted++
 		return Record{}, false
 	}
 	counts.Released++
-	return r.giveBack(p.Cooldown, over).after(r.Lease, over, 1), true
+	return r.giveBack(p.Cooldown, over).after(p, r, over, tms.EndExpired, ""), true
 }
 
-// after returns the record with a lease that ended at an instant in its past.
-func (r Record) after(l Lease, at, expired int64) Record {
-	r.Past = Past{Leases: r.Past.Leases + 1, Expired: r.Past.Expired + expired, Since: at, Client: l.ClientID}
+// after returns the record with the lease of another, which ended at an instant, in its past. By is the key that ended
+// it by force, if one did.
+func (r Record) after(p Terms, held Record, at int64, end tms.End, by string) Record {
+	r.Past.Leases, r.Past.Since, r.Past.Client = r.Past.Leases+1, at, held.Lease.ClientID
+	if end == tms.EndExpired {
+		r.Past.Expired++
+	}
+	r.Past.History = r.Past.History.with(held.ended(p, at, end, by), p.History)
 	return r
 }
 
@@ -215,36 +221,45 @@ func (r Record) Unblock(p Terms, now int64, key tms.LeaseKey) (Record, error) {
 	}
 	switch {
 	case key.Quarantine:
-		return r.putAside(now), nil
+		return r.putAside(p, now, force(key)), nil
 	case r.State != tms.Assigned:
 		return r, tms.ErrNotAssigned
 	case key.Cooldown == nil:
-		return r.Release(p, p.Cooldown, now), nil
+		return r.Release(p, p.Cooldown, now, force(key)), nil
 	case p.TokenTTL > 0 && *key.Cooldown >= p.TokenTTL:
 		return r, TooLongARest()
 	case key.Strict && *key.Cooldown > p.Cooldown:
 		return r, RestOfOnesOwn()
 	}
-	return r.Release(p, *key.Cooldown, now), nil
+	return r.Release(p, *key.Cooldown, now, force(key)), nil
+}
+
+// force returns the name of the key that ends a lease without its lease_id.
+func force(key tms.LeaseKey) string {
+	if key.LeaseID != "" {
+		return ""
+	}
+	return key.By
 }
 
 // putAside returns the record of a token that is quarantined at now.
-func (r Record) putAside(now int64) Record {
+func (r Record) putAside(p Terms, now int64, by string) Record {
 	switch r.State {
 	case tms.Quarantined:
 		return r
 	case tms.Assigned:
-		return r.rest(tms.Quarantined, now).after(r.Lease, now, 0)
+		return r.rest(tms.Quarantined, now).after(p, r, now, tms.EndQuarantined, by)
 	}
 	r = r.rest(tms.Quarantined, now)
 	r.Past.Since = now
 	return r
 }
 
-// Release returns the record of an assigned token that its client gives back at now, and that has to rest.
-func (r Record) Release(p Terms, cooldown time.Duration, now int64) Record {
+// Release returns the record of an assigned token that its client gives back at now, and that has to rest. By is the
+// key that does so by force, if one does.
+func (r Record) Release(p Terms, cooldown time.Duration, now int64, by string) Record {
 	lease := r.Lease
-	r = r.giveBack(cooldown, now).after(lease, now, 0)
+	r = r.giveBack(cooldown, now).after(p, r, now, tms.EndReleased, by)
 	r.Seen = p.Born(now, !p.Inherited(lease)) // of an inherited lease its holder may have let go before
 	return r
 }
@@ -311,6 +326,12 @@ func (r Record) WithPast(t tms.Token) tms.Token {
 	if since > 0 {
 		t.Past.Since = Instant(since)
 	}
+	return t
+}
+
+// WithHistory returns the token, which has its past, with as much of its history as the pool remembers.
+func (r Record) WithHistory(t tms.Token, p Terms) tms.Token {
+	t.Past.Ended = r.Past.History.leases(p.History)
 	return t
 }
 

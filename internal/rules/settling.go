@@ -27,6 +27,7 @@ type Terms struct {
 	tms.Policy
 	Settling
 	MostLease int64 // the longest lease, in ms, where answers can be lost; 0: no limit
+	Ahead     int64 // how far the wall clock is ahead of the pool's, in ms: for what people read
 	OldMaster int64 // for how long, in ms, a process that was given up may still be asked: leases end later by it
 }
 

@@ -23,12 +23,13 @@ import (
 //	x name             how often what expired in it
 //	s name             how it settles, JSON: see settlingRecord
 //	t name 0 value     one token
+//	h name 0 value     its history, which is written only when a lease of it ends
 //	r name 0 id        a request that is remembered, JSON
 const (
-	layoutVersion = 4
+	layoutVersion = 5
 
-	// oldestVersion is still read. It had no requests, and tokens without a past; the second counted openings, and the
-	// third had no clock.
+	// oldestVersion is still read. It had no requests, and tokens without a past; the second counted openings, the
+	// third had no clock, and the fourth no histories.
 	oldestVersion = 1
 
 	keyPrefix     = 'y'
@@ -36,6 +37,7 @@ const (
 	expiredPrefix = 'x'
 	settlePrefix  = 's'
 	tokenPrefix   = 't'
+	historyPrefix = 'h'
 	requestPrefix = 'r'
 )
 
@@ -52,7 +54,11 @@ func expiredKey(name string) []byte { return append([]byte{expiredPrefix}, name.
 func settleKey(name string) []byte  { return append([]byte{settlePrefix}, name...) }
 
 func tokenKey(pool, value string) []byte { return keyIn(tokenPrefix, pool, value) }
-func requestKey(pool, id string) []byte  { return keyIn(requestPrefix, pool, id) }
+func historyKey(pool, value string) []byte {
+	return keyIn(historyPrefix, pool, value)
+}
+
+func requestKey(pool, id string) []byte { return keyIn(requestPrefix, pool, id) }
 
 func keyIn(prefix byte, pool, name string) []byte {
 	key := make([]byte, 0, 2+len(pool)+len(name))

@@ -187,6 +187,7 @@ func (s *Store) step(find func() (*pool, error), run func(*step) error) error {
 		return err
 	}
 	t := &step{pool: p, store: s, now: s.instant(), before: p.expired}
+	t.policy.Ahead = s.clock.ahead()
 	t.settleOn()
 	if err = errAgain; !t.catchUp() {
 		err = run(t)

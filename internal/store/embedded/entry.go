@@ -45,6 +45,13 @@ func (e *entry) held() (l rules.Lease) {
 	return l
 }
 
+func (e *entry) history() rules.History {
+	if e.past == nil {
+		return ""
+	}
+	return e.past.History
+}
+
 // record returns what is remembered of the token but for its metadata, which no transition looks at.
 func (e *entry) record() rules.Record {
 	r := rules.Record{State: e.state(), Seen: e.seen, Until: e.until, Lease: e.held()}

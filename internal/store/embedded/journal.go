@@ -98,9 +98,19 @@ func (j *journal) setToken(pool string, e *entry) {
 	}
 }
 
-func (j *journal) deleteToken(pool, value string) {
+func (j *journal) setHistory(pool string, e *entry) {
 	if j != nil {
-		j.append(j.batch().Delete(tokenKey(pool, value), nil))
+		j.append(j.batch().Set(historyKey(pool, e.value()), []byte(e.history()), nil))
+	}
+}
+
+func (j *journal) deleteToken(pool string, e *entry) {
+	if j == nil {
+		return
+	}
+	j.append(j.batch().Delete(tokenKey(pool, e.value()), nil))
+	if e.past != nil {
+		j.append(j.batch().Delete(historyKey(pool, e.value()), nil))
 	}
 }
 
@@ -123,7 +133,7 @@ func (j *journal) deletePool(name string) {
 	j.append(j.batch().Delete(poolKey(name), nil))
 	j.append(j.batch().Delete(expiredKey(name), nil))
 	j.append(j.batch().Delete(settleKey(name), nil))
-	for _, prefix := range []byte{tokenPrefix, requestPrefix} {
+	for _, prefix := range []byte{tokenPrefix, historyPrefix, requestPrefix} {
 		from, to := rangeOf(prefix, name)
 		j.append(j.batch().DeleteRange(from, to, nil))
 	}

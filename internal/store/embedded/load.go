@@ -139,7 +139,7 @@ func (s *Store) readRecords() error {
 		read   func(key, value []byte) error
 	}{
 		{poolPrefix, s.readPool}, {expiredPrefix, s.readExpired}, {settlePrefix, s.readSettling},
-		{tokenPrefix, s.readToken}, {requestPrefix, s.readRequest},
+		{tokenPrefix, s.readToken}, {historyPrefix, s.readHistory}, {requestPrefix, s.readRequest},
 	} {
 		if err := s.journal.scan(kind.prefix, kind.read); err != nil {
 			return err
@@ -187,6 +187,22 @@ func (s *Store) readToken(key, value []byte) error {
 		return err
 	}
 	p.tokens[e.value()] = e
+	return nil
+}
+
+func (s *Store) readHistory(key, value []byte) error {
+	p, token, err := s.poolOf(key)
+	if err != nil {
+		return err
+	}
+	e := p.tokens[token]
+	if e == nil {
+		return fmt.Errorf("the history of a token of the pool %q that is not there", p.name)
+	}
+	if e.past == nil {
+		e.past = new(rules.Past)
+	}
+	e.past.History = rules.History(value)
 	return nil
 }
 

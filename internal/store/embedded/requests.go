@@ -139,7 +139,7 @@ func (s *Store) UnblockRequest(ctx context.Context, pool, requestID string) (end
 		}
 		for _, granted := range past.Leases {
 			if e, alive := t.living(granted.Token); alive && e.held().ID == granted.ID {
-				t.put(e, e.record().Release(t.policy, t.policy.Cooldown, t.now))
+				t.put(e, e.record().Release(t.policy, t.policy.Cooldown, t.now, ""))
 				ended++
 			}
 		}

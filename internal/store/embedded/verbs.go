@@ -28,7 +28,11 @@ func (t *step) put(e *entry, record rules.Record) {
 	if record.State == tms.Available && !e.is(tms.Available) {
 		t.freed = append(t.freed, e)
 	}
+	before := e.history()
 	t.replace(e, record)
+	if e.history() != before {
+		t.store.journal.setHistory(t.name, e)
+	}
 	if record.State == tms.Assigned && !record.Handed() {
 		t.lasts(record.Until - t.now)
 	}
@@ -38,7 +42,7 @@ func (t *step) put(e *entry, record rules.Record) {
 // drop forgets the token, in memory and in the log.
 func (t *step) drop(e *entry) {
 	t.remove(e)
-	t.store.journal.deleteToken(t.name, e.value())
+	t.store.journal.deleteToken(t.name, e)
 }
 
 // living returns the token if it is there and alive, after its own clocks were looked at.
@@ -188,7 +192,7 @@ func (s *Store) UnblockClient(ctx context.Context, pool, clientID string) (total
 		}
 		held := t.heldBy(clientID, maxStep)
 		for _, e := range held {
-			t.put(e, e.record().Release(t.policy, t.policy.Cooldown, t.now))
+			t.put(e, e.record().Release(t.policy, t.policy.Cooldown, t.now, ""))
 		}
 		if total += len(held); len(held) == maxStep {
 			return errAgain
@@ -264,8 +268,11 @@ func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (token
 		if !alive {
 			return rules.NoToken(pool)
 		}
-		token = t.withPast(e, e.record())
-		return e.record().Lookup(key)
+		record := e.record()
+		if token = t.withPast(e, record); key.History {
+			token = record.WithHistory(token, t.policy)
+		}
+		return record.Lookup(key)
 	})
 	if err != nil {
 		return tms.Token{}, err

@@ -137,7 +137,8 @@ func (a *answer) instant() time.Time {
 
 // policy reads the token TTL, which is what a token's clocks need of its pool's policy.
 func (a *answer) policy() rules.Terms {
-	return rules.Terms{Policy: tms.Policy{TokenTTL: time.Duration(a.int()) * time.Millisecond}}
+	ttl := time.Duration(a.int()) * time.Millisecond
+	return rules.Terms{Policy: tms.Policy{TokenTTL: ttl, History: tms.MaxHistory}} // of which no more is told
 }
 
 // record reads a token as tms1_token and tms1_tokens answer it.
@@ -148,6 +149,9 @@ func (a *answer) record() rules.Record {
 	r.Metadata = in.decode(in.text())
 	if in.more() {
 		in.past(&r)
+	}
+	if in.more() {
+		r.Past.History = rules.History(in.text())
 	}
 	a.err = in.err
 	return r.Shift(a.ahead)

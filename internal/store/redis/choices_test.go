@@ -3,6 +3,7 @@ package redis_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -230,7 +231,7 @@ func TestThePastGoesWithTheToken(t *testing.T) {
 	must(t, errors.Join(err, results[0].Err, results[1].Err))
 	refused(t, results[3].Err, tms.ErrTokenNotFound)
 	want := tms.Past{Assigned: 1, Expired: 1, LastClient: "x", Since: q.clock.Now()}
-	if past := q.is("a", tms.Available, "").Past; *past != want {
+	if past := q.is("a", tms.Available, "").Past; !reflect.DeepEqual(*past, want) {
 		t.Errorf("the past is %+v", past)
 	}
 	_, err = q.Delete(t.Context(), "p", []tms.LeaseKey{{Token: "a"}})

@@ -42,7 +42,7 @@ end
 
 local function endLease(r)
   local at = leaseOver(r)
-  r.since, r.ended = at, 1
+  endsNow(r, at, 'e', 1)
   if policy.on_lease_expiry == 'quarantine' then
     quarantined = quarantined + 1
     r.state, r.till = QUARANTINED, at

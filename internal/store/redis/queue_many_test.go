@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -164,7 +165,7 @@ func TestAHandedTokenWhoseStringIsGone(t *testing.T) {
 	fill(t, q.Store, "p", "a")
 	ask(t, raw(t, q.server), "DEL", "tms:{p}:lease:a")
 	q.clock.Advance(time.Hour)
-	if past := q.is("a", tms.Available, "").Past; *past != (tms.Past{}) {
+	if past := q.is("a", tms.Available, "").Past; !reflect.DeepEqual(*past, tms.Past{}) {
 		t.Errorf("it has the past %+v", past)
 	}
 }

@@ -5,11 +5,11 @@
 -- parts id, at, ttl and client, and what stands before the last sign of life, head. Numbers that were read stay text
 -- until something is reckoned with them. touched: what lies beside the set has changed. since: when
 -- the step has ended the lease, or put the token aside or restored it. ended: it has ended the lease, 1 if because it
--- expired, otherwise 0.
+-- expired, otherwise 0, and line is for the history; by: the key that does so by force.
 
 local function record(token, state, score)
   return {token = token, was = state, state = state, score = score, till = score, seen = score, text = nil,
-    touched = nil, head = nil, id = nil, at = nil, ttl = nil, client = nil, since = nil, ended = nil,
+    touched = nil, head = nil, id = nil, at = nil, ttl = nil, client = nil, since = nil, ended = nil, line = nil, by = nil,
     oldLanes = nil}
 end
 

@@ -13,7 +13,7 @@ function tell(r, brief)
 end
 
 -- What the step writes in the end.
-local renewed, freed, names, clients
+local renewed, freed, names, clients, history
 
 local times -- the ttls of leases, by their text, that are granted as they are, or false
 
@@ -38,12 +38,14 @@ local function renew(token, id, own, till, text)
 end
 
 -- Ends a lease. Returns true if that is all it takes.
-local function free(token, id, own, text)
+local function free(token, id, own, till, text)
   if own ~= 'u' or policy.cooldown_ms > 0 then return end
-  local same, at, client = match(text, '^(%S+) %d+ (%d+) %S+ %d+ (.*)$')
+  local same, fence, at, seen, ttl, client = match(text, '^(%S+) (%d+) (%d+) (%S+) (%d+) (.*)$')
   if same ~= id or at == '0' then return end
   local n = #freed + 1
+  if seen == FOLLOWS then seen = till - ttl end
   freed[n], names[n], clients[n] = token, keys[7] .. token, client
+  history[n] = ended(fence, at, seen, now, 'r', nil, client)
   return true
 end
 
@@ -53,14 +55,14 @@ local function swift(args, i, till, text, metadata)
   if not till or not text or now > till + policy.grace_ms + wait then return end
   local renewal = renew(token, id, own, till, text)
   if renewal then return args[2] ~= '' and digits(renewal) or pack(ASSIGNED, renewal, text, metadata) end
-  if free(token, id, own, text) then return args[2] ~= '' and '' or pack(AVAILABLE, now, digits(now), metadata) end
+  if free(token, id, own, till, text) then return args[2] ~= '' and '' or pack(AVAILABLE, now, digits(now), metadata) end
 end
 
 -- Appends the leases that were ended to the pasts of their tokens.
 local function age()
   local pasts, fields = call('HMGET', keys[9], unpack(freed)), {}
   for n = 1, #freed do
-    fields[2 * n - 1], fields[2 * n] = freed[n], aged(pasts[n], 0, now, clients[n])
+    fields[2 * n - 1], fields[2 * n] = freed[n], aged(pasts[n], 0, now, clients[n], history[n])
   end
   call('HSET', keys[9], unpack(fields))
 end
@@ -102,7 +104,7 @@ end
 function swiftly(args, results)
   local tokens, leases, places, twice = asked(args)
   if twice or queue or policy.labelled or policy.limited or settling() then return places end
-  renewed, freed, names, clients, times = {}, {}, {}, {}, {}
+  renewed, freed, names, clients, history, times = {}, {}, {}, {}, {}, {}
   local ends, texts = call('ZMSCORE', keys[3], unpack(tokens)), call('MGET', unpack(leases))
   local metadata, left = metadataOf(tokens), {}
   for n, i in ipairs(places) do

@@ -165,12 +165,15 @@ end
 
 local stamped, stampedNow, stampedAhead -- the last one, since many steps are in one ms
 
+-- Returns how far the wall clock is ahead of the pool's.
+function ahead() return (brought and 0 or began) - memory.offset end
+
 -- Returns the instant of the step, and how far the wall clock is ahead of it, for those who want to know.
 function stamp()
   if not modern then return now end
-  local ahead = (brought and 0 or began) - memory.offset
-  if now ~= stampedNow or ahead ~= stampedAhead then
-    stamped, stampedNow, stampedAhead = format('%.0f %.0f', now, ahead), now, ahead
+  local by = ahead()
+  if now ~= stampedNow or by ~= stampedAhead then
+    stamped, stampedNow, stampedAhead = format('%.0f %.0f', now, by), now, by
   end
   return stamped
 end

@@ -18,7 +18,8 @@
 --                  token, with a TTL that is only a backstop: the sorted sets are the truth about time; seen is * where
 --                  it is the end of the lease less its ttl, so that a keep-alive has nothing to write here
 --   8 token        prefix of strings: token:<token> is the metadata of a token that has some
---   9 past         hash: token -> "leases expired since client_id", of a token whose lease has ended
+--   9 past         hash: token -> "leases expired since client_id", of a token whose lease has ended, and behind a line
+--                  feed its history: a line for each of its last leases, as rules.History says
 --  10 some         prefix of what only some pools have. Each key costs every call, so that these are not among KEYS:
 --     lane:        prefix of sorted sets, in a pool with labels: lane:<lane> is token -> its last sign of life, of the
 --                  available tokens that suit the lane, which is what rules.Lane says of a match
@@ -122,6 +123,7 @@ local function decode(text)
   p.labels, p.max_leases_per_client = p.labels or '', p.max_leases_per_client or 0
   p.max_ttl_ms = p.max_ttl_ms or 0
   p.request_ttl_ms = p.request_ttl_ms or 10 * 60 * 1000
+  p.history = p.history or 10
   return p
 end
 
@@ -140,10 +142,10 @@ end
 -- One block of Lua has at most 200 local variables. So most files keep what they define to themselves, but for what
 -- stands here.
 local wait, modern
-local hear, watch, reignAgain, reigned, identity, stored, known, adopt, takeOver, tick, stamp, issue, runsAhead
+local hear, watch, reignAgain, reigned, identity, stored, known, adopt, takeOver, tick, ahead, stamp, issue, runsAhead
 local settling, inherited, oldSide, wound, oldest, givable, settlesNext, lasts
 local head, turn, supply, reach, give, serveAll, catchUp, start
 local gather, standing, noneAvailable, tooMany, grantOf, addResult
 local keysOf, resultOf, tell, swiftly
-local lanesOf, laneKey, index, quota, backstop, endsAt, pasts, aged, save, about, reply, pack
+local lanesOf, laneKey, index, quota, backstop, endsAt, pasts, aged, ended, endsNow, told, save, about, reply, pack
 local touch, giveBack, leaseSet, settleAll, firstScore, comeBack, expire, nextReturn, nextDeadline, instant

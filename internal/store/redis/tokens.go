@@ -11,18 +11,26 @@ import (
 
 // Token implements [tms.Store].
 func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
-	a, err := s.call(ctx, pool, fnToken, key.Token, key.LeaseID)
+	args := []string{key.Token, key.LeaseID}
+	if key.History {
+		args = append(args, "1")
+	}
+	a, err := s.call(ctx, pool, fnToken, args...)
 	if err != nil {
 		return tms.Token{}, err
 	}
 	policy := a.policy()
-	return a.recollected(pool, key.Token, policy), a.failure()
+	r, token := a.recollected(pool, key.Token, policy)
+	if key.History {
+		token = r.WithHistory(token, policy)
+	}
+	return token, a.failure()
 }
 
 // recollected reads a token with its past.
-func (a *answer) recollected(pool, value string, policy rules.Terms) tms.Token {
+func (a *answer) recollected(pool, value string, policy rules.Terms) (rules.Record, tms.Token) {
 	r := a.record()
-	return r.WithPast(r.Token(pool, value, policy, a.now, false))
+	return r, r.WithPast(r.Token(pool, value, policy, a.now, false))
 }
 
 // Tokens implements [tms.Store]. A page looks at no more than 1,000 tokens.
@@ -61,7 +69,8 @@ func (a *answer) page(pool string) (page tms.Page, err error) {
 	last.At, last.Value = a.int(), a.text()
 	for a.more() {
 		value := a.text()
-		page.Tokens = append(page.Tokens, a.recollected(pool, value, policy))
+		_, token := a.recollected(pool, value, policy)
+		page.Tokens = append(page.Tokens, token)
 	}
 	if more > 0 {
 		page.Next = last.String()

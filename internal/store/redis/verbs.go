@@ -199,14 +199,23 @@ func (a act) how() string {
 	return string(a.verb)
 }
 
-// strict stands for a lease_id that is required and missing. Nobody can send it, since it does not print.
-const strict = "\n"
+// What stands for a lease_id that is missing: it is required, or a key, whose name follows, acts by force. Nobody can
+// send them, since they do not print.
+const (
+	strict = "\n"
+	force  = "\r"
+)
 
 func proofOf(key tms.LeaseKey) string {
-	if key.Strict && key.LeaseID == "" {
+	switch {
+	case key.LeaseID != "":
+		return key.LeaseID
+	case key.Strict:
 		return strict
+	case key.By != "":
+		return force + key.By
 	}
-	return key.LeaseID
+	return ""
 }
 
 // howTo returns how a token comes back: "aside", the key's own cooldown, after an "s" where the key

@@ -1,6 +1,13 @@
 -- Look up, keep-alive, unblock, restore and delete.
 
 local STRICT = '\n' -- in the place of a lease_id: there is none, and it is required
+local FORCE = '\r' -- in the place of a lease_id, before the name of a key: there is none, and that key acts by force
+
+-- Returns what was sent in the place of a lease_id, and the key that acts by force.
+local function proof(id)
+  if sub(id, 1, 1) == FORCE then return '', sub(id, 2) end
+  return id
+end
 
 -- Refuses a lease_id that is not the present lease's.
 local function lookup(r, id)
@@ -32,14 +39,14 @@ local function keepAlive(r, id, ttl)
 end
 
 local function release(r, cooldown)
-  r.since, r.ended = now, 0
+  endsNow(r, now, 'r', 0)
   giveBack(r, cooldown, now)
   r.seen = settling() and inherited(r) and oldSide() or now
 end
 
 local function putAside(r)
   if r.state == QUARANTINED then return end
-  if r.state == ASSIGNED then r.ended = 0 end
+  if r.state == ASSIGNED then endsNow(r, now, 'q', 0) end
   r.state, r.till, r.since = QUARANTINED, now, now
 end
 
@@ -80,15 +87,19 @@ local function thorough(args, places, results)
   for _, i in ipairs(places) do
     local r, letter = found[args[i]], sub(args[i + 2], 1, 1)
     local code = 'token_not_found'
-    if r and r.state then code = ACTS[letter](r, args[i + 1], sub(args[i + 2], 2)) end
+    if r and r.state then
+      local id, by = proof(args[i + 1])
+      r.by = by
+      code = ACTS[letter](r, id, sub(args[i + 2], 2))
+    end
     results[resultOf(i)] = code or tell(r, args[2])
   end
   save(found)
 end
 
 -- tms1_change carries out verbs on tokens, in order.
--- ARGV: now, "1" if it is enough to hear until when a lease lasts, and for each token: token, lease_id or "" or STRICT,
--- and what is done: k and the ttl or "" to keep it alive; u to unblock it, and behind that "aside" to put the token
+-- ARGV: now, "1" if it is enough to hear until when a lease lasts, and for each token: token, lease_id or "" or STRICT
+-- or FORCE and a key, and what is done: k and the ttl or "" to keep it alive; u to unblock it, and behind that "aside" to put the token
 -- aside, or the cooldown, after an "s" of one who is strict, or "" for the pool's; r to restore it; d to delete it. At
 -- most 1,000 tokens.
 -- Answer: {now, token_ttl, a result for each token}: the token as it now stands, packed, or the end of its lease in
@@ -132,9 +143,9 @@ register('restore', each('r'))
 register('delete', each('d'))
 
 -- tms1_token returns one token.
--- ARGV: now, token, lease_id or "".
+-- ARGV: now, token, lease_id or "", "1" to be told its history.
 -- Answer: {now, token_ttl, the token}, or "token_not_found" or "lease_lost". The token has its past for a fifth
--- element, or "".
+-- element, or "", and where that is asked for its history for a sixth.
 local function token(k, args)
   if not start(k, args[1]) then return NO_POOL end
   local found = find({args[2]})
@@ -145,7 +156,7 @@ local function token(k, args)
   local code = lookup(r, args[3] or '') -- which servers of version 1 do not send
   if code then return code end
   describe(found)
-  recollect({r})
+  recollect({r}, args[4] == '1')
   return {stamp(), policy.token_ttl_ms, reply(r)}
 end
 

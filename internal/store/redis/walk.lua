@@ -27,8 +27,11 @@ local function list(records, key, state, rank, limit)
   return #found > 2 * limit
 end
 
--- Puts what is remembered of their leases into the records.
-local function recollect(records)
+-- Puts what is remembered of their leases into the records, with their history where that is to be told.
+local function recollect(records, whole)
   if #records == 0 then return end
-  for i, text in ipairs(pasts(records)) do records[i].past = text or '' end
+  for i, text in ipairs(pasts(records)) do
+    records[i].past = match(text or '', '^[^\n]*')
+    if whole then records[i].history = told(text or '') end
+  end
 end

@@ -61,24 +61,54 @@ function pasts(records)
   return call('HMGET', keys[9], unpack(tokens))
 end
 
+-- Returns the line of a lease that ended at an instant, for the history of its token: how is the first letter of how,
+-- and by the key that ended it by force, or nil.
+function ended(fence, at, seen, since, how, by, client)
+  local wall = ahead()
+  local from, renewed, to = digits(at + wall), digits(seen + wall), digits(since + wall)
+  return fence .. ' ' .. from .. ' ' .. renewed .. ' ' .. to .. ' ' .. how .. ' ' .. (by or '-') .. ' ' .. client
+end
+
+-- Returns the first lines of a history, at most so many.
+local function first(history, most)
+  local last = 0
+  for _ = 1, most do
+    local at = strfind(history, '\n', last + 1, true)
+    if not at then return history end
+    last = at
+  end
+  return sub(history, 1, last)
+end
+
+-- Returns what is to be told of a token's history.
+function told(past) return first(match(past, '^[^\n]*\n?(.*)$'), policy.history) end
+
 -- Returns what is remembered of a token after one more lease, of a client, has ended: expired is 1 if because nobody
--- kept it alive.
-function aged(past, expired, since, client)
-  local leases, before = 0, 0
-  if past then leases, before = match(past, '^(%d+) (%d+) ') end
-  return leases + 1 .. ' ' .. before + expired .. ' ' .. digits(since) .. ' ' .. client
+-- kept it alive, and line is for its history.
+function aged(past, expired, since, client, line)
+  local leases, before, history = 0, 0, ''
+  if past then leases, before, history = match(past, '^(%d+) (%d+) [^\n]*\n?(.*)$') end
+  local text = leases + 1 .. ' ' .. before + expired .. ' ' .. digits(since) .. ' ' .. client
+  if policy.history == 0 then return text end
+  return text .. '\n' .. line .. '\n' .. first(history, policy.history - 1)
 end
 
 -- Adds the leases that have ended to what is remembered of their tokens.
-local function savePast(ended)
-  local texts, fields = pasts(ended), {}
-  for i, r in ipairs(ended) do
-    local counts, client = match(texts[i] or '0 0 0 ', '^(%d+ %d+) %d+ (.*)$')
-    fields[2 * i - 1], fields[2 * i] = r.token, r.ended and aged(texts[i], r.ended, r.since, r.client)
-      or counts .. ' ' .. digits(r.since) .. ' ' .. client
-    r.since, r.ended = nil, nil
+local function savePast(over)
+  local texts, fields = pasts(over), {}
+  for i, r in ipairs(over) do
+    local counts, rest = match(texts[i] or '0 0 0 ', '^(%d+ %d+) %d+ (.*)$')
+    fields[2 * i - 1], fields[2 * i] = r.token, r.ended and aged(texts[i], r.ended, r.since, r.client, r.line)
+      or counts .. ' ' .. digits(r.since) .. ' ' .. rest
+    r.since, r.ended, r.line, r.by = nil, nil, nil, nil
   end
   call('HSET', keys[9], unpack(fields))
+end
+
+-- Notes in the record that its lease ends at an instant: expired is 1 if because nobody kept it alive.
+function endsNow(r, at, how, expired)
+  r.since, r.ended = at, expired
+  r.line = ended(match(r.head, '^%S+ (%d+)'), r.at, r.seen, at, how, r.by, r.client)
 end
 
 -- Notes which leases were granted since the takeover, before it is noted in which states the tokens are.
@@ -97,14 +127,14 @@ end
 
 -- Writes what has changed of at most STEP records.
 function save(records)
-  local removed, added, ended = {}, {}, nil
+  local removed, added, over = {}, {}, nil
   if policy.labelled or policy.limited then index(records) end
   for _, r in pairs(records) do
     if r.state ~= r.was then depart(r, removed) end
     if r.state then arrive(r, added) end
     if r.since and r.state then
-      ended = ended or {}
-      ended[#ended + 1] = r
+      over = over or {}
+      over[#over + 1] = r
     end
     r.was, r.touched, r.oldLanes = r.state, nil, nil
   end
@@ -115,7 +145,7 @@ function save(records)
   end
   if removed[STRINGS] then call('DEL', unpack(removed[STRINGS])) end
   if removed[PAST] then call('HDEL', keys[9], unpack(removed[PAST])) end
-  if ended then savePast(ended) end
+  if over then savePast(over) end
   if queue then queue.supplies, queue.measured = {}, false end
 end
 
@@ -126,7 +156,7 @@ function about(r)
   return modern and r.text or exact(r.text, r.till)
 end
 
-function reply(r) return {r.state, r.till, about(r), r.metadata or '', r.past} end
+function reply(r) return {r.state, r.till, about(r), r.metadata or '', r.past, r.history} end
 
 function pack(state, till, about, metadata)
   local text = state .. ' ' .. digits(till) .. ' ' .. about

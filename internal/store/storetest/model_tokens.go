@@ -178,7 +178,7 @@ func (m *Model) UnblockClient(ctx context.Context, pool, clientID string) (n int
 		}
 		for value, r := range p.tokens {
 			if r.State == tms.Assigned && !r.Handed() && r.Lease.ClientID == clientID {
-				p.tokens[value] = r.Release(p.policy, p.policy.Cooldown, now)
+				p.tokens[value] = r.Release(p.policy, p.policy.Cooldown, now, "")
 				n++
 			}
 		}
@@ -197,7 +197,7 @@ func (m *Model) UnblockRequest(ctx context.Context, pool, requestID string) (n i
 		}
 		for _, granted := range past.Leases {
 			if r := p.tokens[granted.Token]; r.State == tms.Assigned && r.Lease.ID == granted.ID {
-				p.tokens[granted.Token] = r.Release(p.policy, p.policy.Cooldown, now)
+				p.tokens[granted.Token] = r.Release(p.policy, p.policy.Cooldown, now, "")
 				n++
 			}
 		}
@@ -231,7 +231,9 @@ func (m *Model) Token(ctx context.Context, pool string, key tms.LeaseKey) (t tms
 		if err := r.Lookup(key); err != nil {
 			return err
 		}
-		t = r.WithPast(r.Token(pool, key.Token, p.policy, now, false))
+		if t = r.WithPast(r.Token(pool, key.Token, p.policy, now, false)); key.History {
+			t = r.WithHistory(t, p.policy)
+		}
 		return nil
 	})
 	return t, err

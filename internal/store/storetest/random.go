@@ -229,8 +229,8 @@ func (p *program) tick(t *rapid.T) {
 
 func (p *program) lookup(t *rapid.T) {
 	value := rapid.SampledFrom(someValues).Draw(t, "value")
-	got, gotErr := p.Token(t.Context(), p.pool, tms.LeaseKey{Token: value})
-	want, wantErr := p.model.Token(t.Context(), p.pool, tms.LeaseKey{Token: value})
+	got, gotErr := p.Token(t.Context(), p.pool, tms.LeaseKey{Token: value, History: true})
+	want, wantErr := p.model.Token(t.Context(), p.pool, tms.LeaseKey{Token: value, History: true})
 	p.agree("lookup", got, want, gotErr, wantErr)
 }
 

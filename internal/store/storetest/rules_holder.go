@@ -15,6 +15,7 @@ var holderRules = []rule{
 	{"HoldersShareNoQuota", "two holders' clients of one name have quotas of their own", holdersQuota},
 	{"HoldersShareNoRequest", "two holders' requests of one request_id are two requests", holdersRequest},
 	{"HoldersAreShown", "a lease shows its holder and its client_id apart", holdersShown},
+	{"HistoryByForce", "the history names the key that ended a lease by force, and only then", historyByForce},
 	{"HoldersAreListed", "leases are listed, and ended, by holder and client together", holdersListed},
 }
 

@@ -39,7 +39,7 @@ func Run(t *testing.T, open Opener) {
 func allRules() []rule {
 	return slices.Concat(generateRules, assignRules, keepAliveRules, unblockRules, deleteRules, clockRules, expiryRules,
 		poolRules, putRules, refusalRules, listRules, overdueRules, requestRules, repeatRules, choiceRules, asideRules,
-		fairRules, defectRules, holderRules, raceRules, randomRules)
+		fairRules, defectRules, holderRules, historyRules, raceRules, randomRules)
 }
 
 // check runs the rule on stores of its own, and the invariant check after it.
