@@ -111,7 +111,8 @@ type Store interface {
 	Delete(ctx context.Context, pool string, keys []LeaseKey) ([]error, error)
 
 	// Token returns the token of the key, and its history where the key asks for that. With a LeaseID it does so only
-	// for the present lease, which the same step looks at; the rest of the key is not heeded. Codes: [ErrTokenNotFound], [ErrLeaseLost].
+	// for the present lease, which the same step looks at; the rest of the key is not heeded. Codes:
+	// [ErrTokenNotFound], [ErrLeaseLost].
 	Token(ctx context.Context, pool string, key LeaseKey) (Token, error)
 
 	// Tokens returns a page of the tokens that the filter lets through. A token that stays as it is while the pages are

@@ -72,7 +72,7 @@ type PastLease struct {
 	RenewedAt  time.Time // when it was kept alive last, or else when it began
 	EndedAt    time.Time // when it had ended; of one that expired, with the pool's grace
 	End        End
-	By         string // the name of the key that ended it by force, without its lease_id; empty: nobody did so with a key
+	By         string // the name of the key that ended it by force, without its lease_id; empty: none did
 }
 
 // End is how a lease ended.

@@ -42,9 +42,36 @@ func TokenOf(t tms.Token) Token {
 		view.TTLMS = t.Lease.TTL.Milliseconds()
 	}
 	if t.Past != nil {
-		view.Past = &Past{t.Past.Assigned, t.Past.Expired, Time{t.Past.Since}, t.Past.LastClient}
+		view.Past = pastOf(*t.Past)
 	}
 	return view
+}
+
+func pastOf(p tms.Past) *Past {
+	view := &Past{p.Assigned, p.Expired, Time{p.Since}, p.LastClient, nil}
+	if p.Ended != nil {
+		view.History = []PastLease{}
+	}
+	for _, l := range p.Ended {
+		view.History = append(view.History, PastLease{l.Fence, l.Holder, l.ClientID, Time{l.AssignedAt},
+			Time{l.RenewedAt}, Time{l.EndedAt}, l.End, l.By})
+	}
+	return view
+}
+
+// TMS returns the past.
+func (p Past) TMS() *tms.Past {
+	past := &tms.Past{Assigned: p.AssignedCount, Expired: p.ExpiredCount, LastClient: p.LastClientID,
+		Since: p.Since.Time}
+	if p.History != nil {
+		past.Ended = []tms.PastLease{}
+	}
+	for _, l := range p.History {
+		past.Ended = append(past.Ended, tms.PastLease{Fence: l.Fence, Holder: l.Holder, ClientID: l.ClientID,
+			AssignedAt: l.AssignedAt.Time, RenewedAt: l.RenewedAt.Time, EndedAt: l.EndedAt.Time, End: l.End,
+			By: l.EndedBy})
+	}
+	return past
 }
 
 const renewals = 3 // how often a lease should be renewed in its lifetime, so that two lost renewals do no harm
@@ -130,12 +157,7 @@ func (t Token) TMS() tms.Token {
 		token.Lease = t.lease()
 	}
 	if t.Past != nil {
-		token.Past = &tms.Past{
-			Assigned:   t.AssignedCount,
-			Expired:    t.ExpiredCount,
-			LastClient: t.LastClientID,
-			Since:      t.Since.Time,
-		}
+		token.Past = t.Past.TMS()
 	}
 	return token
 }

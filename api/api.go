@@ -21,6 +21,7 @@ const (
 	PathDelete    = "/delete-token"
 	PathRestore   = "/restore-token"
 	PathLookup    = "/lookup-token"
+	PathHistory   = "/token-history"
 	PathPools     = "/pools"
 	PathPool      = "/pools/{pool}"
 	PathTokens    = "/pools/{pool}/tokens"

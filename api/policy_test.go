@@ -31,7 +31,7 @@ func TestPolicyShowsEverything(t *testing.T) {
 		Grace:    250 * time.Millisecond,
 		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
 		Paused:             true,
-		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: time.Minute,
+		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: time.Minute, History: 4,
 	}
 	var wire bytes.Buffer
 	if err := Encode(&wire, NewPolicy(want)); err != nil {
@@ -41,7 +41,7 @@ func TestPolicyShowsEverything(t *testing.T) {
 		`"token_ttl":"1m30s","grace":"250ms",` +
 		`"cooldown":"1s",` +
 		`"on_lease_expiry":"quarantine","selection":"lifo","require_lease_id":true,"paused":true,` +
-		`"max_leases_per_client":3,"labels":["plan","seat"],"request_ttl":"1m"}`
+		`"max_leases_per_client":3,"labels":["plan","seat"],"request_ttl":"1m","history":4}`
 	if wire.String() != text {
 		t.Errorf("wrote %s\nwant  %s", wire.String(), text)
 	}

@@ -222,6 +222,21 @@ type Past struct {
 	ExpiredCount  int64  `json:"expired_count"`
 	Since         Time   `json:"since,omitzero"`
 	LastClientID  string `json:"last_client_id,omitzero"`
+
+	// only in the answer of token-history: the last one first; nil in all others
+	History []PastLease `json:"history,omitzero"`
+}
+
+// PastLease is a lease that has ended.
+type PastLease struct {
+	Fence      int64   `json:"fence"`
+	Holder     string  `json:"holder,omitzero"`
+	ClientID   string  `json:"client_id,omitzero"`
+	AssignedAt Time    `json:"assigned_at"`
+	RenewedAt  Time    `json:"renewed_at"`
+	EndedAt    Time    `json:"ended_at"`
+	End        tms.End `json:"end"`
+	EndedBy    string  `json:"ended_by,omitzero"` // by force
 }
 
 // Assigned answers an AssignRequest: a lease where one token was asked for, and Leases otherwise.

@@ -77,6 +77,9 @@ func (c *Client) DeletePool(ctx context.Context, name string) error {
 func (c *Client) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
 	var answer api.Token
 	a := ask{verb: "look up", method: http.MethodPost, path: api.PathLookup, repeat: true}
+	if key.History {
+		a.path = api.PathHistory
+	}
 	a.body = api.LookupRequest{Pool: pool, Token: key.Token, LeaseID: key.LeaseID}
 	if _, _, err := c.do(ctx, a, &answer); err != nil {
 		return tms.Token{}, err

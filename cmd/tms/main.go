@@ -50,8 +50,8 @@ func newRoot() *cobra.Command {
 	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newBackup(), newRepair(), newBench(),
 		newKey())
 	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
-	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newTokens(),
-		newImport(), newExport())
+	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newExplain(),
+		newTokens(), newImport(), newExport())
 	addGroup(root, groupPool, newPools(), newPool())
 	root.AddCommand(newVersion(), newWhoami())
 	root.Args = knownCommand

@@ -154,6 +154,7 @@ func policyFlags() *pflag.FlagSet {
 	fs.Int("max-leases-per-client", 0, "most tokens that one client_id holds at once; 0: no limit")
 	fs.StringSlice("labels", nil, "`keys` of metadata that assign can match, with commas between them")
 	fs.Duration("request-ttl", 0, "how long a request with a request_id is remembered")
+	fs.Int("history", 0, "how many leases that have ended are remembered of each token; 0: none")
 	return fs
 }
 

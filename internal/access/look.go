@@ -7,11 +7,11 @@ import (
 	"github.com/manankarani/token-manager/internal/secret"
 )
 
-// Token implements [tms.Store]. With the LeaseID it is for who holds the token, and without for who watches the pool.
-// Who only watches is not shown the token's metadata.
+// Token implements [tms.Store]. With the LeaseID it is for who holds the token, and without for who watches the pool; a
+// history, which tells of others, is for who watches only. Who only watches is not shown the token's metadata.
 func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
 	right := tms.Watch
-	if key.LeaseID != "" {
+	if key.LeaseID != "" && !key.History {
 		right = tms.Hold
 	}
 	caller, err := permit(ctx, pool, right)

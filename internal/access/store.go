@@ -162,7 +162,9 @@ func strictly(ctx context.Context, pool string, keys []tms.LeaseKey, proven tms.
 		if err != nil {
 			return nil, err
 		}
-		key.Strict = !caller.may(tms.Run, pool)
+		if key.Strict = !caller.may(tms.Run, pool); !key.Strict {
+			key.By = caller.Name
+		}
 		strict[i] = key
 	}
 	return strict, nil

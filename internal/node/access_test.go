@@ -35,6 +35,7 @@ var rows = map[string]string{
 	"POST /restore-token":                                   `{"pool":"P","token":"aside"}`,
 	"POST /lookup-token with the lease_id":                  `{"pool":"P","token":"held","lease_id":"L"}`,
 	"POST /lookup-token without":                            `{"pool":"P","token":"held"}`,
+	"POST /token-history, with the lease_id or without":     `{"pool":"P","token":"held","lease_id":"L"}`,
 	"GET /pools/{pool}":                                     "",
 	"PUT /pools/{pool}":                                     `{"max_tokens":7}`,
 	"DELETE /pools/{pool}":                                  "",

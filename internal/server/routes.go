@@ -27,6 +27,7 @@ func (s *Server) routes() []route {
 		{http.MethodDelete, api.PathDelete, s.delete, true},
 		{http.MethodPost, api.PathRestore, s.restore, false},
 		{http.MethodPost, api.PathLookup, s.lookup, false},
+		{http.MethodPost, api.PathHistory, s.history, false},
 		{http.MethodGet, api.PathPools, s.pools, false},
 		{http.MethodGet, api.PathPool, s.pool, false},
 		{http.MethodPut, api.PathPool, s.putPool, false},

@@ -266,7 +266,11 @@ func batchOf(outcomes []outcome) *api.Results {
 	return answer
 }
 
-func (s *Server) lookup(c *call) (reply, error) {
+func (s *Server) lookup(c *call) (reply, error) { return s.token(c, false) }
+
+func (s *Server) history(c *call) (reply, error) { return s.token(c, true) }
+
+func (s *Server) token(c *call, history bool) (reply, error) {
 	var r api.LookupRequest
 	if err := c.decode(&r); err != nil {
 		return reply{}, err
@@ -275,7 +279,7 @@ func (s *Server) lookup(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	key := tms.LeaseKey{Token: r.Token, LeaseID: r.LeaseID}
+	key := tms.LeaseKey{Token: r.Token, LeaseID: r.LeaseID, History: history}
 	if err := key.Validate(); err != nil {
 		return reply{}, err
 	}

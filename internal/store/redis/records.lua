@@ -9,8 +9,8 @@
 
 local function record(token, state, score)
   return {token = token, was = state, state = state, score = score, till = score, seen = score, text = nil,
-    touched = nil, head = nil, id = nil, at = nil, ttl = nil, client = nil, since = nil, ended = nil, line = nil, by = nil,
-    oldLanes = nil}
+    touched = nil, head = nil, id = nil, at = nil, ttl = nil, client = nil, since = nil, ended = nil, line = nil,
+    by = nil, oldLanes = nil}
 end
 
 -- Returns the records of those of the tokens that exist, by token.

@@ -55,7 +55,8 @@ local function swift(args, i, till, text, metadata)
   if not till or not text or now > till + policy.grace_ms + wait then return end
   local renewal = renew(token, id, own, till, text)
   if renewal then return args[2] ~= '' and digits(renewal) or pack(ASSIGNED, renewal, text, metadata) end
-  if free(token, id, own, till, text) then return args[2] ~= '' and '' or pack(AVAILABLE, now, digits(now), metadata) end
+  if not free(token, id, own, till, text) then return end
+  return args[2] ~= '' and '' or pack(AVAILABLE, now, digits(now), metadata)
 end
 
 -- Appends the leases that were ended to the pasts of their tokens.

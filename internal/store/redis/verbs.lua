@@ -99,9 +99,9 @@ end
 
 -- tms1_change carries out verbs on tokens, in order.
 -- ARGV: now, "1" if it is enough to hear until when a lease lasts, and for each token: token, lease_id or "" or STRICT
--- or FORCE and a key, and what is done: k and the ttl or "" to keep it alive; u to unblock it, and behind that "aside" to put the token
--- aside, or the cooldown, after an "s" of one who is strict, or "" for the pool's; r to restore it; d to delete it. At
--- most 1,000 tokens.
+-- or FORCE and a key, and what is done: k and the ttl or "" to keep it alive; u to unblock it, and behind that "aside"
+-- to put the token aside, or the cooldown, after an "s" of one who is strict, or "" for the pool's; r to restore it; d
+-- to delete it. At most 1,000 tokens.
 -- Answer: {now, token_ttl, a result for each token}: the token as it now stands, packed, or the end of its lease in
 -- digits or "" where that is enough; "" of one that was deleted; or the code of a refusal, which begins with a letter:
 -- "handed" is a not_holder, "long_rest" an invalid cooldown, "own_rest" one that is not permitted.

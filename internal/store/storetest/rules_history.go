@@ -7,11 +7,11 @@ import (
 )
 
 var historyRules = []rule{
-	{"HistoryIsTold", "a token's history says of each lease, the last one first, who held it with which fence, from when " +
-		"to when, its last renewal and how it ended", historyTold},
+	{"HistoryIsTold", "a token's history says of each lease, the last one first, who held it with which fence, from " +
+		"when to when, its last renewal and how it ended", historyTold},
 	{"HistoryIsToldWhereAsked", "the history is told where the key asks for it, and nowhere else", historyAsked},
-	{"HistoryIsBounded", "a pool remembers as many leases of a token as its policy says, and a lower number holds at once",
-		historyBounded},
+	{"HistoryIsBounded", "a pool remembers as many leases of a token as its policy says, and a lower number holds " +
+		"at once", historyBounded},
 	{"HistoryIsForgotten", "with a token its history is gone", historyForgotten},
 	{"HistoryOfAllWaysBack", "a lease that ends with a batch, with its client or with its request is in the history",
 		historyWays},
