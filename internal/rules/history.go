@@ -3,14 +3,15 @@ package rules
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 )
 
 // History is what is remembered of the leases of a token that have ended, the last one first. Each is a line:
-// "fence assigned_at renewed_at ended_at end by client_id", the end by its first letter, and by - where nobody ended it
-// by force. Its instants are those of the wall clock when the lease ended, so that later outages do not move them.
-// writes.lua writes the same.
+// "fence assigned_at renewed ended end by client_id": when it began, by the wall clock when it ended, so that later
+// outages do not move it; how long after that it was kept alive last; how long after that it ended; how, by its first
+// letter; and by which key by force, or - for none. writes.lua writes the same.
 type History string
 
 const nobody = "-" // is the name of no key
@@ -23,7 +24,7 @@ func (r Record) ended(p Terms, at int64, end tms.End, by string) string {
 		by = nobody
 	}
 	line := make([]byte, 0, 96)
-	for _, n := range []int64{r.Lease.Fence, r.Lease.AssignedAt + p.Ahead, r.Seen + p.Ahead, at + p.Ahead} {
+	for _, n := range []int64{r.Lease.Fence, r.Lease.AssignedAt + p.Ahead, r.Seen - r.Lease.AssignedAt, at - r.Seen} {
 		line = append(strconv.AppendInt(line, n, 10), ' ')
 	}
 	line = append(append(append(line, end[0], ' '), by...), ' ')
@@ -72,7 +73,9 @@ func readEnded(line string) (l tms.PastLease, fits bool) {
 		numbers[i], _ = strconv.ParseInt(parts[i], 10, 64)
 	}
 	l.Fence, l.End = numbers[0], ends[parts[4]]
-	l.AssignedAt, l.RenewedAt, l.EndedAt = Instant(numbers[1]), Instant(numbers[2]), Instant(numbers[3])
+	l.AssignedAt = Instant(numbers[1])
+	l.RenewedAt = l.AssignedAt.Add(time.Duration(numbers[2]) * time.Millisecond)
+	l.EndedAt = l.RenewedAt.Add(time.Duration(numbers[3]) * time.Millisecond)
 	if l.Holder, l.ClientID = tms.Owner(parts[6]); parts[5] != nobody {
 		l.By = parts[5]
 	}

@@ -17,12 +17,12 @@ func TestAPolicyIsStoredAsEver(t *testing.T) {
 		Grace:    250 * time.Millisecond,
 		Cooldown: time.Second, OnLeaseExpiry: tms.ExpiryQuarantines, Selection: tms.SelectLIFO, RequireLeaseID: true,
 		Paused:             true,
-		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: 2 * time.Minute,
+		MaxLeasesPerClient: 3, Labels: []string{"plan", "seat"}, RequestTTL: 2 * time.Minute, History: 4,
 	}
 	const text = `{"max_tokens":7,"lease_ttl_ms":60000,"max_lease_ms":3600000,"max_ttl_ms":7200000,` +
 		`"token_ttl_ms":90000,"grace_ms":250,` +
 		`"cooldown_ms":1000,"on_lease_expiry":"quarantine","selection":"lifo","require_lease_id":true,"paused":true,` +
-		`"max_leases_per_client":3,"labels":"plan\nseat","request_ttl_ms":120000}`
+		`"max_leases_per_client":3,"labels":"plan\nseat","request_ttl_ms":120000,"history":4}`
 	change := want.Change()
 	change.Labels, change.If = &[]string{"seat", "plan"}, tms.IfMissing
 	if got := encodeChange(change); got != text {

@@ -64,33 +64,34 @@ end
 -- Returns the line of a lease that ended at an instant, for the history of its token: how is the first letter of how,
 -- and by the key that ended it by force, or nil.
 function ended(fence, at, seen, since, how, by, client)
-  local wall = ahead()
-  local from, renewed, to = digits(at + wall), digits(seen + wall), digits(since + wall)
-  return fence .. ' ' .. from .. ' ' .. renewed .. ' ' .. to .. ' ' .. how .. ' ' .. (by or '-') .. ' ' .. client
+  return fence .. ' ' .. digits(at + ahead()) .. ' ' .. digits(seen - at) .. ' ' .. digits(since - seen) .. ' ' .. how
+    .. ' ' .. (by or '-') .. ' ' .. client
 end
 
--- Returns the first lines of a history, at most so many.
-local function first(history, most)
-  local last = 0
-  for _ = 1, most do
-    local at = strfind(history, '\n', last + 1, true)
-    if not at then return history end
+-- Returns the line feed before the history in what is remembered of a token, and of that the first lines, at most so
+-- many.
+local function first(past, most)
+  local from = strfind(past, '\n', 1, true)
+  local last = from
+  for _ = 1, from and most or 0 do
+    local at = strfind(past, '\n', last + 1, true)
+    if not at then break end
     last = at
   end
-  return sub(history, 1, last)
+  return from and sub(past, from, last) or '\n'
 end
 
 -- Returns what is to be told of a token's history.
-function told(past) return first(match(past, '^[^\n]*\n?(.*)$'), policy.history) end
+function told(past) return sub(first(past, policy.history), 2) end
 
 -- Returns what is remembered of a token after one more lease, of a client, has ended: expired is 1 if because nobody
 -- kept it alive, and line is for its history.
 function aged(past, expired, since, client, line)
-  local leases, before, history = 0, 0, ''
-  if past then leases, before, history = match(past, '^(%d+) (%d+) [^\n]*\n?(.*)$') end
+  local leases, before = 0, 0
+  if past then leases, before = match(past, '^(%d+) (%d+) ') end
   local text = leases + 1 .. ' ' .. before + expired .. ' ' .. digits(since) .. ' ' .. client
   if policy.history == 0 then return text end
-  return text .. '\n' .. line .. '\n' .. first(history, policy.history - 1)
+  return text .. '\n' .. line .. (past and first(past, policy.history - 1) or '\n')
 end
 
 -- Adds the leases that have ended to what is remembered of their tokens.
