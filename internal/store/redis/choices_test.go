@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"slices"
 	"testing"
 	"time"
@@ -219,6 +220,28 @@ func TestABatchOfAllKinds(t *testing.T) {
 		t.Errorf("were given %q", got)
 	}
 	refused(t, results[4].Err, tms.ErrInvalidRequest)
+}
+
+// A history takes no more room than its pool's policy gives it.
+func TestAHistoryTakesNoMoreRoom(t *testing.T) {
+	q := newQueued(t, tms.PolicyChange{History: new(3)}, named("a")...)
+	for n := range 5 {
+		results, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{ClientID: "one two"}})
+		must(t, errors.Join(err, results[0].Err))
+		key := tms.LeaseKey{Token: "a", LeaseID: results[0].Tokens[0].Lease.ID, Quarantine: n == 3} // which takes a record
+		ended, err := q.Unblock(t.Context(), "p", []tms.LeaseKey{key})
+		must(t, errors.Join(err, ended[0].Err))
+		if n == 3 {
+			restored, err := q.Restore(t.Context(), "p", []string{"a"})
+			must(t, errors.Join(err, restored[0].Err))
+		}
+		c := raw(t, q.server)
+		past, err := c.Do(t.Context(), c.B().Hget().Key("tms:{p}:past").Field("a").Build()).ToString()
+		must(t, err)
+		if lines := strings.Count(past, "\n") - 1; lines != min(n+1, 3) {
+			t.Errorf("after %d leases it has %d lines: %q", n+1, lines, past)
+		}
+	}
 }
 
 // What is remembered of a token's leases goes with the token, however it goes.
