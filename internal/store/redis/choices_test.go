@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -228,7 +228,8 @@ func TestAHistoryTakesNoMoreRoom(t *testing.T) {
 	for n := range 5 {
 		results, err := q.Assign(t.Context(), "p", []tms.AssignRequest{{ClientID: "one two"}})
 		must(t, errors.Join(err, results[0].Err))
-		key := tms.LeaseKey{Token: "a", LeaseID: results[0].Tokens[0].Lease.ID, Quarantine: n == 3} // which takes a record
+		key := tms.LeaseKey{Token: "a", LeaseID: results[0].Tokens[0].Lease.ID}
+		key.Quarantine = n == 3 // which takes a record
 		ended, err := q.Unblock(t.Context(), "p", []tms.LeaseKey{key})
 		must(t, errors.Join(err, ended[0].Err))
 		if n == 3 {
