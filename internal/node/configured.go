@@ -25,7 +25,8 @@ type configured struct {
 	tms.Sweeper
 	pools  map[string]tms.PolicyChange
 	logger *slog.Logger
-	set    atomic.Bool // the pools are
+	found  func(ready bool) // is told what each look has found
+	set    atomic.Bool      // the pools are
 }
 
 // Ready implements [tms.Readier].
@@ -43,6 +44,12 @@ func (c *configured) Ready(ctx context.Context) error {
 
 // look sets the pools if that has not been done, and says why the store is not ready.
 func (c *configured) look(ctx context.Context) error {
+	err := c.examine(ctx)
+	c.found(err == nil)
+	return err
+}
+
+func (c *configured) examine(ctx context.Context) error {
 	if !c.set.Load() {
 		if err := c.putPools(ctx); err != nil {
 			return err

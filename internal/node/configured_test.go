@@ -35,7 +35,7 @@ func TestAConfiguredPoolIsMadeAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &configured{Sweeper: store, logger: slog.New(slog.DiscardHandler),
+		s := &configured{Sweeper: store, logger: slog.New(slog.DiscardHandler), found: func(bool) {},
 			pools: map[string]tms.PolicyChange{"p": {LeaseTTL: new(7 * time.Second)}}}
 		if err := s.look(ctx); err != nil {
 			t.Fatal(err)

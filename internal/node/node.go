@@ -66,12 +66,13 @@ func New(opened tms.Sweeper, o Options) *Node {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{opened: opened, logger: o.Logger, waiting: wait.Wrap(opened, wait.Options{Logger: o.Logger})}
-	n.store = &configured{Sweeper: n.waiting, pools: o.Pools, logger: o.Logger}
+	n.store = &configured{Sweeper: n.waiting, pools: o.Pools, logger: o.Logger, found: func(bool) {}}
 	n.store.set.Store(len(o.Pools) == 0)
 	count, limited := func(string, tms.Expired, error) {}, func(string) {}
 	if o.Registry != nil {
 		n.store.Sweeper = telemetry.Wrap(n.waiting, o.Registry)
 		count, limited = telemetry.Sweeps(o.Registry), telemetry.Limited(o.Registry)
+		n.store.found = telemetry.Ready(o.Registry)
 		o.HTTP.Metrics, o.HTTP.Observe = telemetry.Handler(o.Registry), telemetry.Requests(o.Registry)
 	}
 	o.Sweeps.Observe = func(pool string, e tms.Expired, err error) {

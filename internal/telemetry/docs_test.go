@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	tms "github.com/manankarani/token-manager"
 )
@@ -29,12 +30,14 @@ var (
 func tableOfMetrics(t *testing.T) string {
 	t.Helper()
 	registry := NewRegistry("1.2.3")
-	Wrap(open(t), registry)
+	waited := []tms.AssignRequest{{Wait: time.Second}}
+	Wrap(open(t), registry).Assign(t.Context(), tms.DefaultPool, waited)
 	Dropped(registry, func() int64 { return 0 })
 	AuditDropped(registry, func() int64 { return 0 })
 	Limited(registry)("key")
 	Requests(registry)("/livez", "GET", 200, 0)
 	Sweeps(registry)("p", tms.Expired{}, nil)
+	Ready(registry)(true)
 	text := scrape(t, registry)
 	var table strings.Builder
 	fmt.Fprint(&table, "| metric | kind | labels | means |\n| --- | --- | --- | --- |\n")

@@ -22,7 +22,7 @@ const (
 // Wrap returns a store that counts and times the operations of the given one in the registry, and registers there the
 // sizes of its pools. It is a [tms.Readier] if the given store is. A registry takes one store.
 func Wrap(store tms.Sweeper, registry prometheus.Registerer) tms.Sweeper {
-	w := &wrapped{Sweeper: store, verbs: map[verb]*meter{}}
+	w := &wrapped{Sweeper: store, verbs: map[verb]*meter{}, waits: newWaits(registry)}
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tms_operations_total",
 		Help: "Operations of the store by verb and outcome; of a batch, each of its items.",

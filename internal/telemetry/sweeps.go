@@ -10,6 +10,24 @@ import (
 	tms "github.com/manankarani/token-manager"
 )
 
+// Ready registers the metric of a server's readiness, and returns the function that says it. That is safe for
+// concurrent use.
+func Ready(registry prometheus.Registerer) func(ready bool) {
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tms_ready",
+		Help: "1 if this server found its store fit to serve when it last looked, which it does every five seconds; " +
+			"0 if not.",
+	})
+	registry.MustRegister(gauge)
+	return func(ready bool) {
+		if ready {
+			gauge.Set(1)
+		} else {
+			gauge.Set(0)
+		}
+	}
+}
+
 // Sweeps registers the metrics of the expiry manager and returns the function that counts a sweep: it is meant for
 // [github.com/manankarani/token-manager/internal/expiry.Options]. The function is safe for concurrent use.
 func Sweeps(registry prometheus.Registerer) func(pool string, e tms.Expired, err error) {

@@ -11,6 +11,7 @@ import (
 type wrapped struct {
 	tms.Sweeper
 	verbs map[verb]*meter // of every verb; never changed
+	waits *waits
 }
 
 // ready is a wrapped store that can say whether it is fit to serve.
@@ -58,6 +59,7 @@ func (w *wrapped) Assign(ctx context.Context, pool string, requests []tms.Assign
 	start := time.Now()
 	results, err := w.Sweeper.Assign(ctx, pool, requests)
 	each(w.verbs[assign], start, len(requests), results, func(r tms.AssignResult) error { return r.Err }, err)
+	w.waits.observe(pool, start, requests, results, err)
 	return results, err
 }
 
