@@ -17,6 +17,7 @@ type Problem struct {
 	Status       int      `json:"status"`
 	Code         tms.Code `json:"code"`
 	Detail       string   `json:"detail,omitzero"`
+	Instance     string   `json:"instance,omitzero"` // the name of the request, as its X-Request-Id, escaped for a URL
 	Field        string   `json:"field,omitzero"`
 	Reason       string   `json:"reason,omitzero"` // of a failed, where it is known: not_durable
 	RetryAfterMS int64    `json:"retry_after_ms,omitzero"`

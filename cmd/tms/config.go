@@ -40,8 +40,9 @@ type config struct {
 	SweepLimit    int
 	SweepInterval time.Duration
 
-	LogFormat string
-	LogLevel  logLevel
+	LogFormat   string
+	LogLevel    logLevel
+	LogRequests string
 
 	Auth        string
 	TLSCert     string
@@ -123,6 +124,8 @@ func (c *config) settings() *pflag.FlagSet {
 
 	fs.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
 	fs.Var(&c.LogLevel, "log-level", "lowest `level` that is logged: debug, info, warn or error")
+	fs.StringVar(&c.LogRequests, "log-requests", server.LogNone,
+		"`which` requests have a line of the log of their own: off, errors (those that are refused or fail), or all")
 	return fs
 }
 
@@ -132,6 +135,7 @@ func (c *config) validate() error {
 	return errors.Join(
 		err,
 		oneOf("log_format", c.LogFormat, "text", "json"),
+		oneOf("log_requests", c.LogRequests, server.LogNone, server.LogErrors, server.LogAll),
 		c.validateAuth(),
 		c.validateTLS(),
 		c.validateIssuers(),

@@ -14,6 +14,7 @@ import (
 	tms "github.com/manankarani/token-manager"
 	"github.com/manankarani/token-manager/api"
 	"github.com/manankarani/token-manager/client"
+	"github.com/manankarani/token-manager/internal/server"
 )
 
 const helpWidth = 100 // columns
@@ -166,6 +167,7 @@ var choices = map[string][]string{
 	"auth":            {authOff, authKeys},
 	"log-format":      {"text", "json"},
 	"log-level":       {"debug", "info", "warn", "error"},
+	"log-requests":    {server.LogNone, server.LogErrors, server.LogAll},
 	"sync":            {"always"},
 }
 

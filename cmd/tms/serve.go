@@ -87,7 +87,7 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		Audit:   audited, Required: c.Audit == auditRequired,
 		HTTP: server.Config{Version: versionText(), Durability: durability(c), Certificate: certificate,
 			LocalOnly: !c.Insecure && c.Auth == authOff, Backup: backups(opened), Limits: c.Limits,
-			FailedAuth: failedAuth, TrustedProxies: c.TrustedProxies},
+			FailedAuth: failedAuth, TrustedProxies: c.TrustedProxies, LogRequests: c.LogRequests},
 		Sweeps:   expiry.Options{Limit: c.SweepLimit, Interval: c.SweepInterval},
 		Registry: registry,
 		Logger:   logger,

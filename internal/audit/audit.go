@@ -17,6 +17,7 @@ import (
 type Line struct {
 	Time      time.Time  `json:"time"`
 	ID        string     `json:"id"`               // of the call: all of its lines have it
+	Trace     string     `json:"trace,omitzero"`   // the name of the request, which the answer has in X-Request-Id
 	Key       string     `json:"key,omitzero"`     // by which the caller was known; empty: by none
 	Address   netip.Addr `json:"address,omitzero"` // the caller's
 	Verb      string     `json:"verb"`             // of the store; of a request that was not let in, its route

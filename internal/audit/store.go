@@ -52,6 +52,9 @@ func (s *Store) begin(ctx context.Context, verb, pool string) *call {
 	c.Line = Line{ID: tms.NewValue(), Key: s.config.Who(ctx), Verb: verb, Pool: pool}
 	if visit := limit.VisitOf(ctx); visit != nil {
 		c.Address = visit.Address
+		if visit.Trace != nil {
+			c.Trace = visit.Trace()
+		}
 	}
 	return c
 }

@@ -83,6 +83,7 @@ func Network(addr netip.Addr) netip.Addr {
 type Visit struct {
 	Address netip.Addr          // the client's
 	Header  map[string][]string // of the answer; nil: there is none
+	Trace   func() string       // returns the name of the request; nil: it has none
 }
 
 type visitKey struct{}

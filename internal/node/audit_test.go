@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -236,4 +237,29 @@ func TestAnAuditThatIsRequired(t *testing.T) {
 			t.Errorf("the intents %v, and at last %+v", open, last)
 		}
 	})
+}
+
+// A line of the audit has the name of its request, which the answer has, too: what the caller called it, or one drawn.
+func TestTheAuditNamesRequests(t *testing.T) {
+	opened, err := embedded.Open(embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := auditing(t, opened, false)
+	key := a.admit("boss", time.Time{}, "run")
+	for n, given := range []string{"deploy-7", ""} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, a.url+"/pools/p", nil)
+		a.must(err)
+		request.Header.Set("Authorization", "Bearer "+key)
+		if given != "" {
+			request.Header.Set("X-Request-Id", given)
+		}
+		response, err := http.DefaultClient.Do(request)
+		a.must(err)
+		response.Body.Close()
+		answered := response.Header.Get("X-Request-Id")
+		if line := a.lines(n + 1)[n]; answered == "" || line.Trace != answered || given != "" && given != answered {
+			t.Errorf("%q is answered as %q, and written down as %q", given, answered, line.Trace)
+		}
+	}
 }

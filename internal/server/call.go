@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -40,6 +40,7 @@ type call struct {
 	arrived *place              // nil: it has none yet
 	begun   bool                // it is carried out
 	leave   func()              // lets the next heavy request in; nil: this one is none
+	traced  string              // see trace; empty: it has no name yet
 }
 
 // reply is what an endpoint answers.
@@ -65,16 +66,17 @@ func (s *Server) serve(route route) http.HandlerFunc {
 		defer s.active.Add(-1)
 		c := call{Request: r, writer: w, buffer: buffers.Get().(*bytes.Buffer)}
 		c.address = s.addressOf(r)
+		s.startTrace(&c)
 		c.room = reading{budget: s.budget, from: limit.Network(c.address), size: r.ContentLength}
 		defer c.done()
 		if r.Context().Err() != nil { // before anything is done for it
 			placeOf(r.Context()).abandons()
-			s.account(route, r, StatusClientGone, time.Since(start), r.Context().Err())
+			s.account(route, &c, StatusClientGone, time.Since(start), r.Context().Err())
 			return
 		}
 		reply, err := s.answer(&c, route)
 		status, err := s.deliver(&c, reply, err)
-		s.account(route, r, status, time.Since(start), err)
+		s.account(route, &c, status, time.Since(start), err)
 		if c.cut {
 			panic(http.ErrAbortHandler) // by which net/http cuts the connection
 		}
@@ -167,7 +169,7 @@ var open = map[string]bool{api.PathLive: true, api.PathReady: true, api.PathOpen
 func (s *Server) enter(c *call, route route) error {
 	ctx := c.Context()
 	if s.config.TellsVisits {
-		ctx = limit.With(ctx, &limit.Visit{Address: c.address, Header: c.writer.Header()})
+		ctx = limit.With(ctx, &limit.Visit{Address: c.address, Header: c.writer.Header(), Trace: c.trace})
 	}
 	if s.config.Access != nil && !open[route.pattern] {
 		known, err := s.authenticate(ctx, c)
@@ -355,7 +357,7 @@ func (s *Server) write(c *call, reply reply, err error) (int, error) {
 		err = api.Encode(c.buffer, reply.body)
 	}
 	if err != nil {
-		contentType, status = api.ProblemJSON, s.problem(c.writer.Header(), c.buffer, err)
+		contentType, status = api.ProblemJSON, s.problem(c, err)
 	}
 	h := c.writer.Header()
 	h["Content-Type"] = []string{contentType}
@@ -381,15 +383,19 @@ func (c *call) send(seeOut bool) error {
 var noStore = []string{"no-store"} // answers hold tokens and the proofs of leases
 
 // problem puts the error into the buffer and returns its status.
-func (s *Server) problem(h http.Header, buffer *bytes.Buffer, err error) int {
+func (s *Server) problem(c *call, err error) int {
+	h, buffer := c.writer.Header(), c.buffer
 	problem := api.NewProblem(err)
+	problem.Instance = url.PathEscape(c.trace())
 	if seconds := problem.RetryAfterSeconds(); seconds > 0 {
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	buffer.Reset()
 	if api.Encode(buffer, problem) != nil { // a detail or a field that is not UTF-8
 		buffer.Reset()
-		api.Encode(buffer, api.NewProblem(tms.CodeOf(err)))
+		plain := api.NewProblem(tms.CodeOf(err))
+		plain.Instance = problem.Instance
+		api.Encode(buffer, plain)
 	}
 	return problem.Status
 }
@@ -416,45 +422,6 @@ func (r *recorder) WriteHeader(status int) {
 }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// account counts and logs a request that has been answered. Of the request it names the route and the method only: the
-// path of an unknown route, the query and the body may hold tokens.
-func (s *Server) account(route route, r *http.Request, status int, elapsed time.Duration, err error) {
-	method := knownMethod(r.Method)
-	s.config.Observe(route.pattern, method, status, elapsed)
-	level := slog.LevelDebug
-	if status == http.StatusInternalServerError {
-		level = slog.LevelError
-	}
-	if !s.log.Enabled(context.Background(), level) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("method", method),
-		slog.String("route", route.pattern),
-		slog.Int("status", status),
-		slog.Float64("elapsed_ms", float64(elapsed.Microseconds())/1000),
-	}
-	s.log.LogAttrs(context.Background(), level, "request", append(attrs, why(err)...)...)
-}
-
-// why says what an operator may know of an error: the code and the field of a refusal, whose detail may quote the
-// request; all of a failure.
-func why(err error) []slog.Attr {
-	var panicked *panicError
-	var refusal *tms.Refusal
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &panicked):
-		return []slog.Attr{slog.String("error", panicked.Error()), slog.String("stack", string(panicked.stack))}
-	case tms.CodeOf(err) == "":
-		return []slog.Attr{slog.String("error", err.Error())}
-	case errors.As(err, &refusal) && (refusal.Code == tms.ErrStoreUnavailable || refusal.Code == tms.ErrStoreReset):
-		return []slog.Attr{slog.String("code", string(refusal.Code)), slog.String("error", refusal.Detail)}
-	}
-	return []slog.Attr{slog.String("code", string(tms.CodeOf(err)))}
-}
 
 // panicError is a panic of an endpoint. Of the panic's value its text holds the type only, unless it is an error of the
 // runtime, because the value may hold a token.

@@ -37,6 +37,10 @@ type Config struct {
 	// with the pattern of its route.
 	Denied func(ctx context.Context, route string, err error)
 
+	// LogRequests has a line at the level info written for requests: [LogErrors] or [LogAll]. Empty or [LogNone]: those
+	// that are answered 500 are at the level error, and all others at debug.
+	LogRequests string
+
 	// TellsVisits has the store find in the context where a request comes from: see [limit.VisitOf].
 	TellsVisits bool
 
