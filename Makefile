@@ -1,7 +1,6 @@
 # Targets of TMS. `make` alone lists them.
 
 GO      ?= go
-PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BENCHTIME ?= 3s
 SOAK     ?= 5m
@@ -11,7 +10,7 @@ BASE     ?= HEAD
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test tools check unit cross soak evidence attacks mutants bench compare cover
+.PHONY: help run build test tools check unit release soak evidence attacks mutants bench compare cover
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +19,7 @@ run: ## serve on 127.0.0.1:8080 with the tokens in ./data
 	$(GO) run ./cmd/tms serve
 
 build: ## build the binary for this machine: bin/tms
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/tms ./cmd/tms
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/tms ./cmd/tms
 
 test: tools check unit ## everything that tests TMS: formatting, vet, all tests with the race detector
 
@@ -34,11 +33,9 @@ check:
 unit: # those that take longest first, so that none of them runs alone in the end
 	$(GO) test -race -p 2 -timeout 20m ./cmd/tms ./internal/store/redis ./client ./...
 
-cross: ## build for every platform, as CI does after the tests
-	@for platform in $(PLATFORMS); do \
-		echo "build $$platform"; \
-		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/tms || exit 1; \
-	done
+release: ## build for every platform, with checksums, into dist, and see that a second build is the same, as CI does
+	GO="$(GO)" scripts/release "$(VERSION)" dist
+	GO="$(GO)" scripts/reproduce "$(VERSION)" dist linux/amd64
 
 soak: tools ## three servers and one Redis under random faults, for SOAK=5m
 	$(GO) test -race ./cmd/tms -run 'TestSoak$$' -v -timeout 2h -soak $(SOAK)
