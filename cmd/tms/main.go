@@ -47,8 +47,8 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: groupJob, Title: "To hold a token:"},
 		&cobra.Group{ID: groupToken, Title: "To work on tokens:"},
 		&cobra.Group{ID: groupPool, Title: "To work on pools:"})
-	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newBackup(), newRepair(), newBench(),
-		newKey())
+	addGroup(root, groupServer, newServe(), newConfig(), newHealthcheck(), newDoctor(), newBackup(), newRepair(),
+		newBench(), newKey())
 	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
 	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newExplain(),
 		newTokens(), newImport(), newExport())
