@@ -19,6 +19,9 @@ import (
 	"time"
 
 	tms "github.com/manankarani/token-manager"
+	"github.com/manankarani/token-manager/internal/node"
+	"github.com/manankarani/token-manager/internal/server"
+	"github.com/manankarani/token-manager/internal/store/embedded"
 	"github.com/manankarani/token-manager/tmstest"
 )
 
@@ -224,6 +227,26 @@ except tms.Unknown:
 	if past := known(t, s, "KEY-1"); past.State != tms.Available || past.Past.Assigned != 1 {
 		t.Errorf("the token is %+v", past)
 	}
+}
+
+// A server that lets nobody wait for long is asked more often.
+func TestAServerWithAShortMaxWait(t *testing.T) {
+	store, err := embedded.Open(embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := node.New(store, node.Options{HTTP: server.Config{Limits: server.Limits{MaxWait: 2 * second}}})
+	defer n.Close()
+	served := httptest.NewServer(n.Handler())
+	defer served.Close()
+	p := run(t, served.URL, `
+try:
+    tms.acquire(wait=3)
+except tms.NoneAvailable as none:
+    say("none")
+`)
+	p.hears("none")
+	p.ends()
 }
 
 // Answers that are lost cost nothing: of an assign, where a repeat would take a second token, of a generate, of a

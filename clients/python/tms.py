@@ -92,6 +92,7 @@ class Client:
             self._tls = ssl.create_default_context(cafile=ca_file or os.environ.get("TMS_CA_FILE") or None)
         self._key = key or os.environ.get("TMS_KEY")
         self.timeout = timeout
+        self._longest = LONGEST_WAIT
 
     def acquire(self, pool="default", wait=0, client_id=None, ttl=None, prefer=None, match=None):
         """Takes a token and returns its Lease. It waits for one as many seconds as wait says; None: without an end.
@@ -117,7 +118,7 @@ class Client:
         pause = FIRST_PAUSE
         while True:
             ask.setdefault("request_id", uuid.uuid4().hex)
-            left = LONGEST_WAIT if ends is None else max(0, min(ends - now(), LONGEST_WAIT))
+            left = self._longest if ends is None else max(0, min(ends - now(), self._longest))
             least = 0
             try:
                 lease = self._assign(ask, left)
@@ -133,6 +134,9 @@ class Client:
                     if ends is not None and now() >= ends:
                         raise
                     continue  # the place is kept: ask again at once
+                if refused.field == "wait" and left > 1:  # it is more than the server's max_wait
+                    self._longest = left / 2
+                    continue
                 if not refused.passes:
                     raise
                 failed, least = refused, refused.pause
