@@ -21,6 +21,16 @@ const (
 	AnswerTime = 10 * time.Second
 )
 
+// Waiter is a request that waits in a pool's queue.
+type Waiter struct {
+	Place    int               // in the line of those who wait for the same tokens, 1 being next
+	Holder   string            // the name of the key with which it waits; empty: it waits without one
+	ClientID string            // who waits, in the caller's words; may be empty
+	Since    time.Time         // when it joined the queue
+	Count    int               // how many tokens it asks for
+	Match    map[string]string // what they must have; nil: any
+}
+
 // Queue is what a store offers to those who let callers wait: a queue in each pool, first come, first served, that all
 // servers of the store share. Callers do not use it themselves: they say [AssignRequest.Wait] to a store that heeds it.
 //

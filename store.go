@@ -122,6 +122,11 @@ type Store interface {
 	// this pool's.
 	Tokens(ctx context.Context, pool string, filter Filter, cursor string, limit int) (Page, error)
 
+	// Waiters returns at most limit of the requests that wait in the pool's queue, in the order in which they joined.
+	// Where more wait than that, it is not said which they are. Who is absent, or was handed something, does not wait:
+	// see [Queue].
+	Waiters(ctx context.Context, pool string, limit int) ([]Waiter, error)
+
 	// Close ends the store's work and frees what it holds. No method may be called after it.
 	Close() error
 }

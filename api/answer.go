@@ -136,6 +136,24 @@ func PoolsOf(page tms.PoolPage) *Pools {
 	return answer
 }
 
+// WaitersOf returns the answer that says who waits.
+func WaitersOf(all []tms.Waiter) *Waiters {
+	answer := &Waiters{Waiters: make([]Waiter, len(all))}
+	for i, w := range all {
+		answer.Waiters[i] = Waiter{w.Place, w.Holder, w.ClientID, Time{w.Since}, w.Count, w.Match}
+	}
+	return answer
+}
+
+// TMS returns who waits.
+func (w Waiters) TMS() (all []tms.Waiter) {
+	for _, one := range w.Waiters {
+		all = append(all, tms.Waiter{Place: one.Place, Holder: one.Holder, ClientID: one.ClientID,
+			Since: one.Since.Time, Count: one.Count, Match: one.Match})
+	}
+	return all
+}
+
 // TMS returns what became of the tokens.
 func (g Generated) TMS() tms.Generated {
 	return tms.Generated{Tokens: g.Tokens, Created: g.Created, Existing: g.Existing, Differing: g.Differing,

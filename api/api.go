@@ -25,6 +25,7 @@ const (
 	PathPools     = "/pools"
 	PathPool      = "/pools/{pool}"
 	PathTokens    = "/pools/{pool}/tokens"
+	PathWaiters   = "/pools/{pool}/waiters"
 	PathWhoami    = "/whoami"
 	PathKeys      = "/keys"
 	PathKey       = "/keys/{name}"

@@ -337,6 +337,21 @@ type Tokens struct {
 	NextCursor string  `json:"next_cursor,omitzero"`
 }
 
+// Waiters are those who wait in a pool's queue, in the order in which they joined.
+type Waiters struct {
+	Waiters []Waiter `json:"waiters"`
+}
+
+// Waiter is one of them.
+type Waiter struct {
+	Place    int               `json:"place"`
+	Holder   string            `json:"holder,omitzero"`
+	ClientID string            `json:"client_id,omitzero"`
+	Since    Time              `json:"since"`
+	Count    int               `json:"count"`
+	Match    map[string]string `json:"match,omitzero"`
+}
+
 // Caller says to a caller who it is to the server.
 type Caller struct {
 	Key     string   `json:"key,omitzero"` // the name of its key; left out where the server asks for none

@@ -87,6 +87,20 @@ func (c *Client) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.
 	return answer.TMS(), nil
 }
 
+// Waiters returns who waits, at most [api.MaxPage] whatever the limit: see [tms.Store].
+func (c *Client) Waiters(ctx context.Context, pool string, limit int) ([]tms.Waiter, error) {
+	a, err := poolAsk("list who waits", http.MethodGet, api.PathWaiters, pool)
+	if err != nil {
+		return nil, err
+	}
+	a.query = pageQuery("", limit)
+	var answer api.Waiters
+	if _, _, err := c.do(ctx, a, &answer); err != nil {
+		return nil, err
+	}
+	return answer.TMS(), nil
+}
+
 // Tokens returns a page of tokens, of at most [api.MaxPage] whatever the limit: see [tms.Store].
 func (c *Client) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (tms.Page, error) {
 	a, err := poolAsk("list tokens", http.MethodGet, api.PathTokens, pool)

@@ -52,7 +52,7 @@ func newRoot() *cobra.Command {
 	addGroup(root, groupJob, newRun(), newAssign(), newKeepAlive(), newUnblock())
 	addGroup(root, groupToken, newGenerate(), newDelete(), newQuarantine(), newRestore(), newLookup(), newExplain(),
 		newTokens(), newImport(), newExport())
-	addGroup(root, groupPool, newPools(), newPool())
+	addGroup(root, groupPool, newPools(), newPool(), newWaiters())
 	root.AddCommand(newVersion(), newWhoami())
 	root.Args = knownCommand
 	addVersion(root)

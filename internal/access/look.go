@@ -51,6 +51,21 @@ func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 	return page, err
 }
 
+// Waiters implements [tms.Store]. What they match, which is metadata, is for who runs the pool.
+func (s *Store) Waiters(ctx context.Context, pool string, limit int) ([]tms.Waiter, error) {
+	caller, err := permit(ctx, pool, tms.Watch)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.store.Waiters(ctx, pool, limit)
+	if !caller.may(tms.Run, pool) {
+		for i := range all {
+			all[i].Match = nil
+		}
+	}
+	return all, err
+}
+
 // mask takes out of tokens what only their holders, and who runs the pool, may know.
 func mask(key secret.Key, tokens []tms.Token) {
 	for i := range tokens {

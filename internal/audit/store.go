@@ -279,6 +279,12 @@ func (s *Store) Tokens(ctx context.Context, pool string, f tms.Filter, cursor st
 	return page, s.denied(ctx, "tokens", pool, err)
 }
 
+// Waiters implements [tms.Store].
+func (s *Store) Waiters(ctx context.Context, pool string, limit int) ([]tms.Waiter, error) {
+	all, err := s.store.Waiters(ctx, pool, limit)
+	return all, s.denied(ctx, "waiters", pool, err)
+}
+
 // Close implements [tms.Store].
 func (s *Store) Close() error { return s.store.Close() }
 

@@ -182,6 +182,14 @@ func (s *Store) Delete(ctx context.Context, pool string, keys []tms.LeaseKey) ([
 	return s.Store.Delete(ctx, pool, keys)
 }
 
+// Waiters implements [tms.Store].
+func (s *Store) Waiters(ctx context.Context, pool string, limit int) ([]tms.Waiter, error) {
+	if err := s.charge(ctx, limit); err != nil {
+		return nil, err
+	}
+	return s.Store.Waiters(ctx, pool, limit)
+}
+
 // Token implements [tms.Store].
 func (s *Store) Token(ctx context.Context, pool string, key tms.LeaseKey) (tms.Token, error) {
 	if err := s.charge(ctx, 0); err != nil {

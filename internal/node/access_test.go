@@ -40,6 +40,7 @@ var rows = map[string]string{
 	"PUT /pools/{pool}":                                     `{"max_tokens":7}`,
 	"DELETE /pools/{pool}":                                  "",
 	"GET /pools/{pool}/tokens":                              "",
+	"GET /pools/{pool}/waiters":                             "",
 	listsPools:                                              "",
 	"GET /whoami":                                           "",
 	"GET /metrics, for a right in all pools":                "",

@@ -26,6 +26,41 @@ func writeText(lane *strings.Builder, text string) {
 	lane.WriteString(text)
 }
 
+// Matched returns the match that a lane is named after; nil for the lane of any token. A text that names none has what
+// could be read of it.
+func Matched(lane string) map[string]string {
+	var match map[string]string
+	for lane != "" {
+		var key, value string
+		if key, lane = readText(lane); lane == "" {
+			break
+		}
+		value, lane = readText(lane)
+		if match == nil {
+			match = map[string]string{}
+		}
+		match[key] = value
+	}
+	return match
+}
+
+// readText returns the text in front of a lane, and the rest.
+func readText(lane string) (text, rest string) {
+	size, rest, _ := strings.Cut(lane, ":")
+	n, err := strconv.Atoi(size)
+	if err != nil || n < 0 || n > len(rest) {
+		return "", ""
+	}
+	return rest[:n], rest[n:]
+}
+
+// WaiterOf returns who waits with a request of so many tokens since an instant of the wall clock, in a place of a lane.
+func WaiterOf(clientID string, count int, lane string, place int, since int64) tms.Waiter {
+	w := tms.Waiter{Place: place, Count: max(1, count), Match: Matched(lane), Since: Instant(since)}
+	w.Holder, w.ClientID = tms.Owner(clientID)
+	return w
+}
+
 // Lanes returns every lane but "" that a token with this metadata suits: one for each set of the labels that it has. At
 // most three labels make at most seven lanes.
 func Lanes(labels []string, metadata map[string]string) []string {

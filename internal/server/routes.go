@@ -33,6 +33,7 @@ func (s *Server) routes() []route {
 		{http.MethodPut, api.PathPool, s.putPool, false},
 		{http.MethodDelete, api.PathPool, s.deletePool, false},
 		{http.MethodGet, api.PathTokens, s.tokens, false},
+		{http.MethodGet, api.PathWaiters, s.waiters, false},
 		{http.MethodGet, api.PathWhoami, s.whoami, false},
 		{http.MethodGet, api.PathKeys, s.keys, false},
 		{http.MethodPost, api.PathKeys, s.putKey, false},

@@ -348,6 +348,23 @@ func (s *Server) deletePool(c *call) (reply, error) {
 	return reply{body: api.PoolDeleted{Pool: name, Deleted: true}}, err
 }
 
+func (s *Server) waiters(c *call) (reply, error) {
+	query, err := queryOf(c, "limit")
+	if err != nil {
+		return reply{}, err
+	}
+	var p page
+	if err := p.read(query); err != nil {
+		return reply{}, err
+	}
+	pool, err := c.pool()
+	if err != nil {
+		return reply{}, err
+	}
+	all, err := s.store.Waiters(c.Context(), pool, p.limit)
+	return reply{body: api.WaitersOf(all)}, err
+}
+
 func (s *Server) tokens(c *call) (reply, error) {
 	pool, filter, p, err := c.readTokensPage()
 	if err != nil {

@@ -85,6 +85,12 @@ func TestWaitersAreServedInTurn(t *testing.T) {
 	if *p.Waiting < 1 || p.Place != 2 {
 		t.Errorf("told %+v, want place 2", p)
 	}
+	waiters := ok[api.Waiters](h, 200, "GET", "/pools/default/waiters", "").Waiters
+	if len(waiters) != 1 || waiters[0].ClientID != "first" || waiters[0].Place != 1 || waiters[0].Count != 1 {
+		t.Errorf("these wait: %+v", waiters)
+	}
+	h.refused(tms.ErrInvalidRequest, "limit", "GET", "/pools/default/waiters?limit=0", "")
+	h.refused(tms.ErrPoolNotFound, "", "GET", "/pools/none/waiters", "")
 	p = h.refused(tms.ErrNoTokenAvailable, "", "POST", api.PathAssign, "")
 	if *p.Waiting != 1 || p.Place != 0 { // whoever's wait has ended waits no more, though their place is kept
 		t.Errorf("without waiting told %+v, want 1 waiting and no place", p)

@@ -66,11 +66,13 @@ const (
 	expire verb = "expire"
 	token  verb = "token"
 	tokens verb = "tokens"
+
+	waiters verb = "waiters"
 )
 
 var verbs = []verb{putPool, pool, pools, deletePool, generate, assign, keepAlive, unblock, unblockClient,
 	unblockRequest, restore,
-	deleting, expire, token, tokens}
+	deleting, expire, token, tokens, waiters}
 
 // meter keeps the metrics of one verb.
 type meter struct {

@@ -126,4 +126,11 @@ func (w *wrapped) Tokens(ctx context.Context, pool string, f tms.Filter, cursor 
 	return page, err
 }
 
+func (w *wrapped) Waiters(ctx context.Context, pool string, limit int) ([]tms.Waiter, error) {
+	start := time.Now()
+	all, err := w.Sweeper.Waiters(ctx, pool, limit)
+	w.verbs[waiters].whole(start, err)
+	return all, err
+}
+
 func errOfToken(r tms.TokenResult) error { return r.Err }

@@ -16,7 +16,7 @@ func (t *step) QueueUp(r tms.AssignRequest) error {
 	case ticket != nil:
 		t.queue.show(ticket, until)
 	case r.Ticket != "":
-		ticket = t.queue.join(r, lane, until)
+		ticket = t.queue.join(r, lane, t.now, until)
 	}
 	t.reach()
 	return t.noneAvailable(lane, ticket, max(1, r.Count))
@@ -243,6 +243,18 @@ func (t *step) PickUp(r tms.AssignRequest) (tokens []tms.Token) {
 	t.queue.remove(ticket)
 	t.rememberAssign(r, tokens)
 	return tokens
+}
+
+// Waiters implements [tms.Store].
+func (s *Store) Waiters(ctx context.Context, pool string, limit int) (all []tms.Waiter, err error) {
+	err = s.do(ctx, pool, func(t *step) error {
+		for _, w := range t.queue.someOf(limit) {
+			since := t.store.clock.wall(w.since).UnixMilli()
+			all = append(all, rules.WaiterOf(w.Request.ClientID, w.count(), w.Lane, t.queue.place(w), since))
+		}
+		return nil
+	})
+	return all, err
 }
 
 // Leave implements [tms.Queue].

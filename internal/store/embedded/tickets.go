@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"cmp"
+	"slices"
 	"sort"
 
 	"github.com/tidwall/btree"
@@ -33,6 +34,7 @@ type ticket struct {
 	Absent  bool            // it keeps its place, and is handed nothing
 
 	number int64 // the order of joining
+	since  int64 // when it joined
 	beside bool  // it wants more than the pool holds
 }
 
@@ -97,13 +99,27 @@ func (q *queue) place(t *ticket) int {
 }
 
 // join puts a new ticket at the end of its line.
-func (q *queue) join(request tms.AssignRequest, lane string, until int64) *ticket {
+func (q *queue) join(request tms.AssignRequest, lane string, since, until int64) *ticket {
 	q.joined++
-	t := &ticket{ID: request.Ticket, Request: request, Lane: lane, Until: until, number: q.joined}
+	t := &ticket{ID: request.Ticket, Request: request, Lane: lane, Until: until, number: q.joined, since: since}
 	q.tickets[t.ID] = t
 	q.enterLine(t)
 	q.clocks.Set(t)
 	return t
+}
+
+// someOf returns tickets that wait, at most so many, in the order in which they joined. It looks at no more than
+// several times as many.
+func (q *queue) someOf(most int) (waiting []*ticket) {
+	looked := 0
+	q.clocks.Scan(func(t *ticket) bool {
+		if looked++; t.waits() {
+			waiting = append(waiting, t)
+		}
+		return len(waiting) < most && looked < maxStep+10*most
+	})
+	slices.SortFunc(waiting, func(a, b *ticket) int { return cmp.Compare(a.number, b.number) })
+	return waiting
 }
 
 // show lets the ticket wait until an instant, in its place.

@@ -109,7 +109,7 @@ end
 -- Gives the request a ticket, which stands nowhere yet.
 local function join(request, inbox)
   local asked = {client = request.client, ttl = request.ttl, count = request.count, lane = request.lane,
-    prefer = request.prefer, ids = request.ids, number = call('HINCRBY', keys[1], 'joined', 1)}
+    prefer = request.prefer, ids = request.ids, number = call('HINCRBY', keys[1], 'joined', 1), since = now}
   local ticket = {id = request.ticket, print = request.print, inbox = inbox, json = cjson.encode(asked),
     request = asked}
   queue.open = queue.open or call('HSET', keys[1], 'queue', '1') and true

@@ -9,7 +9,7 @@ var (
 	LibraryOf = libraryOf
 
 	Functions = []string{fnPutPool, fnPool, fnDeletePool, fnPurge, fnGenerate, fnAssign, fnClaim, fnLeave, fnChange,
-		fnExpire, fnToken, fnTokens, fnUnblockClient, fnUnblockRequest, fnVersion,
+		fnExpire, fnToken, fnTokens, fnWaiters, fnUnblockClient, fnUnblockRequest, fnVersion,
 		fnDraw, fnPutKey, fnDeleteKey, fnKeys,
 		fnFit, fnReport, fnBeat, fnProcess}
 

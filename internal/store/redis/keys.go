@@ -57,6 +57,7 @@ const (
 	fnExpire     = "tms1_expire"
 	fnToken      = "tms1_token"
 	fnTokens     = "tms1_tokens"
+	fnWaiters    = "tms1_waiters"
 
 	fnDraw = "tms1_draw"
 

@@ -19,7 +19,7 @@ const making = time.Second
 
 // reads are the functions that go on although the data is another. They carry out expiries, and give nobody a token; or
 // they concern no token at all.
-var reads = map[string]bool{fnPool: true, fnToken: true, fnTokens: true, fnDraw: true, fnKeys: true}
+var reads = map[string]bool{fnPool: true, fnToken: true, fnTokens: true, fnWaiters: true, fnDraw: true, fnKeys: true}
 
 // admit says why a call must not be made. The first one finds out whether Redis is fit.
 func (s *Store) admit(ctx context.Context, function string) error {

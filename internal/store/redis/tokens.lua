@@ -50,5 +50,35 @@ local function tokens(k, args)
   return page
 end
 
+-- Returns the place of a waiting ticket in its line.
+local function placeOf(ticket)
+  local request = requestOf(ticket)
+  local line = some('line:' .. request.lane)
+  local ahead = call('ZRANK', line, ticket.id) or call('ZCOUNT', line, '-inf', '(' .. digits(request.number))
+  return ahead + 1
+end
+
+-- tms1_waiters lists who waits.
+-- ARGV: now, limit (at most 1,000).
+-- Answer: {now, and for each of at most so many tickets that wait: its place in its line, and JSON of what it asks
+-- for}; "again": some expiries were carried out.
+local function waiters(k, args)
+  if not start(k, args[1]) then return NO_POOL end
+  if queue and queue.crowded then return 'again' end
+  local answer = {stamp()}
+  if not queue or not queue.open then return answer end
+  local ids = call('ZRANGE', some('waiting'), '0', args[2] - 1)
+  readTickets(ids)
+  for _, id in ipairs(ids) do
+    local ticket = queue.tickets[id]
+    if ticket then
+      answer[#answer + 1] = placeOf(ticket)
+      answer[#answer + 1] = ticket.json
+    end
+  end
+  return answer
+end
+
+register('waiters', waiters)
 register('expire', sweep)
 register('tokens', tokens)

@@ -13,6 +13,7 @@ import (
 // modelTicket is one who waits in the model, was handed something, or is absent.
 type modelTicket struct {
 	request tms.AssignRequest
+	since   int64
 	until   int64    // the last instant at which it is what it is
 	offer   []string // what it was handed; nil otherwise
 	absent  bool
@@ -173,7 +174,7 @@ func (p *modelPool) quota(r tms.AssignRequest) error {
 // queueUp lets the request wait if it has a ticket, and refuses it.
 func (p *modelPool) queueUp(t *modelTicket, r tms.AssignRequest, now int64) error {
 	if t == nil && r.Ticket != "" {
-		t = &modelTicket{request: r}
+		t = &modelTicket{request: r, since: now}
 		p.tickets = append(p.tickets, t)
 	}
 	refusal := tms.Refusal{Available: len(p.suitable(r.Match)), RetryAfter: p.retryAfter(now)}

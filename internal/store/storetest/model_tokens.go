@@ -239,6 +239,19 @@ func (m *Model) Token(ctx context.Context, pool string, key tms.LeaseKey) (t tms
 	return t, err
 }
 
+// Waiters returns who waits.
+func (m *Model) Waiters(ctx context.Context, pool string, limit int) (all []tms.Waiter, err error) {
+	err = m.settled(ctx, pool, func(p *modelPool, _ int64) error {
+		for _, t := range p.tickets {
+			if t.waits() && len(all) < limit {
+				all = append(all, rules.WaiterOf(t.request.ClientID, t.count(), t.lane(), p.place(t), t.since))
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
 // Tokens returns a page.
 func (m *Model) Tokens(ctx context.Context, pool string, f tms.Filter, cursor string, limit int) (page tms.Page,
 	err error) {

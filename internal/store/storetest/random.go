@@ -54,6 +54,7 @@ func (p *program) run(t *rapid.T) {
 		"tick 4":    p.tick,
 		"lookup":    p.lookup,
 		"list":      p.list,
+		"waiters":   p.waiters,
 		"sweep":     p.sweep,
 		"policy":    p.policy,
 		"recreate":  p.recreate,
@@ -242,6 +243,14 @@ func (p *program) list(t *rapid.T) {
 	got := p.env.list(p.pool, f, rapid.IntRange(1, 12).Draw(t, "limit"))
 	p.equal("listed", byName(got), byName(want.Tokens))
 }
+
+func (p *program) waiters(t *rapid.T) {
+	got, gotErr := p.Waiters(t.Context(), p.pool, maxListed)
+	want, wantErr := p.model.Waiters(t.Context(), p.pool, maxListed)
+	p.agree("waiters", got, want, gotErr, wantErr)
+}
+
+const maxListed = 100 // waiters, more than a program has
 
 // byName indexes tokens by their values.
 func byName(tokens []tms.Token) map[string]tms.Token {

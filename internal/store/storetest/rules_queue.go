@@ -57,7 +57,7 @@ var queueRules = []rule{
 
 func allQueueRules() []rule {
 	return slices.Concat(queueRules, handOverRules(), presenceRules, livingRules, reachRules, crowdRules,
-		moreQueueRules, refusalQueueRules)
+		moreQueueRules, refusalQueueRules, listedRules)
 }
 
 // RunQueue checks the rules of [tms.Queue], which the opened stores must implement.

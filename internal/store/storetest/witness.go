@@ -84,6 +84,10 @@ func (w *witness) Tokens(ctx context.Context, pool string, f tms.Filter, cursor 
 	return w.next().Tokens(ctx, pool, f, cursor, limit)
 }
 
+func (w *witness) Waiters(ctx context.Context, pool string, limit int) ([]tms.Waiter, error) {
+	return w.next().Waiters(ctx, pool, limit)
+}
+
 func (w *witness) Close() error { return nil }
 
 func (w *witness) DeletePool(ctx context.Context, pool string) error {
