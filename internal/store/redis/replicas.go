@@ -45,9 +45,8 @@ func newReplicas(need int, calls, waits *link) *replicas {
 }
 
 // unheld are the functions whose answers wait for no replica: they look, or nobody has asked for what they do.
-var unheld = map[string]bool{fnWaiters: true,
-	fnPool: true, fnToken: true, fnTokens: true, fnExpire: true, fnReport: true, fnPurge: true,
-	fnKeys: true}
+var unheld = map[string]bool{fnPool: true, fnToken: true, fnTokens: true, fnWaiters: true, fnExpire: true,
+	fnReport: true, fnPurge: true, fnKeys: true}
 
 // have waits until the replicas have what a function has done or seen, which was sent when the calls had been connected
 // so often. An error means that they may not, so that the outcome is unknown.
