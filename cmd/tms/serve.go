@@ -102,7 +102,21 @@ func serve(ctx context.Context, out io.Writer, c *config) (err error) {
 		fmt.Fprintf(said, "admin: http://%s%s\n", admin.listener.Addr(), adminPath)
 	}
 	defer c.watch(ring, certificate, logger)()
+	defer tellManager(ctx, logger)()
 	return n.Serve(ctx, listener, unready)
+}
+
+// tellManager tells the service manager that the server can be asked, and when ctx ends that it stops. A server whose
+// store is not fit says so by /readyz: to start it again would not mend that.
+func tellManager(ctx context.Context, logger *slog.Logger) (end func()) {
+	tell := func(state string) {
+		if err := notify(state); err != nil {
+			logger.Warn("the service manager cannot be told", "state", state, "error", err)
+		}
+	}
+	tell(notifyReady)
+	stop := context.AfterFunc(ctx, func() { tell(notifyStopping) })
+	return func() { stop() }
 }
 
 // watch reads the keys and the certificate again when they change, until it is told to end.
