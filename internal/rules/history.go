@@ -18,25 +18,29 @@ const nobody = "-" // is the name of no key
 
 var ends = map[string]tms.End{"r": tms.EndReleased, "q": tms.EndQuarantined, "e": tms.EndExpired}
 
-// ended returns the line of the record's lease.
-func (r Record) ended(p Terms, at int64, end tms.End, by string) string {
+// with returns the history with the lease of a record, which ended at an instant, of at most so many leases.
+func (h History) with(p Terms, held Record, at int64, end tms.End, by string) History {
+	if p.History == 0 {
+		return ""
+	}
+	var line [96]byte
+	text := line[:0]
+	from := held.Lease.AssignedAt
+	for _, n := range [...]int64{held.Lease.Fence, from + p.Ahead, held.Seen - from, at - held.Seen} {
+		text = append(strconv.AppendInt(text, n, 10), ' ')
+	}
 	if by == "" {
 		by = nobody
 	}
-	line := make([]byte, 0, 96)
-	for _, n := range []int64{r.Lease.Fence, r.Lease.AssignedAt + p.Ahead, r.Seen - r.Lease.AssignedAt, at - r.Seen} {
-		line = append(strconv.AppendInt(line, n, 10), ' ')
-	}
-	line = append(append(append(line, end[0], ' '), by...), ' ')
-	return string(append(append(line, r.Lease.ClientID...), '\n'))
-}
-
-// with returns the history with one more line, of at most so many.
-func (h History) with(line string, most int) History {
-	if most == 0 {
-		return ""
-	}
-	return History(line) + h.first(most-1)
+	text = append(append(append(text, end[0], ' '), by...), ' ')
+	older := h.first(p.History - 1)
+	var all strings.Builder // which takes the memory of the whole once
+	all.Grow(len(text) + len(held.Lease.ClientID) + 1 + len(older))
+	all.Write(text)
+	all.WriteString(held.Lease.ClientID)
+	all.WriteByte('\n')
+	all.WriteString(string(older))
+	return History(all.String())
 }
 
 // first returns the first lines, at most so many.

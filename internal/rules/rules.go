@@ -132,7 +132,7 @@ func (r Record) after(p Terms, held Record, at int64, end tms.End, by string) Re
 	if end == tms.EndExpired {
 		r.Past.Expired++
 	}
-	r.Past.History = r.Past.History.with(held.ended(p, at, end, by), p.History)
+	r.Past.History = r.Past.History.with(p, held, at, end, by)
 	return r
 }
 
