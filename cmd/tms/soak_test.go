@@ -264,7 +264,8 @@ func (s *soak) allComesBack() {
 	eventually(s.t, "every token is back", func() bool {
 		var pool poolNow
 		p.get(s.t, "/pools/soak", &pool)
-		return pool.Waiting == 0 && pool.Tokens.Available == soakTokens && pool.Tokens.Total == soakTokens
+		settled := pool.SettlingUntil == "" // a takeover may have been the last fault
+		return settled && pool.Waiting == 0 && pool.Tokens.Available == soakTokens && pool.Tokens.Total == soakTokens
 	})
 	var had []string
 	for range soakTokens {

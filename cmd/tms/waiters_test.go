@@ -103,6 +103,8 @@ func (p *process) holdAll(n int) (keys []object) {
 type poolNow struct {
 	Waiting int
 	Tokens  struct{ Available, Assigned, Total int }
+
+	SettlingUntil string `json:"settling_until"`
 }
 
 // untilQueued returns when so many wait.
