@@ -16,7 +16,7 @@ COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
 VOLUME /data
 
-# Whoever publishes the port decides who reaches it; TMS itself has no authentication.
+# Whoever publishes the port decides who reaches it; out of the box TMS asks nobody for a key.
 ENV TMS_LISTEN=0.0.0.0:8080 TMS_INSECURE=true TMS_STORE=embedded:/data
 EXPOSE 8080
 STOPSIGNAL SIGTERM

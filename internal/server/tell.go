@@ -8,12 +8,7 @@ import (
 
 // tell logs what an operator wants to know afterwards, with the key that did it. It names pools, and no tokens.
 func (s *Server) tell(c *call, what string, attrs ...slog.Attr) {
-	if s.config.Access != nil {
-		if caller, err := s.config.Access.Who(c.Context()); err == nil {
-			attrs = append(attrs, slog.String("key", caller.Key))
-		}
-	}
-	s.log.LogAttrs(c.Context(), slog.LevelInfo, what, attrs...)
+	s.log.LogAttrs(c.Context(), slog.LevelInfo, what, append(attrs, s.keyOf(c)...)...)
 }
 
 // tellForce tells how many tokens were taken without a lease_id. Where nobody is asked for a key that is as usual as

@@ -70,7 +70,7 @@ type Store struct {
 }
 
 // Open opens the store in o.Dir, or an empty one in memory. It fails if another process holds the directory, or if what
-// lies there cannot be read. Reading takes about a second for a million tokens.
+// lies there cannot be read. Reading takes about two seconds for a million tokens.
 func Open(o Options) (*Store, error) {
 	s := &Store{newID: o.NewID, log: o.Logger, failure: newFailure(), ended: make(chan struct{})}
 	if o.wall == nil {

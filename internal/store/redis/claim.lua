@@ -128,10 +128,7 @@ local function queueUp(request, ticket, inbox)
   end
   show(ticket, now + PRESENCE)
   reach()
-  local line = some('line:' .. request.lane)
-  local ahead = call('ZRANK', line, request.ticket)
-    or call('ZCOUNT', line, '-inf', '(' .. digits(requestOf(ticket).number))
-  return noneAvailable(supply(request.lane), ahead + 1)
+  return noneAvailable(supply(request.lane), placeOf(ticket))
 end
 
 -- Gives the request tokens if it is its turn.

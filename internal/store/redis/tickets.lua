@@ -61,6 +61,14 @@ local function requestOf(ticket)
   return ticket.request
 end
 
+-- Returns the place of a waiting ticket in its line; of one beside it, the place that it would have there.
+local function placeOf(ticket)
+  local request = requestOf(ticket)
+  local line = some('line:' .. request.lane)
+  local before = call('ZRANK', line, ticket.id) or call('ZCOUNT', line, '-inf', '(' .. digits(request.number))
+  return before + 1
+end
+
 local function writeTicket(ticket)
   call('HSET', some('tickets'), ticket.id, ticket.print .. ' ' .. ticket.inbox .. ' ' .. ticket.json)
 end

@@ -50,14 +50,6 @@ local function tokens(k, args)
   return page
 end
 
--- Returns the place of a waiting ticket in its line.
-local function placeOf(ticket)
-  local request = requestOf(ticket)
-  local line = some('line:' .. request.lane)
-  local ahead = call('ZRANK', line, ticket.id) or call('ZCOUNT', line, '-inf', '(' .. digits(request.number))
-  return ahead + 1
-end
-
 -- tms1_waiters lists who waits.
 -- ARGV: now, limit (at most 1,000).
 -- Answer: {now, and for each of at most so many tickets that wait: its place in its line, and JSON of what it asks
